@@ -1,0 +1,242 @@
+//! The archive folder, retention, and the note that says where the kept history begins.
+//!
+//! Invariant: a segment is deleted only after the note that begins the kept history after it is durable, and, with an
+//! archive, only when its copy there has the right digest.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::disk::{At as _, Disk, FileError, Severity, read_optional};
+use super::error::{OpenError, ReadError, WriteError};
+use super::faults::{Artifact, Point};
+use super::layout::Layout;
+use super::note::{NoteError, VerifierKey};
+use super::segment_read::SegmentFile;
+use super::writer::Journal;
+
+/// The state of the copies in the archive folder.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ArchiveStatus {
+    /// The archive folder.
+    pub folder: PathBuf,
+    /// The first sequence numbers of segments that are not copied yet.
+    pub pending: Vec<u64>,
+    /// Why the last attempt failed, if it did.
+    pub last_error: Option<String>,
+}
+
+/// The copies of sealed segments in another folder.
+pub(super) struct Archive {
+    layout: Layout,
+    disk: Disk,
+    pending: BTreeSet<u64>,
+    last_error: Option<String>,
+}
+
+impl Archive {
+    pub(super) fn new(dir: &Path, disk: Disk) -> Self {
+        Self { layout: Layout::new(dir), disk, pending: BTreeSet::new(), last_error: None }
+    }
+
+    pub(super) fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    pub(super) fn add(&mut self, first: u64) {
+        self.pending.insert(first);
+    }
+
+    /// Finds out, when the journal is opened, which segments are not in the archive.
+    pub(super) fn expect(&mut self, local: &Layout) -> Result<(), OpenError> {
+        // An archive that cannot be listed now is one that everything has still to be copied to.
+        let there: BTreeSet<u64> = self.layout.list_segments().unwrap_or_default().into_iter().collect();
+        self.pending.extend(local.list_segments()?.into_iter().filter(|first| !there.contains(first)));
+        Ok(())
+    }
+
+    fn copy(&self, local: &Layout, first: u64) -> Result<(), FileError> {
+        for folder in [self.layout.segments(), self.layout.checkpoints()] {
+            fs::create_dir_all(&folder).at(&folder)?;
+        }
+        // So that the archive can be read and verified for itself, except for the salts.
+        for (from, to) in [(local.identity(), self.layout.identity()), (local.vkey(), self.layout.vkey())] {
+            if !to.exists() {
+                self.copy_file(&from, &to)?;
+            }
+        }
+        let path = local.segment(first);
+        let end = match SegmentFile::open(&path) {
+            Ok(segment) => segment.header().end(),
+            Err(ReadError::Io(error)) => return Err(error),
+            Err(error) => return Err(std::io::Error::other(error.to_string())).at(&path),
+        };
+        self.copy_file(&local.checkpoint(end), &self.layout.checkpoint(end))?;
+        self.copy_file(&path, &self.layout.segment(first))
+    }
+
+    fn copy_file(&self, from: &Path, to: &Path) -> Result<(), FileError> {
+        let bytes = fs::read(from).at(from)?;
+        self.disk.write_over(Artifact::Archive, to, &bytes)
+    }
+
+    /// Whether the copy of a segment is there and is what the local one says it is.
+    fn holds(&self, local: &Layout, first: u64) -> Result<bool, String> {
+        let digest = |layout: &Layout| {
+            let file = SegmentFile::open(&layout.segment(first)).map_err(|error| error.to_string())?;
+            file.check_digest().map_err(|error| error.to_string())
+        };
+        Ok(digest(local)? == digest(&self.layout)?)
+    }
+}
+
+/// Which old segments to keep. A segment goes when every limit that is given lets it go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetentionPolicy {
+    /// Keep what is younger than this, in microseconds.
+    pub max_age_us: Option<i64>,
+    /// Keep this many of the newest records.
+    pub max_records: Option<u64>,
+    /// Keep at least this many segments. The last one is kept in any case.
+    pub keep_segments: usize,
+}
+
+/// What retention did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Retained {
+    /// The first sequence number of each segment that was deleted.
+    pub deleted: Vec<u64>,
+    /// The first record that is still here.
+    pub first_seq: u64,
+    /// Why retention stopped before the policy was satisfied, if it did.
+    pub stopped: Option<String>,
+}
+
+/// The signed note in `retained`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct RetainedNote {
+    pub(super) first_seq: u64,
+    pub(super) time_us: i64,
+}
+
+const RETAINED_TITLE: &str = "purser-retained";
+
+impl RetainedNote {
+    fn body(&self, origin: &str) -> String {
+        format!("{RETAINED_TITLE}\n{origin}\n{}\n{}\n", self.first_seq, self.time_us)
+    }
+
+    fn parse(vkey: &VerifierKey, text: &str) -> Result<Self, NoteError> {
+        let body = vkey.open_text(text)?;
+        let lines: Vec<&str> = body.lines().collect();
+        let bad = || NoteError::Malformed("it is not a note of retention");
+        let [RETAINED_TITLE, origin, first_seq, time_us] = lines[..] else { return Err(bad()) };
+        let first_seq = first_seq.parse().map_err(|_| bad())?;
+        let time_us = time_us.parse().map_err(|_| bad())?;
+        let note = Self { first_seq, time_us };
+        if origin != vkey.name() || note.body(origin) != body {
+            return Err(bad());
+        }
+        Ok(note)
+    }
+}
+
+/// Reads the note of retention, when there is one.
+pub(super) fn read_retained(
+    layout: &Layout,
+    vkey: &VerifierKey,
+) -> Result<Option<Result<RetainedNote, NoteError>>, FileError> {
+    let Some(bytes) = read_optional(&layout.retained())? else { return Ok(None) };
+    let text = String::from_utf8(bytes).map_err(|_| NoteError::Malformed("it is not text"));
+    Ok(Some(text.and_then(|text| RetainedNote::parse(vkey, &text))))
+}
+
+impl Journal {
+    /// How far the copies in the archive are; `None` without an archive.
+    pub fn archive_status(&self) -> Option<ArchiveStatus> {
+        self.archive.as_ref().map(|archive| ArchiveStatus {
+            folder: archive.layout.root().to_owned(),
+            pending: archive.pending.iter().copied().collect(),
+            last_error: archive.last_error.clone(),
+        })
+    }
+
+    /// Copies what is not in the archive. Only a simulated crash is an error; all else is in the status.
+    pub(super) fn archive_pending(&mut self) -> Result<(), WriteError> {
+        let Some(archive) = &mut self.archive else { return Ok(()) };
+        while let Some(first) = archive.pending.first().copied() {
+            match archive.copy(&self.layout, first) {
+                Ok(()) => {
+                    archive.pending.remove(&first);
+                    archive.last_error = None;
+                }
+                Err(error) if error.severity() == Severity::Crash => return Err(self.stop(error)),
+                Err(error) => {
+                    archive.last_error = Some(error.to_string());
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the oldest sealed segments as far as the policy allows. The caller has appended the record that says so.
+    pub fn retain(&mut self, policy: &RetentionPolicy, now_us: i64) -> Result<Retained, WriteError> {
+        self.ready()?;
+        let firsts = self.layout.list_segments().map_err(|error| self.fail_untouched(error))?;
+        let mut outcome =
+            Retained { deleted: Vec::new(), first_seq: firsts.first().copied().unwrap_or(0), stopped: None };
+        let keep = policy.keep_segments.max(1);
+        let mut first_seq = outcome.first_seq;
+        for first in firsts.iter().take(firsts.len().saturating_sub(keep)) {
+            let file = match SegmentFile::open(&self.layout.segment(*first)) {
+                Ok(file) => file,
+                Err(error) => {
+                    outcome.stopped = Some(error.to_string());
+                    break;
+                }
+            };
+            let header = file.header();
+            let old = policy.max_age_us.is_none_or(|age| now_us.saturating_sub(header.last_time_us) >= age);
+            let many = policy.max_records.is_none_or(|records| self.size() - header.end() >= records);
+            if !(old && many) {
+                break;
+            }
+            if let Some(archive) = &self.archive {
+                match archive.holds(&self.layout, *first) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        outcome.stopped =
+                            Some(format!("the archive's copy of segment {first} is another one"));
+                        break;
+                    }
+                    Err(reason) => {
+                        outcome.stopped = Some(reason);
+                        break;
+                    }
+                }
+            }
+            outcome.deleted.push(*first);
+            first_seq = header.end();
+        }
+        if outcome.deleted.is_empty() {
+            return Ok(outcome);
+        }
+        outcome.first_seq = first_seq;
+        let note = RetainedNote { first_seq, time_us: now_us };
+        let text = self.key.sign_text(&note.body(&self.identity.origin));
+        let path = self.layout.retained();
+        self.disk
+            .write_over(Artifact::Retained, &path, text.as_bytes())
+            .map_err(|error| self.fail_untouched(error))?;
+        for first in &outcome.deleted {
+            let path = self.layout.segment(*first);
+            let delete = || {
+                self.disk.pass(Point::RetainDelete)?;
+                fs::remove_file(&path)
+            };
+            delete().at(&path).map_err(|error| self.fail_untouched(error))?;
+        }
+        Ok(outcome)
+    }
+}

@@ -1,0 +1,80 @@
+//! Which sealed segments there are, locally and in the archive, from their names and headers.
+//!
+//! Invariant: a local segment is preferred to its archived copy unless its header is damaged; entries are in order.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::disk::FileError;
+use super::error::ReadError;
+use super::layout::Layout;
+use super::merkle::Hash;
+use super::record::LogId;
+use super::segment::SegmentHeader;
+use super::segment_read::SegmentFile;
+
+/// One segment by name.
+#[derive(Debug, Clone)]
+pub(super) struct SegmentEntry {
+    pub(super) first: u64,
+    pub(super) path: PathBuf,
+    pub(super) archived: bool,
+    /// What its header says, or what is wrong with it.
+    pub(super) header: Result<SegmentHeader, String>,
+}
+
+impl SegmentEntry {
+    fn new(layout: &Layout, first: u64, archived: bool, log: LogId) -> Result<Self, FileError> {
+        let path = layout.segment(first);
+        let header = match SegmentFile::open(&path) {
+            Ok(file) if file.header().log != log => Err("it belongs to another log".to_owned()),
+            Ok(file) if file.header().first_seq != first => {
+                Err("its name is not that of its first record".to_owned())
+            }
+            Ok(file) => Ok(file.header().clone()),
+            Err(ReadError::Io(error)) => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        Ok(Self { first, path, archived, header })
+    }
+
+    pub(super) fn end(&self) -> Option<u64> {
+        self.header.as_ref().ok().map(SegmentHeader::end)
+    }
+}
+
+/// Lists the segments; `archive` fills in what is not here or not readable here.
+pub(super) fn scan(
+    local: &Layout,
+    archive: Option<&Layout>,
+    log: LogId,
+) -> Result<Vec<SegmentEntry>, FileError> {
+    let mut entries = BTreeMap::new();
+    for first in local.list_segments()? {
+        entries.insert(first, SegmentEntry::new(local, first, false, log)?);
+    }
+    if let Some(archive) = archive {
+        for first in archive.list_segments()? {
+            if entries.get(&first).is_none_or(|entry| entry.header.is_err()) {
+                let copy = SegmentEntry::new(archive, first, true, log)?;
+                if copy.header.is_ok() || !entries.contains_key(&first) {
+                    entries.insert(first, copy);
+                }
+            }
+        }
+    }
+    Ok(entries.into_values().collect())
+}
+
+/// The root of the tree at `size`, from the leaf hashes of the one segment that reaches over it.
+pub(super) fn root_at(entries: &[SegmentEntry], size: u64) -> Option<Hash> {
+    let at = entries.partition_point(|entry| entry.first <= size).checked_sub(1)?;
+    let file = SegmentFile::open(&entries[at].path).ok()?;
+    let mut frontier = file.header().before.clone();
+    let count = size - frontier.size();
+    if count > 0 {
+        let footer = file.footer().ok().filter(|_| count <= file.header().count)?;
+        frontier.extend(file.leaves(&footer).ok()?.into_iter().take(count as usize));
+    }
+    Some(frontier.root())
+}

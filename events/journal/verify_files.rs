@@ -1,0 +1,294 @@
+//! Verification of the small files: identity, keys, anchor, checkpoints, snapshots, and files that do not belong.
+//!
+//! Invariant: every file in the folder is either checked byte for byte, or reported as unknown.
+
+use std::fs;
+use std::path::Path;
+
+use super::anchor::{self, Slot};
+use super::archive::{RetainedNote, read_retained};
+use super::disk::{FileError, names, read_optional};
+use super::identity::{self, Secret};
+use super::layout::{Layout, parse_damaged, parse_segment, parse_snapshot, parse_tail};
+use super::note::{SigningKey, VerifierKey};
+use super::record::LogId;
+use super::snapshot;
+use super::verify::{FindingKind, Findings, Roots, VerifyOptions};
+
+/// Reads the secret, if it is there and whole.
+pub(super) fn check_secret(layout: &Layout, findings: &mut Findings) -> Option<Secret> {
+    match Secret::read(layout) {
+        Ok(Some(secret)) => Some(secret),
+        Ok(None) => {
+            let text = "it is missing: payloads and leaves cannot be compared with each other";
+            findings.add(&layout.secret(), None, FindingKind::Missing, text);
+            None
+        }
+        Err(error) => {
+            findings.add(&layout.secret(), None, FindingKind::Damaged, &error.to_string());
+            None
+        }
+    }
+}
+
+/// Decides which key signatures are checked with: the one given, or the folder's own.
+pub(super) fn check_keys(
+    layout: &Layout,
+    origin: &str,
+    secret: Option<&Secret>,
+    options: &VerifyOptions,
+    findings: &mut Findings,
+) -> Option<VerifierKey> {
+    let file = layout.vkey();
+    let own = match identity::read_vkey(layout) {
+        Ok(key) => Some(key),
+        Err(error) => {
+            findings.add(&file, None, FindingKind::Damaged, &error.to_string());
+            None
+        }
+    };
+    let secret =
+        secret.and_then(|secret| secret.seed).map(|seed| SigningKey::from_seed(origin, &seed).verifier());
+    if let (Some(own), Some(secret)) = (&own, &secret)
+        && own != secret
+    {
+        findings.add(
+            &file,
+            None,
+            FindingKind::Key,
+            "it is not the public half of the key in the file secret",
+        );
+    }
+    if let (Some(own), Some(expected)) = (&own, &options.expected_key)
+        && own != expected
+    {
+        findings.add(&file, None, FindingKind::Key, &format!("it is {own}, and {expected} is expected"));
+    }
+    options.expected_key.clone().or(own).or(secret)
+}
+
+/// Reads the note of retention, if it is there and valid.
+pub(super) fn check_retained(
+    layout: &Layout,
+    vkey: Option<&VerifierKey>,
+    findings: &mut Findings,
+) -> Result<Option<RetainedNote>, FileError> {
+    let Some(vkey) = vkey else { return Ok(None) };
+    match read_retained(layout, vkey)? {
+        None => Ok(None),
+        Some(Ok(note)) => Ok(Some(note)),
+        Some(Err(error)) => {
+            findings.add(&layout.retained(), None, FindingKind::Signature, &error.to_string());
+            Ok(None)
+        }
+    }
+}
+
+/// Reports what does not belong into the folder.
+pub(super) fn check_unknown(layout: &Layout, findings: &mut Findings) -> Result<(), FileError> {
+    const FILES: [&str; 9] = [
+        "identity.json",
+        "secret",
+        "vkey",
+        "lock",
+        "anchor",
+        "retained",
+        "segments",
+        "checkpoints",
+        "snapshots",
+    ];
+    let mut report = |folder: &Path, name: &str| {
+        let text = if name.ends_with(super::disk::TEMPORARY) || name == "scratch" {
+            "it was not finished; opening the journal for writing removes it"
+        } else {
+            "it does not belong to a journal"
+        };
+        findings.add(&folder.join(name), None, FindingKind::Unknown, text);
+    };
+    let root = layout.root();
+    for name in names(root)? {
+        if let Some(first) = parse_tail(&name) {
+            let tail = layout.tail(first);
+            for name in names(&tail)? {
+                let known = name == "conf" || name == "db" || name.starts_with("snap.");
+                let empty_blobs = name == "blobs" && names(&tail.join("blobs"))?.is_empty();
+                if !known && !empty_blobs {
+                    report(&tail, &name);
+                }
+            }
+        } else if !FILES.contains(&&*name) && parse_damaged(&name).is_none() {
+            report(root, &name);
+        }
+    }
+    for name in names(&layout.segments())? {
+        if parse_segment(&name).is_none() {
+            report(&layout.segments(), &name);
+        }
+    }
+    for name in names(&layout.checkpoints())? {
+        if super::bytes::parse_digits20(&name).is_none() {
+            report(&layout.checkpoints(), &name);
+        }
+    }
+    for name in names(&layout.snapshots())? {
+        if parse_snapshot(&name).is_none() {
+            report(&layout.snapshots(), &name);
+        }
+    }
+    Ok(())
+}
+
+/// The sizes at which roots are stated somewhere, to be computed in one pass over the records.
+pub(super) fn stated_sizes(
+    layout: &Layout,
+    log: LogId,
+    vkey: Option<&VerifierKey>,
+    options: &VerifyOptions,
+) -> Result<Roots, FileError> {
+    let mut roots = Roots::default();
+    roots.want(layout.list_checkpoints()?);
+    roots.want(layout.list_snapshots()?);
+    for slot in anchor::read(layout, log)?.slots {
+        if let Slot::Valid(anchor) = slot {
+            roots.want([anchor.size]);
+        }
+    }
+    if let Some(vkey) = vkey {
+        roots.want(
+            options.older.iter().filter_map(|older| vkey.open(&older.text).ok()).map(|point| point.size),
+        );
+    }
+    Ok(roots)
+}
+
+/// Compares the anchor with the records. `tail` says whether there is a hot tail, which may be ahead of it.
+pub(super) fn check_anchor(
+    layout: &Layout,
+    log: LogId,
+    size: u64,
+    tail: bool,
+    roots: &Roots,
+    findings: &mut Findings,
+) -> Result<(), FileError> {
+    let file = layout.anchor();
+    let slots = anchor::read(layout, log)?;
+    if let Some(problem) = &slots.problem {
+        findings.add(&file, None, FindingKind::Anchor, problem);
+    }
+    for slot in slots.slots {
+        let Slot::Valid(anchor) = slot else { continue };
+        if anchor.size <= size && roots.get(anchor.size).is_some_and(|root| root != anchor.root) {
+            let text = format!("its root at {} records is not that of the records", anchor.size);
+            findings.add(&file, None, FindingKind::Anchor, &text);
+        }
+    }
+    if let Some(newest) = slots.newest() {
+        if newest.size > size {
+            let text = format!("{} records were acknowledged, and there are {size}", newest.size);
+            findings.add(&file, Some(size), FindingKind::Missing, &text);
+        } else if newest.size < size && !tail {
+            let text = format!("{} records were acknowledged, and {size} are sealed", newest.size);
+            findings.add(&file, Some(newest.size), FindingKind::Anchor, &text);
+        }
+    }
+    Ok(())
+}
+
+/// Checks every checkpoint file, and those that are kept elsewhere.
+pub(super) fn check_checkpoints(
+    layout: &Layout,
+    vkey: Option<&VerifierKey>,
+    size: u64,
+    roots: &Roots,
+    options: &VerifyOptions,
+    findings: &mut Findings,
+) -> Result<(), FileError> {
+    let Some(vkey) = vkey else { return Ok(()) };
+    for named in layout.list_checkpoints()? {
+        let file = layout.checkpoint(named);
+        let bytes = read_optional(&file)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        match vkey.open(&text) {
+            Err(error) => findings.add(&file, None, FindingKind::Signature, &error.to_string()),
+            Ok(point) if point.size != named => {
+                let text = format!("it is a checkpoint of {} records", point.size);
+                findings.add(&file, None, FindingKind::Signature, &text);
+            }
+            Ok(point) => check_root(&file, point.size, &point.root, size, roots, findings),
+        }
+    }
+    for older in &options.older {
+        let file = Path::new(&older.name);
+        match vkey.open(&older.text) {
+            Err(error) => findings.add(file, None, FindingKind::Signature, &error.to_string()),
+            Ok(point) => check_root(file, point.size, &point.root, size, roots, findings),
+        }
+    }
+    Ok(())
+}
+
+fn check_root(
+    file: &Path,
+    stated: u64,
+    root: &super::merkle::Hash,
+    size: u64,
+    roots: &Roots,
+    findings: &mut Findings,
+) {
+    if stated > size {
+        let text = format!("it was made at {stated} records, and there are only {size}: history is missing");
+        findings.add(file, Some(size), FindingKind::Rewritten, &text);
+    } else if roots.get(stated).is_some_and(|found| found != *root) {
+        let text =
+            format!("the first {stated} records do not have the root {root} any more: history was changed");
+        findings.add(file, None, FindingKind::Rewritten, &text);
+    }
+}
+
+/// Checks the digests and roots of snapshots.
+pub(super) fn check_snapshots(
+    layout: &Layout,
+    log: LogId,
+    size: u64,
+    roots: &Roots,
+    findings: &mut Findings,
+) -> Result<(), FileError> {
+    for named in layout.list_snapshots()? {
+        let file = layout.snapshot(named);
+        match snapshot::read(&file, log)? {
+            None => {}
+            Some(Err(error)) => findings.add(&file, None, FindingKind::Damaged, error.0),
+            Some(Ok(snapshot)) => {
+                if snapshot.size != named {
+                    findings.add(
+                        &file,
+                        None,
+                        FindingKind::Damaged,
+                        "its name is not the size it was made at",
+                    );
+                } else if named > size || roots.get(named).is_some_and(|root| root != snapshot.root) {
+                    findings.add(&file, None, FindingKind::Rewritten, "it was not made from these records");
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a segment's checkpoint is among the files, and is the one that the segment carries.
+pub(super) fn check_segment_checkpoint(layout: &Layout, size: u64, carried: &str, findings: &mut Findings) {
+    let file = layout.checkpoint(size);
+    match fs::read(&file) {
+        Err(_) => findings.add(&file, None, FindingKind::Missing, "the checkpoint of a segment is not there"),
+        // Other signatures, of witnesses, may have been added after ours.
+        Ok(bytes) if !bytes.starts_with(carried.as_bytes()) => {
+            findings.add(
+                &file,
+                None,
+                FindingKind::Signature,
+                "it is not the checkpoint that the segment carries",
+            );
+        }
+        Ok(_) => {}
+    }
+}

@@ -1,0 +1,202 @@
+//! The kinds of observations: numbers from 100.
+//!
+//! Invariant: an entry with a released schema is never edited (see [`wire`](super)).
+
+use purser_engine::event::Fact;
+
+use super::cloud::{InstanceTypeV1, LaunchFailureV1, OfferingKeyV1};
+use super::code::{CapacityTypeCode, InterruptionCode, PodPhaseCode};
+use super::map::LabelsV1;
+use super::pod::{LabelSelectorV1, PodKeyV1, PodSpecV1};
+use super::pool::NodePoolV1;
+use super::requirement::RequirementsV1;
+use super::resources::ResourcesV1;
+use super::scalar::{TimeV1, UidV1};
+use super::taint::TaintV1;
+
+kinds! { Fact as Observation;
+    /// A pod spec got a number, by which pods refer to it.
+    100 "pod-spec-defined" PodSpecDefined => PodSpecDefinedV1 @ 1 { id: u32, spec: PodSpecV1 }
+
+    /// A set of node labels got a number, by which nodes refer to it.
+    101 "label-set-defined" LabelSetDefined => LabelSetDefinedV1 @ 1 { id: u32, labels: LabelsV1 }
+
+    /// A pod appeared, or changed in more than its binding or phase.
+    102 "pod-observed" PodObserved => PodObservedV1 @ 1 {
+        pod: PodKeyV1,
+        uid: UidV1,
+        spec: u32,
+        created: TimeV1,
+        phase: PodPhaseCode,
+        node: Option<String>,
+    }
+
+    /// A pod was bound to a node.
+    103 "pod-bound" PodBound => PodBoundV1 @ 1 { pod: PodKeyV1, node: String }
+
+    /// A pod moved on in its life.
+    104 "pod-phase-changed" PodPhaseChanged => PodPhaseChangedV1 @ 1 { pod: PodKeyV1, phase: PodPhaseCode }
+
+    /// A pod is no more.
+    105 "pod-deleted" PodDeleted => PodDeletedV1 @ 1 { pod: PodKeyV1 }
+
+    /// A node appeared, or changed in more than its readiness.
+    106 "node-observed" NodeObserved => NodeObservedV1 @ 1 {
+        node: String,
+        instance: Option<String>,
+        labels: u32,
+        taints: Vec<TaintV1>,
+        allocatable: ResourcesV1,
+        ready: bool,
+        unschedulable: bool,
+        do_not_disrupt: bool,
+        created: TimeV1,
+        deleting: bool,
+    }
+
+    /// A node became ready, or ceased to be.
+    107 "node-readiness-changed" NodeReadinessChanged => NodeReadinessChangedV1 @ 1 { node: String, ready: bool }
+
+    /// A condition of a node other than its readiness changed.
+    108 "node-condition-changed" NodeConditionChanged => NodeConditionChangedV1 @ 1 {
+        node: String,
+        condition: String,
+        status: String,
+        since: TimeV1,
+    }
+
+    /// A node is no more.
+    109 "node-deleted" NodeDeleted => NodeDeletedV1 @ 1 { node: String }
+
+    /// There is a NodeClaim that this log did not launch.
+    110 "node-claim-observed" NodeClaimObserved => NodeClaimObservedV1 @ 1 {
+        claim: String,
+        pool: Option<String>,
+        instance: Option<String>,
+        node: Option<String>,
+        created: TimeV1,
+        hash: String,
+    }
+
+    /// Somebody deleted a NodeClaim.
+    111 "node-claim-deleted" NodeClaimDeleted => NodeClaimDeletedV1 @ 1 { claim: String }
+
+    /// A NodePool appeared or changed.
+    112 "node-pool-observed" NodePoolObserved => NodePoolObservedV1 @ 1 { pool: NodePoolV1 }
+
+    /// A NodePool is no more.
+    113 "node-pool-deleted" NodePoolDeleted => NodePoolDeletedV1 @ 1 { pool: String }
+
+    /// A node class appeared or changed.
+    114 "node-class-observed" NodeClassObserved => NodeClassObservedV1 @ 1 {
+        kind: String,
+        class: String,
+        hash: String,
+        ready: bool,
+        message: String,
+    }
+
+    /// A node class is no more.
+    115 "node-class-deleted" NodeClassDeleted => NodeClassDeletedV1 @ 1 { kind: String, class: String }
+
+    /// A NodeOverlay appeared or changed.
+    116 "node-overlay-observed" NodeOverlayObserved => NodeOverlayObservedV1 @ 1 {
+        name: String,
+        weight: u32,
+        requirements: RequirementsV1,
+        price_microusd_per_hour: Option<i64> = price,
+        price_adjustment: Option<String>,
+        capacity: ResourcesV1,
+    }
+
+    /// A NodeOverlay is no more.
+    117 "node-overlay-deleted" NodeOverlayDeleted => NodeOverlayDeletedV1 @ 1 { name: String }
+
+    /// A DaemonSet appeared or changed.
+    118 "daemon-set-observed" DaemonSetObserved => DaemonSetObservedV1 @ 1 { daemon_set: PodKeyV1, spec: u32 }
+
+    /// A DaemonSet is no more.
+    119 "daemon-set-deleted" DaemonSetDeleted => DaemonSetDeletedV1 @ 1 { daemon_set: PodKeyV1 }
+
+    /// A PodDisruptionBudget appeared or changed.
+    120 "disruption-budget-observed" DisruptionBudgetObserved => DisruptionBudgetObservedV1 @ 1 {
+        budget: PodKeyV1,
+        selector: LabelSelectorV1,
+        disruptions_allowed: u32,
+        always_allow_unhealthy: bool,
+    }
+
+    /// A PodDisruptionBudget is no more.
+    121 "disruption-budget-deleted" DisruptionBudgetDeleted => DisruptionBudgetDeletedV1 @ 1 { budget: PodKeyV1 }
+
+    /// A PersistentVolumeClaim appeared or changed.
+    122 "volume-claim-observed" VolumeClaimObserved => VolumeClaimObservedV1 @ 1 {
+        claim: PodKeyV1,
+        topologies: Vec<RequirementsV1>,
+        driver: String,
+        problem: Option<String>,
+    }
+
+    /// A PersistentVolumeClaim is no more.
+    123 "volume-claim-deleted" VolumeClaimDeleted => VolumeClaimDeletedV1 @ 1 { claim: PodKeyV1 }
+
+    /// An instance type is offered, or its offer changed.
+    124 "instance-type-observed" InstanceTypeObserved => InstanceTypeObservedV1 @ 1 { instance_type: InstanceTypeV1 }
+
+    /// An instance type is no longer offered.
+    125 "instance-type-removed" InstanceTypeRemoved => InstanceTypeRemovedV1 @ 1 { instance_type: String }
+
+    /// The catalogue of instance types is complete as of here.
+    126 "catalogue-observed" CatalogueObserved => CatalogueObservedV1 @ 1 { digest: String, types: u32 }
+
+    /// An offering's price changed.
+    127 "price-changed" PriceChanged => PriceChangedV1 @ 1 {
+        offering: OfferingKeyV1,
+        price_microusd_per_hour: i64 = price,
+    }
+
+    /// There is no capacity for an offering.
+    128 "offering-unavailable" OfferingUnavailable => OfferingUnavailableV1 @ 1 { offering: OfferingKeyV1, until: TimeV1 }
+
+    /// The cloud started an instance for a claim.
+    129 "instance-launched" InstanceLaunched => InstanceLaunchedV1 @ 1 {
+        claim: String,
+        instance: String,
+        instance_type: String,
+        zone: String,
+        capacity_type: CapacityTypeCode,
+        price_microusd_per_hour: i64 = price,
+    }
+
+    /// The cloud did not start an instance for a claim.
+    130 "launch-failed" LaunchFailed => LaunchFailedV1 @ 1 { claim: String, failure: LaunchFailureV1 }
+
+    /// An instance that this log does not know carries our tags.
+    131 "instance-observed" InstanceObserved => InstanceObservedV1 @ 1 {
+        instance: String,
+        claim: Option<String>,
+        instance_type: String,
+        zone: String,
+        capacity_type: CapacityTypeCode,
+        launched: TimeV1,
+    }
+
+    /// An instance is no more.
+    132 "instance-gone" InstanceGone => InstanceGoneV1 @ 1 { instance: String }
+
+    /// The cloud says that it will take an instance back or stop it.
+    133 "interruption-notice" InterruptionNotice => InterruptionNoticeV1 @ 1 {
+        instance: String,
+        kind: InterruptionCode,
+        at: TimeV1,
+    }
+
+    /// The API server refused an eviction for now.
+    134 "eviction-blocked" EvictionBlocked => EvictionBlockedV1 @ 1 { pod: PodKeyV1, by: String }
+
+    /// A node carries the mark that keeps new pods away.
+    135 "node-tainted" NodeTainted => NodeTaintedV1 @ 1 { claim: String }
+
+    /// What was to be done could not be done; it will be tried again.
+    136 "effect-failed" EffectFailed => EffectFailedV1 @ 1 { claim: String, message: String }
+}

@@ -1,0 +1,279 @@
+//! `replay verify`: that no record was changed, and that every decision is the one that its records lead to.
+//!
+//! **Invariant:** it is passed only if both were checked and nothing was found; what could not be checked is said.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use purser_engine::event::{Event, Seq};
+use purser_engine::reexecute::{Divergence, Reexecution};
+use purser_engine::snapshot;
+use purser_engine::state::State;
+use purser_events::journal::{Finding, OlderCheckpoint, VerifyOptions, VerifyReport, verify};
+use purser_events::wire::Purser;
+use serde::Serialize;
+
+use crate::cli::VerifyArgs;
+use crate::diff::{self, Difference};
+use crate::output::{Format, Out};
+use crate::progress::Progress;
+use crate::source::{Item, Log};
+use crate::{Outcome, fold, sentence, text};
+
+/// What was checked and found.
+#[derive(Debug, Serialize)]
+struct Report {
+    /// Whether everything was checked and nothing found.
+    passed: bool,
+    records: u64,
+    first_record: u64,
+    size: u64,
+    root: String,
+    checkpoints: usize,
+    integrity: Vec<Finding>,
+    /// `None` where no decision could be taken again.
+    decisions: Option<Decisions>,
+    /// What could not be checked, and why.
+    not_checked: Option<String>,
+    seconds: f64,
+}
+
+/// The outcome of taking decisions again.
+#[derive(Debug, Default, Serialize)]
+struct Decisions {
+    /// The first record whose decision was taken again.
+    from: u64,
+    reexecuted: u64,
+    evaluations: u64,
+    differing: Vec<Differing>,
+}
+
+/// A decision that differs.
+#[derive(Debug, Serialize)]
+struct Differing {
+    seq: u64,
+    time: String,
+    /// What is recorded, in words.
+    says: String,
+    /// What the records lead to, in words.
+    expected: String,
+    difference: Difference,
+}
+
+/// Verifies the journal.
+///
+/// # Errors
+/// If files cannot be read at all.
+pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outcome> {
+    let options = options(log, arguments)?;
+    let bar = Progress::new("integrity", log.size());
+    let integrity = verify(&log.dir, &options, &mut |done, total| bar.at(done, total))?;
+    let mut seconds = bar.finish().as_secs_f64();
+    let checkpoints = integrity_checkpoints(log, &options)?;
+
+    let bar = Progress::new("decisions", log.size());
+    let reexecuted = reexecute(log, arguments, &bar);
+    seconds += bar.finish().as_secs_f64();
+    let (decisions, not_checked) = match reexecuted {
+        Ok(Checked { decisions, stopped }) => (Some(decisions), stopped),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    let VerifyReport { records, first_seq, size, root, findings } = integrity;
+    let differing = decisions.as_ref().is_some_and(|decisions| !decisions.differing.is_empty());
+    let report = Report {
+        passed: findings.is_empty() && !differing && not_checked.is_none(),
+        records,
+        first_record: first_seq,
+        size,
+        root: root.to_string(),
+        checkpoints,
+        integrity: findings,
+        decisions,
+        not_checked,
+        seconds,
+    };
+    match out.format {
+        Format::Table => write(&report, out)?,
+        Format::Json | Format::Jsonl => out.document(&report)?,
+    }
+    Ok(if report.passed { Outcome::Fine } else { Outcome::Found })
+}
+
+fn options(log: &Log, arguments: &VerifyArgs) -> Result<VerifyOptions> {
+    let read = |what: &str, file: &Path| {
+        fs::read_to_string(file).with_context(|| format!("--{what} {}", file.display()))
+    };
+    let mut options = VerifyOptions::new(Arc::new(Purser));
+    options.archive = log.archive.clone();
+    for file in &arguments.checkpoint {
+        let text = read("checkpoint", file)?;
+        options.older.push(OlderCheckpoint { name: file.display().to_string(), text });
+    }
+    if let Some(file) = &arguments.vkey {
+        let key = read("vkey", file)?.trim().parse();
+        options.expected_key = Some(key.with_context(|| format!("--vkey {}", file.display()))?);
+    }
+    Ok(options)
+}
+
+/// The number of checkpoints that integrity was checked against: those of the segments and those that were given.
+fn integrity_checkpoints(log: &Log, options: &VerifyOptions) -> Result<usize> {
+    Ok(log.reader().segments().len() + options.older.len())
+}
+
+/// Decisions taken again, and what stopped that before the end.
+struct Checked {
+    decisions: Decisions,
+    stopped: Option<String>,
+}
+
+fn reexecute(log: &Log, arguments: &VerifyArgs, bar: &Progress) -> Result<Checked> {
+    let from = arguments.from.unwrap_or(0);
+    if from > 0 && from >= log.size() {
+        bail!("--from {from}: the log has {} records", log.size());
+    }
+    let state = if from > log.first() { fold::begin(log, from)? } else { earliest(log)? };
+    let mut items = log.items(state.size).peekable();
+    let begun = state.size;
+    let mut stopped = None;
+    let (again, first) = match skip(state, from, &mut items) {
+        Ok(found) => found,
+        Err(error) => return Ok(Checked { decisions: Decisions::default(), stopped: Some(format!("{error:#}")) }),
+    };
+    let mut again = again;
+    let mut differing = Vec::new();
+    for item in items {
+        let checked = item.and_then(|item| fold::admit(again.state(), &item).map(|()| item));
+        let item = match checked {
+            Ok(item) => item,
+            Err(error) => {
+                stopped = Some(format!("decisions from there on were not taken again: {error:#}"));
+                break;
+            }
+        };
+        if let Err(divergence) = again.feed(&item.to_logged()) {
+            differing.push(describe(&item, &divergence));
+            if !arguments.all {
+                break;
+            }
+        }
+        if item.seq() % 1_024 == 0 {
+            bar.at(item.seq() - begun, log.size() - begun);
+        }
+    }
+    if stopped.is_none() && first > 0 && arguments.from.is_none() {
+        stopped = Some(format!(
+            "decisions before record {first} were not taken again: the first records are gone, and a snapshot stood in for them"
+        ));
+    }
+    let decisions =
+        Decisions { from: first, reexecuted: again.decisions, evaluations: again.evaluations, differing };
+    Ok(Checked { decisions, stopped })
+}
+
+/// State of the earliest usable snapshot if the first records are gone; else the empty one.
+fn earliest(log: &Log) -> Result<State> {
+    if log.first() == 0 {
+        return Ok(State::default());
+    }
+    let mut found = None;
+    let mut below = log.size();
+    while let Some(older) = log.reader().latest_snapshot(&snapshot::tag(), below)?.filter(|s| s.size >= log.first()) {
+        below = older.size.saturating_sub(1);
+        if let Ok(state) = snapshot::read(&older.bytes)
+            && state.size == older.size
+        {
+            found = Some(state);
+        }
+    }
+    match found {
+        Some(state) => Ok(state),
+        None => bail!(
+            "no decision was taken again: the records before {} are gone and no snapshot of this version stands in for them; \
+             name the archive with --archive DIR",
+            log.first()
+        ),
+    }
+}
+
+/// Folds without deciding up to the first batch that begins at this record or later.
+fn skip<I: Iterator<Item = Result<Item>>>(
+    mut state: State,
+    from: u64,
+    items: &mut std::iter::Peekable<I>,
+) -> Result<(Reexecution, u64)> {
+    let mut boundary = true;
+    loop {
+        let begins = match items.peek() {
+            // Decisions belong to the batch before them.
+            Some(Ok(item)) => boundary && item.seq() >= from && !matches!(item.event(), Event::Decision(_)),
+            Some(Err(_)) | None => true,
+        };
+        if begins {
+            let first = state.size;
+            return Ok((Reexecution::from_state(state), first));
+        }
+        if let Some(item) = items.next() {
+            let item = item?;
+            boundary = item.record.commit;
+            fold::apply(&mut state, &item)?;
+        }
+    }
+}
+
+fn describe(item: &Item, divergence: &Divergence) -> Differing {
+    let Divergence { seq: Seq(seq), expected, got } = divergence;
+    let say = |decision: &Option<Box<purser_engine::event::Decision>>| match decision {
+        Some(decision) => sentence::of(&Event::Decision((**decision).clone())),
+        None => "no further decision".to_owned(),
+    };
+    Differing {
+        seq: *seq,
+        time: text::exact_time(item.logged.time),
+        says: say(got),
+        expected: say(expected),
+        difference: diff::decisions(expected.as_deref(), got.as_deref()),
+    }
+}
+
+fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
+    for Finding { file, seq, kind, message } in &report.integrity {
+        let kind = serde_json::to_value(kind)?;
+        let record = seq.map(|seq| format!(" record {seq}:")).unwrap_or_default();
+        out.line(&format!("integrity: {file}:{record} {}: {message}", kind.as_str().unwrap_or_default()))?;
+    }
+    let decisions = report.decisions.as_ref();
+    for differing in decisions.iter().flat_map(|decisions| &decisions.differing) {
+        out.line(&format!("decision {} of {} differs", differing.seq, differing.time))?;
+        out.line(&format!("  recorded      {}", differing.says))?;
+        out.line(&format!("  should be     {}", differing.expected))?;
+        let Difference { path, expected, got } = &differing.difference;
+        out.line(&format!("  {path}: expected {expected}, got {got}"))?;
+    }
+    if let Some(not_checked) = &report.not_checked {
+        out.line(&format!("not checked: {not_checked}"))?;
+    }
+    let again = match decisions {
+        Some(decisions) => format!(
+            "{} re-executed in {}, {}",
+            text::count(decisions.reexecuted as usize, "decision"),
+            text::count(decisions.evaluations as usize, "evaluation"),
+            match decisions.differing.len() {
+                0 => "all equal".to_owned(),
+                n => format!("{n} differing"),
+            }
+        ),
+        None => "decisions not re-executed".to_owned(),
+    };
+    out.line(&format!(
+        "{}: {}, {again}; root {}; {} checked; {:.1} s",
+        if report.passed { "verified" } else { "NOT VERIFIED" },
+        text::count(report.records as usize, "record"),
+        report.root,
+        text::count(report.checkpoints, "checkpoint"),
+        report.seconds,
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! That what was altered is found and named.
+
+use std::path::Path;
+
+use purser_engine::event::{Decision, Event};
+use purser_engine::model::PodKey;
+use purser_events::journal::{Draft, Journal};
+use purser_events::wire;
+use purser_replay::Outcome;
+use purser_replay::source::Log;
+use serde_json::Value;
+
+use crate::world::*;
+
+/// A journal with the same records, changed by `change`: whoever has the key can write one, and only re-execution finds it out.
+fn forge(from: &Path, to: &Path, mut change: impl FnMut(u64, &mut Event) -> bool) {
+    let log = Log::open(Some(from), None).unwrap();
+    let mut journal = Journal::create(to, options(), T0.0).unwrap();
+    let mut batch = Vec::new();
+    for item in log.items(0) {
+        let item = item.unwrap();
+        let mut event = item.logged.event.clone();
+        if change(item.seq(), &mut event) {
+            let encoded = wire::encode(&event).unwrap();
+            batch.push(Draft {
+                kind: encoded.kind,
+                schema: encoded.schema,
+                causes: item.record.causes.clone(),
+                payload: encoded.payload,
+            });
+        }
+        if item.record.commit && !batch.is_empty() {
+            journal.append(item.record.time_us, &std::mem::take(&mut batch)).unwrap();
+        }
+    }
+    journal.close().unwrap();
+}
+
+#[test]
+fn an_altered_decision_is_found_and_the_place_is_named() {
+    let Story { world, .. } = story();
+    let to = world.dir.path().join("forged");
+    let (launch, _) = decisions(&world.journal())[0].clone();
+    forge(&world.journal(), &to, |seq, event| {
+        if let Event::Decision(Decision::Launch { options, .. }) = event
+            && seq == launch
+        {
+            options[0].instance_type = "m7i.large".into();
+        }
+        true
+    });
+    let (outcome, out, err) = run(&to, &["verify"]);
+    assert_eq!((outcome, &*err), (Outcome::Found, ""), "{out}");
+    assert!(out.contains(&format!("decision {launch} of 2026-07-20T09:00:02.400000Z differs")), "{out}");
+    assert!(out.contains("options[0].instance_type: expected \"m7g.large\", got \"m7i.large\""), "{out}");
+    assert!(out.contains("NOT VERIFIED") && !out.contains("integrity:"), "{out}");
+    let (_, out, _) = run(&to, &["verify", "--all", "-o", "json"]);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["passed"], false);
+    assert_eq!(report["integrity"], Value::Array(Vec::new()));
+    assert_eq!(report["decisions"]["differing"][0]["seq"], launch);
+    assert_eq!(report["decisions"]["differing"][0]["difference"]["path"], "options[0].instance_type");
+    // Taken again from after the forgery on, nothing differs.
+    let (outcome, out, _) = run(&to, &["verify", "--from", &(launch + 1).to_string()]);
+    assert_eq!(outcome, Outcome::Fine, "{out}");
+}
+
+#[test]
+fn a_record_that_refers_to_nothing_is_an_error_and_no_panic() {
+    let Story { world, .. } = story();
+    let to = world.dir.path().join("forged");
+    forge(&world.journal(), &to, |_, event| {
+        if let Event::Fact(purser_engine::event::Fact::PodObserved { spec, pod, .. }) = event
+            && *pod == PodKey::new("default", "web-1")
+        {
+            spec.0 = 77;
+        }
+        true
+    });
+    let (outcome, out, _) = run(&to, &["verify"]);
+    assert_eq!(outcome, Outcome::Found);
+    assert!(out.contains("it refers to pod spec 77"), "{out}");
+    let (outcome, _, err) = run(&to, &["state"]);
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(err.contains("it refers to pod spec 77") && err.lines().count() == 1, "{err}");
+}
+
+#[test]
+fn a_sound_journal_is_verified_against_its_keys_and_checkpoints() {
+    let Story { mut world, .. } = story();
+    let checkpoint = world.controller().journal_mut().journal().checkpoint();
+    let vkey = world.controller().journal_mut().journal().verifier_key().to_string();
+    let size = world.state().size;
+    let dir = world.close();
+    let journal = dir.path().join("j");
+    let file = |name: &str, text: &str| {
+        std::fs::write(dir.path().join(name), text).unwrap();
+        dir.path().join(name).to_str().unwrap().to_owned()
+    };
+    let (checkpoint, vkey) = (file("checkpoint", &checkpoint), file("vkey", &vkey));
+    let out = table(&journal, &["verify", "--checkpoint", &checkpoint, "--vkey", &vkey]);
+    assert!(out.starts_with(&format!("verified: {size} records, ")) && out.contains("all equal; root "), "{out}");
+    let report = json(&journal, &["verify", "--from", "20"]);
+    assert_eq!(report["passed"], true);
+    assert!(report["decisions"]["from"].as_u64().unwrap() >= 20);
+    // Another log's key.
+    let other = "example/prod+00000000+AAAA";
+    let (outcome, _, err) = run(&journal, &["verify", "--vkey", &file("other", other)]);
+    assert_eq!((outcome, err.lines().count()), (Outcome::Failed, 1), "{err}");
+    // A flipped byte in a segment.
+    let segments = std::fs::read_dir(journal.join("segments")).unwrap();
+    let segment = segments.map(|entry| entry.unwrap().path()).min().unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let (outcome, out, _) = run(&journal, &["verify"]);
+    assert_eq!(outcome, Outcome::Found);
+    assert!(out.contains("integrity: segments/"), "{out}");
+}

@@ -1,0 +1,162 @@
+//! `replay why`: the story of a pod or of a node, with the reasons.
+//!
+//! What a decision looked at is not in the log. [`walk`] folds the log batch by batch, and where a batch holds a decision that the
+//! story is about, the decision is taken again on the State of that moment with a tracer on.
+//!
+//! **Invariant:** all that is told is a record, State as of a record, or a note of the decision itself; nothing is guessed.
+
+mod looked;
+mod machine;
+mod pod;
+mod removal;
+
+use anyhow::{Result, bail};
+use purser_engine::model::Time;
+use purser_engine::state::State;
+use serde::Serialize;
+
+use crate::cli::{About, WhyArgs};
+use crate::index::Index;
+use crate::output::{Format, Out};
+use crate::source::{Item, Log, Ref};
+use crate::when::{Moment, Point};
+use crate::{Outcome, fold, text};
+
+/// Tells a story.
+///
+/// # Errors
+/// If the log cannot be read, or has nothing of that name.
+pub fn run(log: &Log, arguments: &WhyArgs, out: &mut Out<'_>) -> Result<Outcome> {
+    let size = log.size_at(arguments.at)?;
+    if size == 0 {
+        bail!("{}: the log has no records", log.dir.display());
+    }
+    let index = Index::build(log, size)?;
+    let telling = Telling {
+        log,
+        index: &index,
+        size,
+        at: match arguments.at {
+            Point::Moment(moment @ (Moment::At(_) | Moment::Before(_))) => Some(moment.finish(log.end()?)),
+            Point::Moment(Moment::Day(..)) | Point::Seq(_) | Point::End => None,
+        },
+        few: if arguments.all { usize::MAX } else { 3 },
+    };
+    match arguments.what {
+        About::Pod => {
+            let story = pod::tell(&telling, &arguments.name)?;
+            match out.format {
+                Format::Table => story.write(&telling, out)?,
+                Format::Json | Format::Jsonl => out.document(&story)?,
+            }
+        }
+        About::Node | About::Nodeclaim => {
+            let what = if arguments.what == About::Node { "node" } else { "nodeclaim" };
+            let machines = index.machines(what, &arguments.name)?;
+            let Some((machine, earlier)) = machines.split_last() else { bail!("{what} {:?}", arguments.name) };
+            let story = machine::tell(&telling, machine, earlier)?;
+            match out.format {
+                Format::Table => story.write(&telling, out)?,
+                Format::Json | Format::Jsonl => out.document(&story)?,
+            }
+        }
+    }
+    Ok(Outcome::Fine)
+}
+
+/// What a story is told from.
+struct Telling<'a> {
+    log: &'a Log,
+    index: &'a Index,
+    /// The number of records up to the end of the story.
+    size: u64,
+    /// The moment at which it ends, if one was given: it may be later than the last record.
+    at: Option<Time>,
+    /// How many names are told of many.
+    few: usize,
+}
+
+impl Telling<'_> {
+    /// The end of the story.
+    fn now(&self, state: &State) -> Time {
+        self.at.map_or(state.now, |at| at.max(state.now))
+    }
+}
+
+/// Goes along with the fold.
+trait Visitor {
+    /// Sees a batch before it is folded in: for decisions, State is the one that they were taken on.
+    fn before(&mut self, state: &State, batch: &[Item]) -> Result<()>;
+
+    /// Sees a batch after it was folded in.
+    fn after(&mut self, state: &State, batch: &[Item]) -> Result<()>;
+}
+
+/// Folds the log, showing the visitor each batch from the one with record `from` on. Gives back State at the end.
+fn walk(telling: &Telling<'_>, from: u64, visitor: &mut impl Visitor) -> Result<State> {
+    let mut state = fold::begin(telling.log, from)?;
+    let mut batch = Vec::new();
+    for item in telling.log.items(state.size) {
+        let item = item?;
+        if item.seq() >= telling.size {
+            break;
+        }
+        let commit = item.record.commit;
+        batch.push(item);
+        if commit {
+            fold_batch(&mut state, &batch, from, visitor)?;
+            batch.clear();
+        }
+    }
+    // The story may end in the middle of a batch.
+    fold_batch(&mut state, &batch, from, visitor)?;
+    Ok(state)
+}
+
+fn fold_batch(state: &mut State, batch: &[Item], from: u64, visitor: &mut impl Visitor) -> Result<()> {
+    let wanted = batch.last().is_some_and(|last| last.seq() >= from);
+    if wanted {
+        visitor.before(state, batch)?;
+    }
+    for item in batch {
+        fold::apply(state, item)?;
+    }
+    if wanted { visitor.after(state, batch) } else { Ok(()) }
+}
+
+/// A step of a story.
+#[derive(Debug, Clone, Serialize)]
+struct Step {
+    #[serde(flatten)]
+    record: Ref,
+    /// How long after the step before.
+    after_us: i64,
+}
+
+/// Steps in order.
+#[derive(Debug, Default)]
+struct Timeline {
+    steps: Vec<Step>,
+    last: Option<Time>,
+}
+
+impl Timeline {
+    fn push(&mut self, item: &Item) {
+        let time = item.logged.time;
+        let after_us = self.last.map_or(0, |last| time.since(last).0);
+        self.last = Some(time);
+        self.steps.push(Step { record: item.to_ref(), after_us });
+    }
+}
+
+fn write_timeline(steps: &[Step], out: &mut Out<'_>) -> Result<()> {
+    out.line("\ntimeline")?;
+    let rows = steps.iter().map(|step| {
+        let after = match step.after_us {
+            0 => String::new(),
+            us => format!("+{}", text::span(purser_engine::model::Span(us))),
+        };
+        vec![format!("  {}", step.record.seq), step.record.time.clone(), after, step.record.says.clone()]
+    });
+    Ok(out.table(&["  SEQ", "TIME", "AFTER", "SAYS"], rows)?)
+}

@@ -1,0 +1,41 @@
+//! Kubernetes and Karpenter manifests, read into the engine's facts.
+//!
+//! Start at [`read()`], which takes text, or [`read_path`], which takes a file or folder. Whoever has typed objects already,
+//! as from a watch, uses the conversions one by one: [`pod_facts`], [`node_facts`], [`node_pool`] and their kin.
+//!
+//! **Invariant:** what comes out is valid: parsed, checked as the API server and Karpenter check it, with their defaults
+//! filled in. Nothing here asks a cluster, and only the module behind [`read_path`] touches the file system.
+
+pub mod crd;
+mod decode;
+mod duration;
+mod error;
+mod files;
+mod hash;
+mod names;
+mod node;
+mod node_claim;
+mod node_class;
+mod node_pool;
+mod pod;
+mod quantity;
+mod read;
+mod requirement;
+mod selector;
+mod text;
+mod workload;
+
+pub use duration::parse_go_duration;
+pub use error::{ApiError, FieldError};
+pub use files::read_path;
+pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
+pub use node::{instance_id, node_facts};
+pub use node_claim::{NodeClaimFacts, node_claim};
+pub use node_class::{NodeClass, ec2_node_class, kwok_node_class};
+pub use node_pool::node_pool;
+pub use pod::{Origin, Priorities, PriorityClass, pod_facts, pod_spec};
+pub use read::{Located, Object, object, read, read_all};
+pub use workload::{
+    CountOrPercent, DaemonSetFacts, DisruptionBudget, Workload, WorkloadKind, cron_job, daemon_set,
+    deployment, disruption_budget, job, replica_set, replication_controller, stateful_set,
+};

@@ -1,0 +1,218 @@
+//! Objects of any kind, from text.
+//!
+//! **Invariant:** every object of the text comes out, or the first that is wrong is named. What is not known is passed on
+//! as [`Object::Other`], never dropped in silence.
+
+use purser_engine::model::{Labels, NodeFacts, NodePool, PodFacts, Str};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::decode::decode;
+use crate::error::{ApiError, At, FieldError};
+use crate::node_claim::NodeClaimFacts;
+use crate::node_class::{NodeClass, ec2_node_class, kwok_node_class};
+use crate::pod::{Origin, Priorities, PriorityClass, pod_facts};
+use crate::quantity::{labels, object_name};
+use crate::text::{Document, documents};
+use crate::workload::{self, DaemonSetFacts, DisruptionBudget, Workload};
+use crate::{crd, node, node_claim, node_pool};
+
+/// An object, as far as decisions depend on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Object {
+    /// A NodePool.
+    NodePool(NodePool),
+    /// An EC2NodeClass or KWOKNodeClass.
+    NodeClass(NodeClass),
+    /// A NodeClaim.
+    NodeClaim(Box<NodeClaimFacts>),
+    /// A Node.
+    Node(NodeFacts),
+    /// A Pod.
+    Pod(PodFacts),
+    /// A Deployment, ReplicaSet, ReplicationController, StatefulSet, Job or CronJob.
+    Workload(Workload),
+    /// A DaemonSet.
+    DaemonSet(DaemonSetFacts),
+    /// A PodDisruptionBudget.
+    Budget(DisruptionBudget),
+    /// A PriorityClass. Pods read together with it have their priority from it already.
+    PriorityClass(PriorityClass),
+    /// A Namespace.
+    Namespace {
+        /// Its name.
+        name: Str,
+        /// Its labels, by which pod affinity may select it.
+        labels: Labels,
+    },
+    /// Anything else.
+    Other {
+        /// Group and version.
+        api_version: Str,
+        /// The kind.
+        kind: Str,
+        /// The name; empty if there is none.
+        name: Str,
+    },
+}
+
+/// Something, and where it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The file, or whatever else the text came from.
+    pub source: Str,
+    /// The line at which its document starts; 0 if that is not known.
+    pub line: usize,
+    /// What was read.
+    pub value: T,
+}
+
+/// Reads all objects of a text: YAML or JSON, several documents, lists as `kubectl get -o yaml` and `-o json` print them.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn read(source: &str, text: &str) -> Result<Vec<Located<Object>>, ApiError> {
+    read_all(&[(source.into(), text)])
+}
+
+/// As [`read`], from several texts at once: PriorityClasses in one count for pods in another.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn read_all(texts: &[(Str, &str)]) -> Result<Vec<Located<Object>>, ApiError> {
+    let mut all = Vec::new();
+    for (source, text) in texts {
+        let found = documents(text).map_err(|(line, field)| ApiError {
+            source_name: source.to_string(),
+            line,
+            object: String::new(),
+            field: Box::new(field),
+        })?;
+        all.extend(found.into_iter().map(|document| (source, document)));
+    }
+    let located = |source: &Str, document: &Document, field| ApiError {
+        source_name: source.to_string(),
+        line: document.line,
+        object: describe(&document.value),
+        field: Box::new(field),
+    };
+    let mut priorities = Priorities::default();
+    for (source, document) in &all {
+        if is_priority_class(&document.value) {
+            let class = priority_class(&document.value).map_err(|field| located(source, document, field))?;
+            priorities.insert(&class);
+        }
+    }
+    all.iter()
+        .map(|(source, document)| {
+            let value = object(&document.value, &priorities, Origin::Manifest)
+                .map_err(|field| located(source, document, field))?;
+            Ok(Located { source: (*source).clone(), line: document.line, value })
+        })
+        .collect()
+}
+
+/// Reads one object.
+///
+/// # Errors
+/// If a field is invalid.
+pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<Object, FieldError> {
+    if !value.is_object() {
+        let remedy = "write an object with apiVersion, kind and metadata";
+        return Err(FieldError::whole("this is not a Kubernetes object", remedy));
+    }
+    let (api_version, kind) = (text_field(value, "apiVersion")?, text_field(value, "kind")?);
+    let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
+    let known = match (group, kind) {
+        ("karpenter.sh", "NodePool" | "NodeClaim") | ("karpenter.k8s.aws", "EC2NodeClass") => "v1",
+        ("karpenter.kwok.sh", "KWOKNodeClass") => "v1alpha1",
+        ("", "Node" | "Pod" | "Namespace" | "ReplicationController") => "v1",
+        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => "v1",
+        ("batch", "Job" | "CronJob") | ("policy", "PodDisruptionBudget") => "v1",
+        ("scheduling.k8s.io", "PriorityClass") => "v1",
+        _ => {
+            let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
+            return Ok(Object::Other {
+                api_version: api_version.into(),
+                kind: kind.into(),
+                name: name.into(),
+            });
+        }
+    };
+    if version != known {
+        let known = if group.is_empty() { known.to_owned() } else { format!("{group}/{known}") };
+        let problem = format!("{api_version:?} is not the version of {kind} that is read");
+        return Err(At::ROOT.field("apiVersion").error(problem, format!("convert the object to {known}")));
+    }
+    Ok(match kind {
+        "NodePool" => Object::NodePool(node_pool::node_pool(&decode::<crd::NodePool>(value)?)?),
+        "NodeClaim" => Object::NodeClaim(Box::new(node_claim::node_claim(&decode(value)?)?)),
+        "EC2NodeClass" => Object::NodeClass(ec2_node_class(&decode(value)?)?),
+        "KWOKNodeClass" => Object::NodeClass(kwok_node_class(&decode(value)?)?),
+        "Node" => Object::Node(node::node_facts(&decode(value)?)?),
+        "Pod" => Object::Pod(pod_facts(&decode(value)?, priorities, origin)?),
+        "DaemonSet" => Object::DaemonSet(workload::daemon_set(&decode(value)?, priorities)?),
+        "PodDisruptionBudget" => Object::Budget(workload::disruption_budget(&decode(value)?)?),
+        "PriorityClass" => Object::PriorityClass(priority_class(value)?),
+        "Namespace" => namespace(value)?,
+        "Deployment" => made(value, priorities, workload::deployment)?,
+        "ReplicaSet" => made(value, priorities, workload::replica_set)?,
+        "StatefulSet" => made(value, priorities, workload::stateful_set)?,
+        "Job" => made(value, priorities, workload::job)?,
+        "CronJob" => made(value, priorities, workload::cron_job)?,
+        _ => made(value, priorities, workload::replication_controller)?,
+    })
+}
+
+fn made<T: DeserializeOwned>(
+    value: &Value,
+    priorities: &Priorities,
+    make: fn(&T, &Priorities) -> Result<Workload, FieldError>,
+) -> Result<Object, FieldError> {
+    make(&decode(value)?, priorities).map(Object::Workload)
+}
+
+fn namespace(value: &Value) -> Result<Object, FieldError> {
+    let namespace: k8s_openapi::api::core::v1::Namespace = decode(value)?;
+    let name = object_name(&namespace.metadata)?;
+    Ok(Object::Namespace { name: name.into(), labels: labels(namespace.metadata.labels.as_ref()) })
+}
+
+fn is_priority_class(value: &Value) -> bool {
+    let is = |field, text: &str| value.get(field).and_then(Value::as_str) == Some(text);
+    is("kind", "PriorityClass") && is("apiVersion", "scheduling.k8s.io/v1")
+}
+
+fn priority_class(value: &Value) -> Result<PriorityClass, FieldError> {
+    let class: k8s_openapi::api::scheduling::v1::PriorityClass = decode(value)?;
+    Ok(PriorityClass {
+        name: object_name(&class.metadata)?.to_owned(),
+        value: class.value.unwrap_or(0),
+        global_default: class.global_default == Some(true),
+    })
+}
+
+fn text_field<'a>(value: &'a Value, field: &str) -> Result<&'a str, FieldError> {
+    match value.get(field) {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        None | Some(Value::Null) => {
+            Err(At::ROOT.field(field).error("is missing", "every Kubernetes object has it: add it"))
+        }
+        Some(_) => Err(At::ROOT.field(field).error("is not a text", "write it as Kubernetes has it")),
+    }
+}
+
+/// The object as `Kind namespace/name`, as far as it can be told.
+fn describe(value: &Value) -> String {
+    let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
+    let name = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };
+    match (kind, name.as_str()) {
+        ("", name) => name.to_owned(),
+        (kind, "") => kind.to_owned(),
+        (kind, name) => format!("{kind} {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! From observations to records: only what is news, in normal form.
+//!
+//! **Invariant:** an observation that State already has makes no record.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
+use crate::model::{Labels, NodeFacts, NodeName, PodFacts, PodKey, PodPhase, PodSpec};
+use crate::port::{Entry, Input, InstanceFacts, Observation};
+use crate::state::State;
+
+/// The records that inputs make, in order.
+pub(super) fn entries(state: &State, inputs: &[Input]) -> Vec<Entry> {
+    let last = last_of_each_object(inputs);
+    let mut intake =
+        Intake { state, entries: Vec::new(), specs: FxHashMap::default(), label_sets: FxHashMap::default() };
+    for (at, input) in inputs.iter().enumerate() {
+        let superseded =
+            object(&input.observation).is_some_and(|object| last.get(&object).is_some_and(|last| *last > at));
+        if !superseded {
+            intake.take(input);
+        }
+    }
+    // A list in which nothing is news is no news either.
+    if intake.entries.iter().all(|entry| matches!(entry.event, Event::Control(Control::Relisted { .. }))) {
+        intake.entries.clear();
+    }
+    intake.entries
+}
+
+/// Only the last input about each object: what waits for a long time must not grow with the time.
+pub(super) fn coalesce(inputs: Vec<Input>) -> Vec<Input> {
+    let last = last_of_each_object(&inputs);
+    let keep: Vec<bool> = inputs
+        .iter()
+        .enumerate()
+        .map(|(at, input)| {
+            object(&input.observation).is_none_or(|object| last.get(&object).is_none_or(|last| *last == at))
+        })
+        .collect();
+    inputs.into_iter().zip(keep).filter_map(|(input, keep)| keep.then_some(input)).collect()
+}
+
+/// An object of which only the last state matters.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Object<'a> {
+    Pod(&'a PodKey),
+    Node(&'a NodeName),
+}
+
+fn object(observation: &Observation) -> Option<Object<'_>> {
+    match observation {
+        Observation::Pod(pod) => Some(Object::Pod(&pod.key)),
+        Observation::NoPod(key) => Some(Object::Pod(key)),
+        Observation::Node(node) => Some(Object::Node(&node.name)),
+        Observation::NoNode(name) => Some(Object::Node(name)),
+        _ => None,
+    }
+}
+
+fn last_of_each_object(inputs: &[Input]) -> BTreeMap<Object<'_>, usize> {
+    inputs.iter().enumerate().filter_map(|(at, input)| Some((object(&input.observation)?, at))).collect()
+}
+
+struct Intake<'a> {
+    state: &'a State,
+    entries: Vec<Entry>,
+    /// Defined in this batch.
+    specs: FxHashMap<Arc<PodSpec>, SpecId>,
+    label_sets: FxHashMap<Arc<Labels>, LabelSetId>,
+}
+
+impl Intake<'_> {
+    fn take(&mut self, input: &Input) {
+        let state = self.state;
+        let event: Event = match &input.observation {
+            Observation::Pod(pod) => return self.pod(input, pod),
+            Observation::NoPod(pod) if state.pods.contains_key(pod) => {
+                Fact::PodDeleted { pod: pod.clone() }.into()
+            }
+            Observation::Node(node) => return self.node(input, node),
+            Observation::NoNode(node) if state.nodes.contains_key(node) => {
+                Fact::NodeDeleted { node: node.clone() }.into()
+            }
+            Observation::NodePool(pool)
+                if state.pools.get(&pool.name).is_none_or(|known| known.facts != *pool) =>
+            {
+                Fact::NodePoolObserved { pool: Arc::clone(pool) }.into()
+            }
+            Observation::NoNodePool(pool) if state.pools.contains_key(pool) => {
+                Fact::NodePoolDeleted { pool: pool.clone() }.into()
+            }
+            Observation::NoNodeClaim(claim) if state.claims.contains_key(claim) => {
+                Fact::NodeClaimDeleted { claim: claim.clone() }.into()
+            }
+            Observation::DaemonSet(daemon_set, spec) => {
+                let known = state.daemon_sets.get(daemon_set).map(|id| state.spec(*id));
+                if known == Some(spec) {
+                    return;
+                }
+                let spec = self.spec(spec);
+                Fact::DaemonSetObserved { daemon_set: daemon_set.clone(), spec }.into()
+            }
+            Observation::NoDaemonSet(daemon_set) if state.daemon_sets.contains_key(daemon_set) => {
+                Fact::DaemonSetDeleted { daemon_set: daemon_set.clone() }.into()
+            }
+            Observation::DisruptionBudget {
+                budget,
+                selector,
+                disruptions_allowed,
+                always_allow_unhealthy,
+            } => {
+                let same = state.disruption_budgets.get(budget).is_some_and(|known| {
+                    known.selector == *selector
+                        && known.disruptions_allowed == *disruptions_allowed
+                        && known.always_allow_unhealthy == *always_allow_unhealthy
+                });
+                if same {
+                    return;
+                }
+                Fact::DisruptionBudgetObserved {
+                    budget: budget.clone(),
+                    selector: selector.clone(),
+                    disruptions_allowed: *disruptions_allowed,
+                    always_allow_unhealthy: *always_allow_unhealthy,
+                }
+                .into()
+            }
+            Observation::NoDisruptionBudget(budget) if state.disruption_budgets.contains_key(budget) => {
+                Fact::DisruptionBudgetDeleted { budget: budget.clone() }.into()
+            }
+            Observation::InstanceType(offer) if state.types.get(&offer.name) != Some(offer) => {
+                Fact::InstanceTypeObserved { instance_type: Arc::clone(offer) }.into()
+            }
+            Observation::NoInstanceType(name) if state.types.contains_key(name) => {
+                Fact::InstanceTypeRemoved { instance_type: name.clone() }.into()
+            }
+            Observation::Catalogue(digest, types) if state.catalogue != *digest => {
+                Fact::CatalogueObserved { digest: digest.clone(), types: *types }.into()
+            }
+            Observation::Price(offering, price) => {
+                let known = state.types.get(&offering.instance_type).and_then(|known| {
+                    let same = |o: &&crate::model::Offering| {
+                        o.zone == offering.zone && o.capacity_type == offering.capacity_type
+                    };
+                    known.offerings.iter().find(same)
+                });
+                if known.is_none_or(|known| known.price == *price) {
+                    return;
+                }
+                Fact::PriceChanged { offering: offering.clone(), price: *price }.into()
+            }
+            Observation::Instance(instance) => match instance_fact(state, instance) {
+                Some(fact) => fact.into(),
+                None => return,
+            },
+            Observation::NoInstance(instance)
+                if state.claim_of_instance(instance).is_some() || state.orphans.contains_key(instance) =>
+            {
+                Fact::InstanceGone { instance: instance.clone() }.into()
+            }
+            Observation::LaunchFailed(claim, failure)
+                if state.claims.get(claim).is_some_and(|claim| claim.instance.is_none()) =>
+            {
+                Fact::LaunchFailed { claim: claim.clone(), failure: failure.clone() }.into()
+            }
+            Observation::Interruption { instance, kind, at } => {
+                let known = state.claim_of_instance(instance).and_then(|claim| claim.instance.as_ref());
+                if known.is_none_or(|known| known.interruption == Some(*at)) {
+                    return;
+                }
+                Fact::InterruptionNotice { instance: instance.clone(), kind: *kind, at: *at }.into()
+            }
+            Observation::Tainted(claim)
+                if state
+                    .claims
+                    .get(claim)
+                    .and_then(|c| c.disrupting.as_ref())
+                    .is_some_and(|d| !d.tainted) =>
+            {
+                Fact::NodeTainted { claim: claim.clone() }.into()
+            }
+            Observation::EvictionBlocked(pod, by) if state.pods.contains_key(pod) => {
+                Fact::EvictionBlocked { pod: pod.clone(), by: by.clone() }.into()
+            }
+            Observation::EffectFailed(claim, message) => {
+                Fact::EffectFailed { claim: claim.clone(), message: message.clone() }.into()
+            }
+            Observation::Settings(settings) if state.settings != *settings => {
+                Control::SettingsChanged { settings: settings.clone() }.into()
+            }
+            Observation::Relisted(listed) => {
+                Control::Relisted { listed: *listed, changed: self.entries.len() as u64 }.into()
+            }
+            // All that is left is known already.
+            _ => return,
+        };
+        self.push(input, event);
+    }
+
+    fn push(&mut self, input: &Input, event: Event) {
+        self.entries.push(Entry { event, causes: input.cause.into_iter().collect() });
+    }
+
+    fn pod(&mut self, input: &Input, facts: &PodFacts) {
+        if let Some(known) = self.state.pods.get(&facts.key)
+            && known.uid == facts.uid
+            && known.created == facts.created
+            && **self.state.spec(known.spec) == *facts.spec
+        {
+            let pod = facts.key.clone();
+            match (&known.node, &facts.node) {
+                (before, after) if before == after && known.phase == facts.phase => {}
+                (before, after) if before == after => {
+                    self.push(input, Fact::PodPhaseChanged { pod, phase: facts.phase }.into());
+                }
+                (None, Some(node)) if facts.phase == PodPhase::Bound => {
+                    self.push(input, Fact::PodBound { pod, node: node.clone() }.into());
+                }
+                _ => self.observed(input, facts),
+            }
+            return;
+        }
+        self.observed(input, facts);
+    }
+
+    fn observed(&mut self, input: &Input, facts: &PodFacts) {
+        let spec = self.spec(&facts.spec);
+        let fact = Fact::PodObserved {
+            pod: facts.key.clone(),
+            uid: facts.uid,
+            spec,
+            created: facts.created,
+            phase: facts.phase,
+            node: facts.node.clone(),
+        };
+        self.push(input, fact.into());
+    }
+
+    fn node(&mut self, input: &Input, facts: &NodeFacts) {
+        if let Some(known) = self.state.nodes.get(&facts.name) {
+            if known.facts == *facts {
+                return;
+            }
+            let only_readiness = NodeFacts { ready: known.facts.ready, ..facts.clone() } == known.facts;
+            if only_readiness {
+                let fact = Fact::NodeReadinessChanged { node: facts.name.clone(), ready: facts.ready };
+                return self.push(input, fact.into());
+            }
+        }
+        let labels = self.label_set(&facts.labels);
+        let fact = Fact::NodeObserved {
+            node: facts.name.clone(),
+            instance: facts.instance.clone(),
+            labels,
+            taints: facts.taints.clone(),
+            allocatable: facts.allocatable.clone(),
+            ready: facts.ready,
+            unschedulable: facts.unschedulable,
+            do_not_disrupt: facts.do_not_disrupt,
+            created: facts.created,
+            deleting: facts.deleting,
+        };
+        self.push(input, fact.into());
+    }
+
+    /// The number of a pod spec, which is defined first if it has none.
+    fn spec(&mut self, spec: &Arc<PodSpec>) -> SpecId {
+        if let Some(id) = self.state.spec_id(spec).or_else(|| self.specs.get(spec).copied()) {
+            return id;
+        }
+        let id = SpecId((self.state.specs().len() + self.specs.len()) as u32);
+        self.specs.insert(Arc::clone(spec), id);
+        let event = Fact::PodSpecDefined { id, spec: Arc::clone(spec) }.into();
+        self.entries.push(Entry { event, causes: Vec::new() });
+        id
+    }
+
+    fn label_set(&mut self, labels: &Arc<Labels>) -> LabelSetId {
+        if let Some(id) = self.state.label_set_id(labels).or_else(|| self.label_sets.get(labels).copied()) {
+            return id;
+        }
+        let id = LabelSetId((self.state.label_sets().len() + self.label_sets.len()) as u32);
+        self.label_sets.insert(Arc::clone(labels), id);
+        let event = Fact::LabelSetDefined { id, labels: Arc::clone(labels) }.into();
+        self.entries.push(Entry { event, causes: Vec::new() });
+        id
+    }
+}
+
+/// What an instance with our tags is to the log: the outcome of a launch, an orphan, or no news.
+fn instance_fact(state: &State, facts: &InstanceFacts) -> Option<Fact> {
+    let instance = &facts.instance;
+    if state.gone.contains_key(instance) || state.claim_of_instance(instance).is_some() {
+        return None;
+    }
+    if let Some(claim) = facts.claim.as_ref().and_then(|claim| state.claims.get(claim))
+        && claim.instance.is_none()
+    {
+        return Some(Fact::InstanceLaunched {
+            claim: claim.name.clone(),
+            instance: instance.clone(),
+            instance_type: facts.instance_type.clone(),
+            zone: facts.zone.clone(),
+            capacity_type: facts.capacity_type,
+            price: facts.price,
+        });
+    }
+    if state.orphans.contains_key(instance) {
+        return None;
+    }
+    Some(Fact::InstanceObserved {
+        instance: instance.clone(),
+        claim: facts.claim.clone(),
+        instance_type: facts.instance_type.clone(),
+        zone: facts.zone.clone(),
+        capacity_type: facts.capacity_type,
+        launched: facts.launched,
+    })
+}

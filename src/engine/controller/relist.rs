@@ -1,0 +1,72 @@
+//! A full list of the world against the log: what is not listed is gone.
+//!
+//! **Invariant:** an object is taken for gone only if its kind was listed, which a full list is by definition, and an instance only if
+//! it is old enough for the cloud to list it.
+
+use std::collections::BTreeSet;
+
+use crate::model::{Span, Time};
+use crate::port::{Input, Observation};
+use crate::state::State;
+
+/// For so long after its launch an instance may be missing from the cloud's list.
+const LISTED_WITHIN: Span = Span::mins(2);
+
+/// The list, with what it lacks said too, and an observation at the end that it was a full list.
+pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>) -> Vec<Input> {
+    let mut pods = BTreeSet::new();
+    let mut nodes = BTreeSet::new();
+    let mut pools = BTreeSet::new();
+    let mut daemon_sets = BTreeSet::new();
+    let mut budgets = BTreeSet::new();
+    let mut types = BTreeSet::new();
+    let mut instances = BTreeSet::new();
+    for observation in &world {
+        match observation {
+            Observation::Pod(pod) => drop(pods.insert(&pod.key)),
+            Observation::Node(node) => drop(nodes.insert(&node.name)),
+            Observation::NodePool(pool) => drop(pools.insert(&pool.name)),
+            Observation::DaemonSet(name, _) => drop(daemon_sets.insert(name)),
+            Observation::DisruptionBudget { budget, .. } => drop(budgets.insert(budget)),
+            Observation::InstanceType(instance_type) => drop(types.insert(&instance_type.name)),
+            Observation::Instance(instance) => drop(instances.insert(&instance.instance)),
+            _ => {}
+        }
+    }
+    let mut absent: Vec<Observation> = Vec::new();
+    absent.extend(state.pods.keys().filter(|key| !pods.contains(key)).cloned().map(Observation::NoPod));
+    absent.extend(state.nodes.keys().filter(|name| !nodes.contains(name)).cloned().map(Observation::NoNode));
+    absent.extend(
+        state.pools.keys().filter(|name| !pools.contains(name)).cloned().map(Observation::NoNodePool),
+    );
+    absent.extend(
+        state
+            .daemon_sets
+            .keys()
+            .filter(|key| !daemon_sets.contains(key))
+            .cloned()
+            .map(Observation::NoDaemonSet),
+    );
+    absent.extend(
+        state
+            .disruption_budgets
+            .keys()
+            .filter(|key| !budgets.contains(key))
+            .cloned()
+            .map(Observation::NoDisruptionBudget),
+    );
+    absent.extend(
+        state.types.keys().filter(|name| !types.contains(name)).cloned().map(Observation::NoInstanceType),
+    );
+    let launched = state.claims.values().filter_map(|claim| claim.instance.as_ref());
+    let missing = launched
+        .filter(|instance| now.since(instance.launched) >= LISTED_WITHIN)
+        .map(|instance| &instance.id)
+        .chain(state.orphans.keys())
+        .filter(|id| !instances.contains(id));
+    absent.extend(missing.cloned().map(Observation::NoInstance));
+    let listed = world.len() as u64;
+    let mut inputs: Vec<Input> = world.into_iter().chain(absent).map(Input::from).collect();
+    inputs.push(Observation::Relisted(listed).into());
+    inputs
+}

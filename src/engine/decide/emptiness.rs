@@ -1,0 +1,139 @@
+//! Nodes on which nothing but daemon pods runs, and that may go.
+//!
+//! Source: Karpenter, pkg/controllers/disruption/emptiness.go and helpers.go (budgets).
+//!
+//! **Invariant:** within one pool never more nodes are on their way out or not ready than its strictest budget allows, removals of
+//! this evaluation included.
+
+use std::collections::BTreeMap;
+
+use super::trace::{Note, Tracer};
+use super::{Pass, lifecycle};
+use crate::event::{Decision, Target};
+use crate::model::{ClaimName, DisruptionReason, NodePool, PoolName, Price, Time};
+use crate::reason::{Reason, ReasonId};
+use crate::state::Claim;
+
+/// Decides which empty nodes to remove.
+pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, tracer: &mut T) {
+    let mut by_pool: BTreeMap<PoolName, Vec<ClaimName>> = BTreeMap::new();
+    for claim in pass.state.claims.values() {
+        match candidate(pass, claim) {
+            Verdict::Removable => by_pool.entry(claim.pool.clone()).or_default().push(claim.name.clone()),
+            Verdict::NotYet(until) => {
+                pass.wake(until);
+                tracer.note(|| Note::CandidateWaits { claim: claim.name.clone(), until });
+            }
+            Verdict::Kept(id) => {
+                tracer.note(|| Note::CandidateRejected {
+                    claim: claim.name.clone(),
+                    reason: Reason::new(id, []),
+                });
+            }
+            Verdict::NotEmpty => {}
+        }
+    }
+    for (pool, candidates) in by_pool {
+        remove_within_budget(pass, &pool, candidates, tracer);
+    }
+}
+
+enum Verdict {
+    /// In use, or not our business.
+    NotEmpty,
+    /// Empty, but held back.
+    Kept(ReasonId),
+    /// Empty, but not for long enough.
+    NotYet(Time),
+    Removable,
+}
+
+fn candidate(pass: &Pass<'_>, claim: &Claim) -> Verdict {
+    let state = pass.state;
+    let Some(initialized) = claim.initialized else { return Verdict::NotEmpty };
+    if claim.disrupting.is_some() || pass.leaving.contains(&claim.name) {
+        return Verdict::NotEmpty;
+    }
+    let Some(node) = claim.node.as_ref().and_then(|node| state.nodes.get(node)) else {
+        return Verdict::NotEmpty;
+    };
+    let occupancy = state.occupancy(&node.facts.name);
+    if occupancy.is_some_and(|occupancy| occupancy.workload_pods > 0)
+        || !claim.planned.pods.is_empty()
+        || pass.chosen.contains(&Target::Claim(claim.name.clone()))
+    {
+        return Verdict::NotEmpty;
+    }
+    let Some(pool) = state.pools.get(&claim.pool).filter(|pool| pool.facts.replicas.is_none()) else {
+        return Verdict::NotEmpty;
+    };
+    let Some(after) = pool.facts.disruption.consolidate_after else { return Verdict::NotEmpty };
+    if node.facts.do_not_disrupt {
+        return Verdict::Kept(ReasonId::DoNotDisrupt);
+    }
+    let quiet_since = occupancy.map_or(initialized, |occupancy| occupancy.last_pod_event.max(initialized));
+    let until = quiet_since + after;
+    if until > pass.now { Verdict::NotYet(until) } else { Verdict::Removable }
+}
+
+fn remove_within_budget<T: Tracer>(
+    pass: &mut Pass<'_>,
+    pool: &PoolName,
+    mut candidates: Vec<ClaimName>,
+    tracer: &mut T,
+) {
+    let state = pass.state;
+    let Some(facts) = state.pools.get(pool).map(|pool| &pool.facts) else { return };
+    let of_pool = || state.claims.values().filter(|claim| claim.pool == *pool);
+    let nodes = of_pool().filter(|claim| counts_as_node(claim)).count();
+    let used = of_pool().filter(|claim| counts_as_node(claim) && uses_budget(pass, claim)).count();
+    let allowed = facts.disruption.allowed(DisruptionReason::Empty, nodes, pass.now);
+    let rest = allowed.saturating_sub(used).min(candidates.len());
+    for claim in candidates.split_off(rest) {
+        let params =
+            [("nodepool", pool.to_string()), ("allowed", allowed.to_string()), ("used", used.to_string())];
+        tracer.note(|| Note::CandidateRejected {
+            claim,
+            reason: Reason::new(ReasonId::BudgetExhausted, params),
+        });
+        wake_when_budget_changes(pass, facts);
+    }
+    if candidates.is_empty() {
+        return;
+    }
+    let price = |name: &ClaimName| {
+        state.claims.get(name).and_then(|claim| claim.instance.as_ref()).map_or(Price(0), |i| i.price)
+    };
+    pass.decisions.push(Decision::Disrupt {
+        reason: DisruptionReason::Empty,
+        savings: candidates.iter().map(price).sum(),
+        candidates: candidates.clone(),
+        replacements: Vec::new(),
+        allowed: u32::try_from(allowed).ok(),
+        used: used as u32,
+    });
+    for claim in candidates.iter().filter_map(|name| state.claims.get(name)) {
+        pass.leaving.insert(claim.name.clone());
+        lifecycle::begin(pass, claim);
+    }
+}
+
+/// Whether a claim counts among the nodes of which a budget allows a share.
+fn counts_as_node(claim: &Claim) -> bool {
+    claim.initialized.is_some()
+        && claim.disrupting.as_ref().is_none_or(|disrupting| disrupting.terminated.is_none())
+}
+
+/// Whether a node uses up a budget: it is on its way out, or not ready.
+fn uses_budget(pass: &Pass<'_>, claim: &Claim) -> bool {
+    let ready =
+        claim.node.as_ref().and_then(|node| pass.state.nodes.get(node)).is_some_and(|node| node.facts.ready);
+    claim.disrupting.is_some() || pass.leaving.contains(&claim.name) || !ready
+}
+
+fn wake_when_budget_changes(pass: &mut Pass<'_>, pool: &NodePool) {
+    let next = pool.disruption.budgets.iter().filter_map(|budget| budget.next_change(pass.now)).min();
+    if let Some(next) = next {
+        pass.wake(next);
+    }
+}

@@ -1,0 +1,198 @@
+//! Claims on their way in and on their way out: registration, initialisation, time-outs, expiry, interruption, draining,
+//! termination, and instances that nobody claims.
+//!
+//! Source: Karpenter, pkg/controllers/nodeclaim/{lifecycle,expiration,garbagecollection} and pkg/controllers/node/termination.
+//!
+//! **Invariant:** an instance with a node is stopped only when its node is marked and no pod that can leave is left on it, or its
+//! deadline has come.
+
+use super::Pass;
+use crate::event::Decision;
+use crate::model::{DisruptionReason, DoNotDisrupt, NodeFacts, PodPhase, Price, Span, Taint, Time};
+use crate::reason::{Reason, ReasonId};
+use crate::state::{Claim, Disrupting};
+
+/// A blocked eviction is tried again after this at the latest.
+const MAX_EVICTION_RETRY: Span = Span::mins(1);
+
+/// Decides what is due for claims, whatever pods want.
+pub(super) fn decide(pass: &mut Pass<'_>) {
+    let state = pass.state;
+    for claim in state.claims.values() {
+        match &claim.disrupting {
+            Some(disrupting) => depart(pass, claim, disrupting),
+            None => arrive(pass, claim),
+        }
+    }
+    for (instance, orphan) in state.orphans.iter().filter(|(_, orphan)| !orphan.collected) {
+        if pass.is_due(orphan.seen + state.settings.garbage_collect_after) {
+            pass.decisions.push(Decision::GarbageCollect { instance: instance.clone() });
+        }
+    }
+}
+
+/// A claim that is to stay: helps it along, or finds that it has to go.
+fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
+    let settings = &pass.state.settings;
+    let Some(instance) = &claim.instance else {
+        if pass.is_due(claim.created + settings.launch_timeout) {
+            remove(pass, claim, DisruptionReason::LaunchTimeout);
+        } else if let Some(at) = claim.retry_at
+            && pass.is_due(at)
+        {
+            pass.decisions
+                .push(Decision::Relaunch { claim: claim.name.clone(), attempt: claim.attempts + 1 });
+        }
+        return;
+    };
+    if instance.interruption.is_some() {
+        return remove(pass, claim, DisruptionReason::Interrupted);
+    }
+    let Some(node) = claim.node.as_ref().and_then(|name| pass.state.nodes.get(name)) else {
+        if claim.registered.is_some() {
+            remove(pass, claim, DisruptionReason::Deleted);
+        } else if pass.is_due(claim.created + settings.registration_timeout) {
+            remove(pass, claim, DisruptionReason::RegistrationTimeout);
+        }
+        return;
+    };
+    if node.facts.deleting {
+        return remove(pass, claim, DisruptionReason::Deleted);
+    }
+    if let Some(expire_after) = claim.template.template.expire_after
+        && pass.is_due(claim.created + expire_after)
+    {
+        let age = pass.now.since(claim.created);
+        pass.decisions.push(Decision::Expire { claim: claim.name.clone(), age });
+        return remove(pass, claim, DisruptionReason::Expired);
+    }
+    if claim.registered.is_none() {
+        pass.decisions.push(Decision::Register { claim: claim.name.clone(), node: node.facts.name.clone() });
+    } else if claim.initialized.is_none() && is_set_up(claim, &node.facts) {
+        pass.decisions
+            .push(Decision::Initialize { claim: claim.name.clone(), node: node.facts.name.clone() });
+    }
+}
+
+/// Ready, startup taints gone, known ephemeral taints gone, and every resource that is asked for there.
+fn is_set_up(claim: &Claim, node: &NodeFacts) -> bool {
+    let startup = |taint: &Taint| {
+        claim
+            .template
+            .template
+            .startup_taints
+            .iter()
+            .any(|own| own.key == taint.key && own.effect == taint.effect)
+    };
+    node.ready
+        && !node.taints.iter().any(|taint| taint.is_ephemeral() || startup(taint))
+        && claim.requests.iter().all(|(resource, _)| node.allocatable.get(resource) != 0)
+}
+
+/// Begins a removal that no budget holds up, and its first step.
+fn remove(pass: &mut Pass<'_>, claim: &Claim, reason: DisruptionReason) {
+    pass.leaving.insert(claim.name.clone());
+    pass.decisions.push(Decision::Disrupt {
+        reason,
+        candidates: vec![claim.name.clone()],
+        replacements: Vec::new(),
+        savings: claim.instance.as_ref().map_or(Price(0), |instance| instance.price),
+        allowed: None,
+        used: 0,
+    });
+    begin(pass, claim);
+}
+
+/// The first step of a removal: mark the node, or stop the instance where there is none.
+pub(super) fn begin(pass: &mut Pass<'_>, claim: &Claim) {
+    let claim_name = claim.name.clone();
+    if claim.node.as_ref().is_some_and(|node| pass.state.nodes.contains_key(node)) {
+        pass.decisions.push(Decision::Taint { claim: claim_name });
+    } else {
+        let instance = claim.instance.as_ref().map(|instance| instance.id.clone());
+        pass.decisions.push(Decision::Terminate { claim: claim_name, instance });
+    }
+}
+
+/// A claim on its way out: the next step.
+fn depart(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting) {
+    if disrupting.terminated.is_some() {
+        return;
+    }
+    let name = claim.name.clone();
+    let terminate = || Decision::Terminate {
+        claim: name.clone(),
+        instance: claim.instance.as_ref().map(|i| i.id.clone()),
+    };
+    let Some(node) = claim.node.as_ref().filter(|node| pass.state.nodes.contains_key(*node)) else {
+        pass.decisions.push(terminate());
+        return;
+    };
+    if !disrupting.tainted && !pass.state.is_marked(node) {
+        return;
+    }
+    if disrupting.draining.is_none() {
+        if disrupting.reason == DisruptionReason::Empty && pass.state.workload_pods(claim) > 0 {
+            // A pod was bound before the mark was seen. The node is not empty, and so it stays.
+            let reason = Reason::new(ReasonId::NoLongerEmpty, [("node", node.to_string())]);
+            pass.decisions.push(Decision::AbandonDisruption { claim: name.clone(), reason });
+            pass.decisions.push(Decision::Untaint { claim: name });
+            return;
+        }
+        let deadline = claim.template.template.termination_grace.map(|grace| disrupting.since + grace);
+        pass.decisions.push(Decision::Drain { claim: name.clone(), deadline });
+        if !evict(pass, claim, disrupting, deadline) {
+            pass.decisions.push(terminate());
+        }
+    } else if !evict(pass, claim, disrupting, disrupting.draining.flatten()) {
+        pass.decisions.push(terminate());
+    }
+}
+
+/// Asks the pods on a node to leave. False if none is left that has to be waited for.
+fn evict(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting, deadline: Option<Time>) -> bool {
+    let state = pass.state;
+    let Some(occupancy) = claim.node.as_ref().and_then(|node| state.occupancy(node)) else { return false };
+    let mut waiting = false;
+    for key in &occupancy.pods {
+        let Some(pod) = state.pods.get(key) else { continue };
+        let spec = state.spec(pod.spec);
+        if spec.is_daemon() || Taint::disrupted().is_tolerated_by(&spec.tolerations) {
+            continue;
+        }
+        waiting = true;
+        // Deleted early enough to have its grace period before the deadline.
+        let force_at = deadline.map(|deadline| deadline - spec.termination_grace.unwrap_or(Span::ZERO));
+        let force = force_at.is_some_and(|at| pass.is_due(at));
+        let asked = disrupting.evictions.get(key);
+        let held = spec.do_not_disrupt.is_some_and(|held| is_held(held, pod.created, pass.now));
+        let due = match asked {
+            _ if force => asked.is_none_or(|eviction| !eviction.forced),
+            _ if held || pod.phase == PodPhase::Terminating => false,
+            None => true,
+            Some(eviction) if eviction.blocked => {
+                let doublings = eviction.attempts.saturating_sub(1).min(10);
+                let wait = Span(state.settings.eviction_retry.0 << doublings).min(MAX_EVICTION_RETRY);
+                pass.is_due(eviction.asked + wait)
+            }
+            Some(_) => false,
+        };
+        if due {
+            pass.decisions.push(Decision::Evict {
+                claim: claim.name.clone(),
+                pod: key.clone(),
+                uid: pod.uid,
+                force,
+            });
+        }
+    }
+    waiting
+}
+
+/// Whether `karpenter.sh/do-not-disrupt` holds a pod at this moment.
+fn is_held(held: DoNotDisrupt, created: Time, now: Time) -> bool {
+    match held {
+        DoNotDisrupt::Always => true,
+        DoNotDisrupt::For(span) => now.since(created) < span,
+    }
+}

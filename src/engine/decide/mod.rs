@@ -1,0 +1,81 @@
+//! What should be done: a pure function of State and time.
+//!
+//! **Invariant:** [`decide`] depends on State and the time alone. The [`Memo`] only spares it work: with a fresh one it gives the same
+//! decisions. A tracer only listens.
+
+mod emptiness;
+mod hosts;
+mod lifecycle;
+mod memo;
+mod provision;
+mod supply;
+mod trace;
+
+use std::collections::BTreeSet;
+
+pub use memo::Memo;
+pub use trace::{NoTrace, Note, Notes, Tracer};
+
+use crate::event::{Decision, Target};
+use crate::model::{ClaimName, Time};
+use crate::state::State;
+
+/// What [`decide`] found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Evaluation {
+    /// What should be done, in this order.
+    pub decisions: Vec<Decision>,
+    /// When to look again though nothing was seen meanwhile.
+    pub wake_at: Option<Time>,
+}
+
+/// Decides what should be done now.
+///
+/// Removals that are due come first, then pending pods, then nodes that may go: so no pod is sent to a node that leaves, and no
+/// node leaves that a pod was sent to.
+pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut T) -> Evaluation {
+    if state.stopped {
+        return Evaluation::default();
+    }
+    let mut pass = Pass {
+        state,
+        now,
+        decisions: Vec::new(),
+        wake_at: None,
+        leaving: BTreeSet::new(),
+        chosen: BTreeSet::new(),
+    };
+    lifecycle::decide(&mut pass);
+    provision::decide(&mut pass, memo, tracer);
+    emptiness::decide(&mut pass, tracer);
+    Evaluation { decisions: pass.decisions, wake_at: pass.wake_at }
+}
+
+/// One evaluation while it is under way.
+struct Pass<'a> {
+    state: &'a State,
+    now: Time,
+    decisions: Vec<Decision>,
+    wake_at: Option<Time>,
+    /// Claims that this evaluation decided to remove.
+    leaving: BTreeSet<ClaimName>,
+    /// Where this evaluation sends pods.
+    chosen: BTreeSet<Target>,
+}
+
+impl Pass<'_> {
+    /// Asks to look again at a moment that is yet to come.
+    fn wake(&mut self, at: Time) {
+        let at = at.max(Time(self.now.0 + 1));
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    /// Whether a moment has come; if not, asks to look again then.
+    fn is_due(&mut self, at: Time) -> bool {
+        let due = at <= self.now;
+        if !due {
+            self.wake(at);
+        }
+        due
+    }
+}

@@ -1,0 +1,498 @@
+//! Places for pods that wait: nodes that are there, claims on their way, and launches.
+//!
+//! First-fit-decreasing over classes of equal pods: the largest pods first, each to the first target that takes it, in the order
+//! nodes, claims on their way, launches of this evaluation, a new launch from the heaviest pool that can.
+//!
+//! **Invariant:** what a launch sets aside of a pool's limits is taken off before the next is opened, so one evaluation cannot
+//! exceed a limit any more than two can.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Pass;
+use super::hosts::{self, Host};
+use super::memo::{Hopeless, Memo};
+use super::supply::{ClassSupply, PoolSupply};
+use super::trace::{Note, Tracer};
+use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
+use crate::model::{ClaimName, PodKey, PoolName, Requirements, Resources, Time};
+use crate::reason::{Reason, ReasonId};
+use crate::state::{Plan, State};
+
+/// The most pods in one record.
+const MAX_PODS_IN_RECORD: usize = 500;
+
+/// Decides where pods that wait should go.
+pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &mut T) {
+    let pending = pending(pass);
+    if pending.is_empty() || !batch_is_complete(pass, &pending, tracer) {
+        return;
+    }
+    let pools = memo.refresh(pass.state);
+    let mut packing = Packing::new(pass, pools);
+    for class in pending {
+        if memo.is_hopeless(pass, &packing, class.spec) {
+            continue;
+        }
+        packing.place_class(pass, memo, &class, tracer);
+    }
+    packing.conclude(pass, tracer);
+}
+
+/// Pods of one spec that wait and for which nothing is decided that still stands.
+struct Class {
+    spec: SpecId,
+    /// By creation, then name.
+    pods: Vec<PodKey>,
+}
+
+/// The pods to find a place for, by class, largest first.
+fn pending(pass: &mut Pass<'_>) -> Vec<Class> {
+    let state = pass.state;
+    let mut by_spec: BTreeMap<SpecId, Vec<(Time, PodKey)>> = BTreeMap::new();
+    for (key, pod) in state.waiting() {
+        match &pod.plan {
+            Plan::Nominated { target, since, .. } if nomination_stands(pass, target, *since) => {}
+            _ => by_spec.entry(pod.spec).or_default().push((pod.created, key.clone())),
+        }
+    }
+    let mut classes: Vec<Class> = by_spec
+        .into_iter()
+        .map(|(spec, mut pods)| {
+            pods.sort_unstable();
+            Class { spec, pods: pods.into_iter().map(|(_, key)| key).collect() }
+        })
+        .collect();
+    // First-fit-decreasing by CPU, then memory (Karpenter, pkg/controllers/provisioning/scheduling/queue.go).
+    classes.sort_by_key(|class| {
+        let requests = &state.spec(class.spec).requests;
+        (-requests.cpu_millis, -requests.memory_bytes, class.spec)
+    });
+    classes
+}
+
+/// Whether a pod may still be expected where it was nominated: until a while after the node could have taken it.
+fn nomination_stands(pass: &mut Pass<'_>, target: &Target, since: Time) -> bool {
+    let window = pass.state.settings.nomination_window;
+    let ready_since = match target {
+        Target::Node(node) => match pass.state.nodes.get(node) {
+            Some(_) => since,
+            None => return false,
+        },
+        Target::Claim(claim) => match pass.state.claims.get(claim) {
+            Some(claim) if claim.disrupting.is_some() || pass.leaving.contains(&claim.name) => return false,
+            Some(claim) => match claim.initialized {
+                Some(initialized) => initialized.max(since),
+                None => return true,
+            },
+            None => return false,
+        },
+    };
+    !pass.is_due(ready_since + window)
+}
+
+/// Whether no more pods need be waited for.
+fn batch_is_complete<T: Tracer>(pass: &mut Pass<'_>, pending: &[Class], tracer: &mut T) -> bool {
+    let state = pass.state;
+    let fresh = pending
+        .iter()
+        .flat_map(|class| &class.pods)
+        .filter_map(|key| state.pods.get(key))
+        .filter(|pod| pod.plan == Plan::None)
+        .map(|pod| pod.waiting_since);
+    let Some((first, last)) = fresh.fold(None, |range, since| match range {
+        None => Some((since, since)),
+        Some((first, last)) => Some((since.min(first), since.max(last))),
+    }) else {
+        return true;
+    };
+    let until = (last + state.settings.batch_idle).min(first + state.settings.batch_max);
+    if pass.is_due(until) {
+        return true;
+    }
+    tracer.note(|| Note::Batching { until });
+    false
+}
+
+impl Memo {
+    /// Whether a spec was found to have no place and nothing has changed since that could give it one.
+    fn is_hopeless(&mut self, pass: &mut Pass<'_>, packing: &Packing<'_>, spec: SpecId) -> bool {
+        let Some(known) = self.hopeless.get(&spec).copied() else { return false };
+        if pass.state.supply_changed.0 >= known.size || known.until.is_some_and(|until| until <= pass.now) {
+            return false;
+        }
+        if packing.hosts.iter().any(|host| host.changed >= known.size) {
+            return false;
+        }
+        if let Some(until) = known.until {
+            pass.wake(until);
+        }
+        true
+    }
+}
+
+/// A launch as it is being filled.
+struct Planned {
+    claim: ClaimName,
+    pool: usize,
+    requirements: Requirements,
+    /// Indices of types that can hold all pods so far, with their places.
+    types: Vec<(usize, u32)>,
+    pods: Vec<PodKey>,
+    requests: Resources,
+    specs: Vec<SpecId>,
+}
+
+/// One evaluation's packing.
+struct Packing<'a> {
+    hosts: Vec<Host<'a>>,
+    pools: Vec<Arc<PoolSupply>>,
+    planned: Vec<Planned>,
+    usage: BTreeMap<PoolName, (Resources, usize)>,
+    nominated: BTreeMap<Target, Vec<PodKey>>,
+    unschedulable: Vec<(Vec<PodKey>, Reason)>,
+}
+
+impl<'a> Packing<'a> {
+    fn new(pass: &Pass<'a>, pools: Vec<Arc<PoolSupply>>) -> Self {
+        let usage = pools
+            .iter()
+            .map(|pool| (pool.pool.name.clone(), pass.state.pool_usage(&pool.pool.name)))
+            .collect();
+        Self {
+            hosts: hosts::all(pass.state, &pass.leaving),
+            pools,
+            planned: Vec::new(),
+            usage,
+            nominated: BTreeMap::new(),
+            unschedulable: Vec::new(),
+        }
+    }
+
+    fn place_class<T: Tracer>(
+        &mut self,
+        pass: &mut Pass<'_>,
+        memo: &mut Memo,
+        class: &Class,
+        tracer: &mut T,
+    ) {
+        let state = pass.state;
+        let spec = class.spec;
+        if let Some(field) = hosts::not_evaluated(state.spec(spec)) {
+            let reason = Reason::new(ReasonId::ConstraintNotEvaluated, [("field", field)]);
+            self.unschedulable.push((class.pods.clone(), reason));
+            return;
+        }
+        // A target that refused one pod of the class refuses the next: targets only fill up.
+        let (mut next_host, mut next_planned) = (0, 0);
+        for (done, pod) in class.pods.iter().enumerate() {
+            if self.place_on_host(state, spec, pod, &mut next_host, tracer)
+                || self.join_planned(pass, memo, spec, pod, &mut next_planned, tracer)
+            {
+                continue;
+            }
+            match self.open(pass, memo, spec, pod, tracer) {
+                Ok(()) => {}
+                Err(reason) => {
+                    memo.hopeless.insert(spec, Hopeless { size: state.size, until: next_retry(pass) });
+                    self.unschedulable.push((class.pods[done..].to_vec(), reason));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn place_on_host<T: Tracer>(
+        &mut self,
+        state: &State,
+        spec: SpecId,
+        pod: &PodKey,
+        next: &mut usize,
+        tracer: &mut T,
+    ) -> bool {
+        while let Some(host) = self.hosts.get_mut(*next) {
+            if host.rejects(state, spec).is_none() {
+                host.take(state, spec);
+                tracer.note(|| Note::TargetChosen { spec, target: host.target.clone() });
+                self.nominated.entry(host.target.clone()).or_default().push(pod.clone());
+                return true;
+            }
+            if T::ON
+                && let Some(reason) = host.reason(state, spec)
+            {
+                tracer.note(|| Note::TargetRejected { spec, target: host.target.clone(), reason });
+            }
+            *next += 1;
+        }
+        false
+    }
+
+    fn join_planned<T: Tracer>(
+        &mut self,
+        pass: &Pass<'_>,
+        memo: &mut Memo,
+        spec: SpecId,
+        pod: &PodKey,
+        next: &mut usize,
+        tracer: &mut T,
+    ) -> bool {
+        let state = pass.state;
+        let asked = &state.spec(spec).requests;
+        while let Some(planned) = self.planned.get_mut(*next) {
+            let pool = &self.pools[planned.pool];
+            let class = memo.class(state, pool, spec);
+            if let ClassSupply::Types { requirements, types } = &*class
+                && planned.requirements.first_conflict(requirements, |_| true).is_none()
+                && hosts::beside_others(state, state.spec(spec), &planned.specs).is_none()
+            {
+                let requests = planned.requests.plus(asked);
+                let mut both = requirements.clone();
+                both.add_all(&planned.requirements);
+                let same = both == planned.requirements;
+                let types = narrow(pool, &planned.types, types, &requests, (!same).then_some(&both));
+                if !types.is_empty() {
+                    planned.types = types;
+                    planned.requests = requests;
+                    planned.requirements = both;
+                    planned.pods.push(pod.clone());
+                    planned.specs.push(spec);
+                    tracer.note(|| Note::JoinsLaunch { spec, claim: planned.claim.clone() });
+                    return true;
+                }
+            }
+            *next += 1;
+        }
+        false
+    }
+
+    /// Opens a launch for a pod in the heaviest pool that can, or says what came nearest.
+    fn open<T: Tracer>(
+        &mut self,
+        pass: &Pass<'_>,
+        memo: &mut Memo,
+        spec: SpecId,
+        pod: &PodKey,
+        tracer: &mut T,
+    ) -> Result<(), Reason> {
+        let state = pass.state;
+        let mut nearest: Option<(u8, Reason)> = None;
+        for (at, pool) in self.pools.iter().enumerate() {
+            let class = memo.class(state, pool, spec);
+            match self.candidates(pass, at, &class) {
+                Ok((requirements, types)) => {
+                    let claim = state.next_claim_name(pool.pool.name.as_str(), self.planned.len() as u64);
+                    tracer.note(|| Note::JoinsLaunch { spec, claim: claim.clone() });
+                    self.planned.push(Planned {
+                        claim,
+                        pool: at,
+                        requirements,
+                        types,
+                        pods: vec![pod.clone()],
+                        requests: state.spec(spec).requests.clone(),
+                        specs: vec![spec],
+                    });
+                    return Ok(());
+                }
+                Err(reason) => {
+                    tracer.note(|| Note::PoolRejected {
+                        spec,
+                        pool: pool.pool.name.clone(),
+                        reason: reason.clone(),
+                    });
+                    let reached = progress(reason.id);
+                    if nearest.as_ref().is_none_or(|(best, _)| reached > *best) {
+                        nearest = Some((reached, reason));
+                    }
+                }
+            }
+        }
+        Err(nearest.map_or_else(|| Reason::new(ReasonId::NoNodePool, []), |(_, reason)| reason))
+    }
+
+    /// The types with which a launch from a pool could be opened.
+    fn candidates(
+        &self,
+        pass: &Pass<'_>,
+        at: usize,
+        class: &ClassSupply,
+    ) -> Result<(Requirements, Vec<(usize, u32)>), Reason> {
+        let pool = &self.pools[at];
+        let (requirements, types) = match class {
+            ClassSupply::None(reason) => return Err(reason.clone()),
+            ClassSupply::Types { requirements, types } => (requirements, types),
+        };
+        let name = || [("nodepool", pool.pool.name.to_string())];
+        let available: Vec<(usize, u32)> = types
+            .iter()
+            .map(|(i, places)| (*i, places & pool.available(pass.state, *i, pass.now)))
+            .filter(|(_, places)| *places != 0)
+            .collect();
+        if available.is_empty() {
+            return Err(Reason::new(ReasonId::NoCapacity, name()));
+        }
+        let (used, nodes) = self.usage_of(at);
+        let limits = &pool.pool.limits;
+        let mut exceeded = None;
+        let within: Vec<(usize, u32)> = available
+            .into_iter()
+            .filter(|(i, _)| {
+                let with = used.plus(&pool.types[*i].instance_type.capacity);
+                match limits.first_exceeded(&with, nodes + 1) {
+                    None => true,
+                    Some((limit, _, _)) => {
+                        exceeded.get_or_insert_with(|| limit.to_owned());
+                        false
+                    }
+                }
+            })
+            .collect();
+        if within.is_empty() {
+            let limit = exceeded.unwrap_or_default();
+            return Err(Reason::new(ReasonId::LimitReached, name().into_iter().chain([("limit", limit)])));
+        }
+        Ok((requirements.clone(), within))
+    }
+
+    /// What a pool's claims and this evaluation's launches count for.
+    fn usage_of(&self, at: usize) -> (Resources, usize) {
+        let pool = &self.pools[at];
+        let (mut used, mut nodes) = self.usage.get(&pool.pool.name).cloned().unwrap_or_default();
+        for planned in self.planned.iter().filter(|planned| planned.pool == at) {
+            used.add(&reserve(pool, &planned.types));
+            nodes += 1;
+        }
+        (used, nodes)
+    }
+
+    fn conclude<T: Tracer>(self, pass: &mut Pass<'_>, tracer: &mut T) {
+        for (target, pods) in self.nominated {
+            pass.chosen.insert(target.clone());
+            for pods in pods.chunks(MAX_PODS_IN_RECORD) {
+                pass.decisions.push(Decision::Nominate { target: target.clone(), pods: pods.to_vec() });
+            }
+        }
+        let most = pass.state.settings.max_instance_types as usize;
+        for planned in self.planned {
+            let decision = planned.into_decision(&self.pools, most, tracer);
+            pass.decisions.push(decision);
+        }
+        for (pods, reason) in self.unschedulable {
+            let news: Vec<PodKey> = pods
+                .into_iter()
+                .filter(|key| match pass.state.pods.get(key).map(|pod| &pod.plan) {
+                    Some(Plan::Unschedulable { reason: known, .. }) => *known != reason,
+                    _ => true,
+                })
+                .collect();
+            for pods in news.chunks(MAX_PODS_IN_RECORD) {
+                pass.decisions.push(Decision::Unschedulable { pods: pods.to_vec(), reason: reason.clone() });
+            }
+        }
+        if let Some(until) = next_retry(pass)
+            && pass.state.waiting().any(|(_, pod)| !matches!(pod.plan, Plan::Nominated { .. }))
+        {
+            pass.wake(until);
+        }
+    }
+}
+
+impl Planned {
+    fn into_decision<T: Tracer>(self, pools: &[Arc<PoolSupply>], most: usize, tracer: &mut T) -> Decision {
+        let pool = &pools[self.pool];
+        let considered = pool.types.len() as u32;
+        let mut ranked: Vec<(crate::model::Price, usize, u32)> = self
+            .types
+            .iter()
+            .filter_map(|(at, places)| Some((pool.types[*at].cheapest(*places)?, *at, *places)))
+            .collect();
+        // Types are in name order, so equal prices go by name.
+        ranked.sort_unstable();
+        tracer.note(|| Note::LaunchPriced {
+            claim: self.claim.clone(),
+            pool: pool.pool.name.clone(),
+            ranked: ranked
+                .iter()
+                .map(|(price, at, _)| (pool.types[*at].instance_type.name.clone(), *price))
+                .collect(),
+            kept: ranked.len().min(most),
+        });
+        ranked.truncate(most);
+        let types: Vec<(usize, u32)> = ranked.iter().map(|(_, at, places)| (*at, *places)).collect();
+        let daemons =
+            types.iter().map(|(at, _)| pool.types[*at].daemons.clone()).reduce(|a, b| a.elementwise_min(&b));
+        let options = ranked
+            .iter()
+            .map(|(price, at, places)| LaunchOption {
+                instance_type: pool.types[*at].instance_type.name.clone(),
+                places: *places,
+                price: *price,
+            })
+            .collect();
+        let places: Vec<Place> = pool.places.clone();
+        Decision::Launch {
+            claim: self.claim,
+            pool: pool.pool.name.clone(),
+            hash: pool.pool.hash.clone(),
+            requirements: self.requirements,
+            requests: self.requests.plus(&daemons.unwrap_or_default()),
+            pods: self.pods,
+            places,
+            options,
+            reserved: reserve(pool, &types),
+            considered,
+        }
+    }
+}
+
+/// The types in both lists that can hold this much, in the places of both; where the requirements became narrower, in those that
+/// satisfy them.
+fn narrow(
+    pool: &PoolSupply,
+    of_launch: &[(usize, u32)],
+    of_class: &[(usize, u32)],
+    requests: &Resources,
+    narrower: Option<&Requirements>,
+) -> Vec<(usize, u32)> {
+    let mut class = of_class.iter().peekable();
+    let mut types = Vec::with_capacity(of_launch.len());
+    for (at, places) in of_launch {
+        while class.next_if(|(other, _)| other < at).is_some() {}
+        let Some((_, other_places)) = class.next_if(|(other, _)| other == at) else { continue };
+        let supply = &pool.types[*at];
+        let places = places & other_places;
+        if places != 0
+            && requests.fits(&supply.free)
+            && narrower.is_none_or(|narrower| {
+                super::supply::type_conflict(&supply.instance_type, narrower).is_none()
+            })
+        {
+            types.push((*at, places));
+        }
+    }
+    types
+}
+
+/// What has to be set aside of a pool's limits while any of these types may come.
+fn reserve(pool: &PoolSupply, types: &[(usize, u32)]) -> Resources {
+    types
+        .iter()
+        .map(|(at, _)| &pool.types[*at].instance_type.capacity)
+        .fold(Resources::default(), |most, capacity| most.elementwise_max(capacity))
+}
+
+/// When the next offering without capacity is asked for again.
+fn next_retry(pass: &Pass<'_>) -> Option<Time> {
+    pass.state.unavailable.values().filter(|until| **until > pass.now).min().copied()
+}
+
+/// How near a pool came to launching: the nearest miss is the one to tell.
+fn progress(reason: ReasonId) -> u8 {
+    match reason {
+        ReasonId::TaintNotTolerated => 1,
+        ReasonId::RequirementsConflict => 2,
+        ReasonId::TooLarge => 3,
+        ReasonId::NoCapacity => 4,
+        ReasonId::LimitReached => 5,
+        _ => 0,
+    }
+}

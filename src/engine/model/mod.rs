@@ -1,0 +1,37 @@
+//! What the engine talks about: pods, nodes, NodePools, NodeClaims, instance types, quantities, time and money.
+//!
+//! **Invariant:** a value of these types is valid. Parsing and validation happen at the border (`purser-api`,
+//! `purser-events`); inside, nothing is checked twice.
+
+mod instance_type;
+mod name;
+mod node;
+mod pod;
+mod pool;
+mod quantity;
+mod requirement;
+mod resources;
+mod taint;
+mod time;
+
+pub use instance_type::{CapacityType, InstanceType, Offering, OfferingKey};
+pub use name::{
+    ClaimName, ClassName, InstanceId, Labels, NodeName, PoolName, ResourceName, Str, TypeName, Zone, label,
+};
+pub use node::NodeFacts;
+pub use pod::{
+    DoNotDisrupt, HostPort, LabelExpression, LabelOperator, LabelSelector, NamespaceSelector, OwnerKind,
+    PodAffinity, PodFacts, PodKey, PodPhase, PodSpec, PreferredTerm, Protocol, SpreadPolicy, TopologySpread,
+    Uid, Unsatisfiable, VolumeRef,
+};
+pub use pool::{
+    Budget, BudgetNodes, BudgetSchedule, ConsolidationPolicy, Disruption, DisruptionReason, Limits, NodePool,
+    NodeTemplate,
+};
+pub use quantity::{Quantity, QuantityError, Rounding};
+pub use requirement::{Bound, Operator, Requirement, RequirementError, Requirements};
+pub use resources::Resources;
+pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator, first_untolerated};
+pub use time::{Money, Price, Span, Time};
+#[doc(hidden)]
+pub type Effect = TaintEffect;

@@ -1,0 +1,231 @@
+//! The ports: what the controller asks of the world and what the world tells it.
+//!
+//! **Invariant:** observations are level-based. Each says how something is, not what happened to it, so that one which is
+//! lost, repeated or late does no harm: the next list of the world sets things right.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq};
+use crate::model::{
+    CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, NodeFacts, NodeName, NodePool,
+    OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements, Str, Time, TypeName, Uid, Zone,
+};
+use crate::settings::Settings;
+
+/// How something in the world is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// A pod is.
+    Pod(PodFacts),
+    /// A pod is not.
+    NoPod(PodKey),
+    /// A node is.
+    Node(NodeFacts),
+    /// A node is not.
+    NoNode(NodeName),
+    /// A NodePool is.
+    NodePool(Arc<NodePool>),
+    /// A NodePool is not.
+    NoNodePool(PoolName),
+    /// A NodeClaim object is not, though the log has the claim.
+    NoNodeClaim(ClaimName),
+    /// A DaemonSet is: its namespace and name, and what its pods ask for.
+    DaemonSet(PodKey, Arc<PodSpec>),
+    /// A DaemonSet is not.
+    NoDaemonSet(PodKey),
+    /// A PodDisruptionBudget is.
+    DisruptionBudget {
+        /// Its namespace and name.
+        budget: PodKey,
+        /// Which pods.
+        selector: LabelSelector,
+        /// How many of them may be evicted now.
+        disruptions_allowed: u32,
+        /// Whether pods that are not ready may always be evicted.
+        always_allow_unhealthy: bool,
+    },
+    /// A PodDisruptionBudget is not.
+    NoDisruptionBudget(PodKey),
+    /// An instance type is offered so.
+    InstanceType(Arc<InstanceType>),
+    /// An instance type is not offered.
+    NoInstanceType(TypeName),
+    /// The catalogue was read in full: its digest and the number of types.
+    Catalogue(Str, u32),
+    /// An offering has this price.
+    Price(OfferingKey, Price),
+    /// A claim has this instance.
+    Instance(InstanceFacts),
+    /// An instance is not.
+    NoInstance(InstanceId),
+    /// A launch failed.
+    LaunchFailed(ClaimName, LaunchFailure),
+    /// An instance will be interrupted.
+    Interruption {
+        /// Which.
+        instance: InstanceId,
+        /// How.
+        kind: Interruption,
+        /// When.
+        at: Time,
+    },
+    /// A claim's node carries the mark that keeps new pods away.
+    Tainted(ClaimName),
+    /// An eviction was refused for now, and by what.
+    EvictionBlocked(PodKey, Str),
+    /// Something that was to be done for a claim could not be done.
+    EffectFailed(ClaimName, Str),
+    /// These settings are in force.
+    Settings(Settings),
+    /// The world was listed in full, with so many objects.
+    Relisted(u64),
+}
+
+/// An instance with our tags, as the cloud shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceFacts {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The claim in its tags.
+    pub claim: Option<ClaimName>,
+    /// What it is.
+    pub instance_type: TypeName,
+    /// Where it is.
+    pub zone: Zone,
+    /// How it is paid.
+    pub capacity_type: CapacityType,
+    /// Per hour.
+    pub price: Price,
+    /// When it was started.
+    pub launched: Time,
+}
+
+/// An observation, with the decision that led to it where one did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Input {
+    /// What was seen.
+    pub observation: Observation,
+    /// The record of the decision whose outcome it is.
+    pub cause: Option<Seq>,
+}
+
+impl From<Observation> for Input {
+    fn from(observation: Observation) -> Self {
+        Self { observation, cause: None }
+    }
+}
+
+/// Something to do in the world. Each is idempotent: doing it again changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Start an instance for a claim, once, however often this is asked.
+    Launch(LaunchRequest),
+    /// Give a node its claim's labels, and take the mark of the unregistered from it.
+    Register {
+        /// The claim.
+        claim: ClaimName,
+        /// Its node.
+        node: NodeName,
+    },
+    /// Mark a node as initialized.
+    Initialize {
+        /// The claim.
+        claim: ClaimName,
+        /// Its node.
+        node: NodeName,
+    },
+    /// Keep new pods away from a node. Answered by [`Observation::Tainted`].
+    Taint {
+        /// The claim.
+        claim: ClaimName,
+        /// Its node.
+        node: NodeName,
+    },
+    /// Let pods come to a node again.
+    Untaint {
+        /// The claim.
+        claim: ClaimName,
+        /// Its node.
+        node: NodeName,
+    },
+    /// Evict a pod, as long as it is still this one.
+    Evict {
+        /// The pod.
+        pod: PodKey,
+        /// Its UID.
+        uid: Uid,
+        /// Delete it outright, budgets or not.
+        force: bool,
+    },
+    /// Stop the instance of a claim, and remove its node. Answered by [`Observation::NoInstance`].
+    Terminate {
+        /// The claim.
+        claim: ClaimName,
+        /// The instance; without one, whichever carries the claim in its tags.
+        instance: Option<InstanceId>,
+        /// Its node, if it has one.
+        node: Option<NodeName>,
+    },
+    /// Stop an instance that no claim has. Answered by [`Observation::NoInstance`].
+    Collect {
+        /// The instance.
+        instance: InstanceId,
+    },
+}
+
+/// What goes to the cloud for a launch. The same claim always gets the same request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchRequest {
+    /// The claim; its name is the request's idempotency token too.
+    pub claim: ClaimName,
+    /// The pool.
+    pub pool: PoolName,
+    /// What the node's labels must satisfy.
+    pub requirements: Requirements,
+    /// The places in which options may be offered.
+    pub places: Vec<Place>,
+    /// Instance types, cheapest first.
+    pub options: Vec<LaunchOption>,
+}
+
+/// An effect, with the record of the decision that it carries out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Order {
+    /// The decision's record.
+    pub decision: Seq,
+    /// What to do.
+    pub effect: Effect,
+}
+
+/// What is to be appended to the journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The content.
+    pub event: Event,
+    /// The records that led to it.
+    pub causes: Vec<Seq>,
+}
+
+/// Where the log is kept.
+pub trait Journal {
+    /// Appends a batch, whole or not at all. On return it is durable.
+    ///
+    /// # Errors
+    /// [`JournalError::Full`] if nothing was written for want of space: the same call may succeed later. Any other error is final.
+    fn append(&mut self, now: Time, batch: &[Entry]) -> Result<Range<u64>, JournalError>;
+
+    /// The number of records.
+    fn size(&self) -> u64;
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// There is no space; nothing was written.
+    #[error("the journal has no space: {0}")]
+    Full(String),
+    /// Nothing more can be written.
+    #[error("the journal cannot be written: {0}")]
+    Fatal(String),
+}

@@ -1,0 +1,46 @@
+//! The settings on which decisions depend. They are in the log, so that a replay decides under those of the time.
+
+use crate::model::Span;
+
+/// Settings of the controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Pending pods are looked at when none came for so long (Karpenter: `BATCH_IDLE_DURATION`).
+    pub batch_idle: Span,
+    /// ... or when the first has waited for so long (Karpenter: `BATCH_MAX_DURATION`).
+    pub batch_max: Span,
+    /// The most instance types in one launch.
+    pub max_instance_types: u32,
+    /// A claim without an instance after so long is given up.
+    pub launch_timeout: Span,
+    /// A claim without a node after so long is given up.
+    pub registration_timeout: Span,
+    /// An offering without capacity is not asked for again for so long.
+    pub insufficient_capacity_ttl: Span,
+    /// A launch of which nobody knows how it went is asked for again after so long, doubled each time.
+    pub launch_retry: Span,
+    /// A blocked eviction is tried again after so long, doubled each time up to a minute.
+    pub eviction_retry: Span,
+    /// A pod that was expected on a ready node and is still pending after so long is looked at again.
+    pub nomination_window: Span,
+    /// An instance without a claim is removed when it is so old.
+    pub garbage_collect_after: Span,
+}
+
+impl Default for Settings {
+    /// Karpenter's values where it has the setting.
+    fn default() -> Self {
+        Self {
+            batch_idle: Span::secs(1),
+            batch_max: Span::secs(10),
+            max_instance_types: 60,
+            launch_timeout: Span::mins(5),
+            registration_timeout: Span::mins(15),
+            insufficient_capacity_ttl: Span::mins(3),
+            launch_retry: Span::secs(2),
+            eviction_retry: Span::secs(1),
+            nomination_window: Span::secs(20),
+            garbage_collect_after: Span::secs(60),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The fold: what each record changes.
+
+use std::sync::Arc;
+
+use super::{
+    DisruptionBudget, Instance, NodeClass, NodeOverlay, Orphan, Plan, Pod, Pool, State, VolumeClaim,
+};
+use crate::event::{Control, Event, Fact, Seq};
+use crate::model::{CapacityType, NodeFacts, OfferingKey, PodPhase, Time};
+
+impl State {
+    /// Folds in the next record.
+    pub fn apply(&mut self, time: Time, event: &Event) {
+        let seq = Seq(self.size);
+        self.size += 1;
+        self.now = time;
+        match event {
+            Event::Control(control) => self.apply_control(control),
+            Event::Fact(fact) => self.apply_fact(seq, time, fact),
+            Event::Decision(decision) => self.apply_decision(seq, time, decision),
+        }
+    }
+
+    fn apply_control(&mut self, control: &Control) {
+        match control {
+            Control::LogStarted { origin, .. } => self.origin = origin.clone(),
+            Control::ControllerStarted { term, .. } | Control::LeadershipAcquired { term, .. } => {
+                self.term = *term;
+                self.stopped = false;
+            }
+            Control::ControllerStopped { .. } | Control::LeadershipLost { .. } => self.stopped = true,
+            Control::SettingsChanged { settings } => self.settings = settings.clone(),
+            Control::JournalRecovered { .. }
+            | Control::JournalResumed { .. }
+            | Control::RetentionApplied { .. }
+            | Control::Heartbeat
+            | Control::OperatorCommand { .. }
+            | Control::Relisted { .. }
+            | Control::TimePassed => {}
+        }
+    }
+
+    fn apply_fact(&mut self, seq: Seq, time: Time, fact: &Fact) {
+        match fact {
+            Fact::PodSpecDefined { id, spec } => {
+                debug_assert_eq!(id.0 as usize, self.specs.len(), "spec numbers are dense");
+                self.specs.push(Arc::clone(spec));
+                self.spec_ids.insert(Arc::clone(spec), *id);
+            }
+            Fact::LabelSetDefined { id, labels } => {
+                debug_assert_eq!(id.0 as usize, self.label_sets.len(), "label set numbers are dense");
+                self.label_sets.push(Arc::clone(labels));
+                self.label_set_ids.insert(Arc::clone(labels), *id);
+            }
+            Fact::PodObserved { pod, uid, spec, created, phase, node } => {
+                self.detach(seq, time, pod);
+                let facts = Pod {
+                    uid: *uid,
+                    spec: *spec,
+                    created: *created,
+                    phase: *phase,
+                    node: node.clone(),
+                    waiting_since: time,
+                    plan: Plan::None,
+                };
+                self.pods.insert(pod.clone(), facts);
+                self.attach(time, pod);
+            }
+            Fact::PodBound { pod, node } => self.change_pod(seq, time, pod, |pod| {
+                pod.node = Some(node.clone());
+                pod.phase = PodPhase::Bound;
+            }),
+            Fact::PodPhaseChanged { pod, phase } => self.change_pod(seq, time, pod, |pod| pod.phase = *phase),
+            Fact::PodDeleted { pod } => {
+                self.detach(seq, time, pod);
+                self.pods.remove(pod);
+            }
+            Fact::NodeObserved {
+                node,
+                instance,
+                labels,
+                taints,
+                allocatable,
+                ready,
+                unschedulable,
+                do_not_disrupt,
+                created,
+                deleting,
+            } => {
+                let facts = NodeFacts {
+                    name: node.clone(),
+                    instance: instance.clone(),
+                    labels: Arc::clone(&self.label_sets[labels.0 as usize]),
+                    taints: taints.clone(),
+                    allocatable: allocatable.clone(),
+                    ready: *ready,
+                    unschedulable: *unschedulable,
+                    do_not_disrupt: *do_not_disrupt,
+                    created: *created,
+                    deleting: *deleting,
+                };
+                self.observe_node(seq, facts);
+            }
+            Fact::NodeReadinessChanged { node, ready } => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.facts.ready = *ready;
+                    node.changed = seq;
+                }
+            }
+            Fact::NodeConditionChanged { node, condition, status, since } => {
+                if let Some(node) = self.nodes.get_mut(node) {
+                    node.conditions.insert(condition.clone(), (status.clone(), *since));
+                }
+            }
+            Fact::NodeDeleted { node } => {
+                if let Some(gone) = self.nodes.remove(node) {
+                    self.release_plans(time, gone.planned);
+                }
+                if let Some(claim) = self.by_node.remove(node).and_then(|claim| self.claims.get_mut(&claim)) {
+                    claim.node = None;
+                }
+            }
+            // Claims of others are taken over by `Decision::Adopt`; until then they are only seen.
+            Fact::NodeClaimObserved { .. } => {}
+            Fact::NodeClaimDeleted { claim } => {
+                if self.claims.get(claim).is_some_and(|claim| claim.instance.is_none()) {
+                    self.remove_claim(seq, time, claim);
+                }
+            }
+            Fact::NodePoolObserved { pool } => {
+                self.pools.insert(pool.name.clone(), Pool { facts: Arc::clone(pool), changed: seq });
+                self.offers_changed = seq;
+            }
+            Fact::NodePoolDeleted { pool } => {
+                self.pools.remove(pool);
+                self.offers_changed = seq;
+            }
+            Fact::NodeClassObserved { kind, class, hash, ready, message } => {
+                let facts = NodeClass { hash: hash.clone(), ready: *ready, message: message.clone() };
+                self.classes.insert((kind.clone(), class.clone()), facts);
+                self.offers_changed = seq;
+            }
+            Fact::NodeClassDeleted { kind, class } => {
+                self.classes.remove(&(kind.clone(), class.clone()));
+                self.offers_changed = seq;
+            }
+            Fact::NodeOverlayObserved { name, weight, requirements, price, price_adjustment, capacity } => {
+                let overlay = NodeOverlay {
+                    weight: *weight,
+                    requirements: requirements.clone(),
+                    price: *price,
+                    price_adjustment: price_adjustment.clone(),
+                    capacity: capacity.clone(),
+                };
+                self.overlays.insert(name.clone(), overlay);
+                self.offers_changed = seq;
+            }
+            Fact::NodeOverlayDeleted { name } => {
+                self.overlays.remove(name);
+                self.offers_changed = seq;
+            }
+            Fact::DaemonSetObserved { daemon_set, spec } => {
+                self.daemon_sets.insert(daemon_set.clone(), *spec);
+                self.offers_changed = seq;
+            }
+            Fact::DaemonSetDeleted { daemon_set } => {
+                self.daemon_sets.remove(daemon_set);
+                self.offers_changed = seq;
+            }
+            Fact::DisruptionBudgetObserved {
+                budget,
+                selector,
+                disruptions_allowed,
+                always_allow_unhealthy,
+            } => {
+                let facts = DisruptionBudget {
+                    selector: selector.clone(),
+                    disruptions_allowed: *disruptions_allowed,
+                    always_allow_unhealthy: *always_allow_unhealthy,
+                };
+                self.disruption_budgets.insert(budget.clone(), facts);
+            }
+            Fact::DisruptionBudgetDeleted { budget } => {
+                self.disruption_budgets.remove(budget);
+            }
+            Fact::VolumeClaimObserved { claim, topologies, driver, problem } => {
+                let facts = VolumeClaim {
+                    topologies: topologies.clone(),
+                    driver: driver.clone(),
+                    problem: problem.clone(),
+                };
+                self.volume_claims.insert(claim.clone(), facts);
+                self.offers_changed = seq;
+            }
+            Fact::VolumeClaimDeleted { claim } => {
+                self.volume_claims.remove(claim);
+                self.offers_changed = seq;
+            }
+            Fact::InstanceTypeObserved { instance_type } => {
+                self.types.insert(instance_type.name.clone(), Arc::clone(instance_type));
+                self.offers_changed = seq;
+            }
+            Fact::InstanceTypeRemoved { instance_type } => {
+                self.types.remove(instance_type);
+                self.offers_changed = seq;
+            }
+            Fact::CatalogueObserved { digest, .. } => self.catalogue = digest.clone(),
+            Fact::PriceChanged { offering, price } => {
+                if let Some(instance_type) = self.types.get_mut(&offering.instance_type) {
+                    for offer in &mut Arc::make_mut(instance_type).offerings {
+                        if offer.zone == offering.zone && offer.capacity_type == offering.capacity_type {
+                            offer.price = *price;
+                        }
+                    }
+                }
+                self.offers_changed = seq;
+            }
+            Fact::OfferingUnavailable { offering, until } => {
+                self.set_unavailable(seq, offering.clone(), *until)
+            }
+            Fact::InstanceLaunched { claim, instance, instance_type, zone, capacity_type, price } => {
+                let capacity = self.types.get(instance_type).map(|found| found.capacity.clone());
+                if let Some(claim) = self.claims.get_mut(claim) {
+                    if let Some(capacity) = capacity {
+                        claim.counted = capacity;
+                    }
+                    claim.instance = Some(Instance {
+                        id: instance.clone(),
+                        instance_type: instance_type.clone(),
+                        zone: zone.clone(),
+                        capacity_type: *capacity_type,
+                        price: *price,
+                        launched: time,
+                        interruption: None,
+                    });
+                    claim.retry_at = None;
+                    claim.changed = seq;
+                    self.orphans.remove(instance);
+                    self.by_instance.insert(instance.clone(), claim.name.clone());
+                    self.link_node(seq, instance);
+                }
+                self.supply_changed = seq;
+            }
+            Fact::LaunchFailed { claim, failure } => self.launch_failed(seq, time, claim, failure),
+            Fact::InstanceObserved { instance, claim, .. } => {
+                let orphan = Orphan { claim: claim.clone(), seen: time, collected: false };
+                self.orphans.insert(instance.clone(), orphan);
+            }
+            Fact::InstanceGone { instance } => self.instance_gone(seq, time, instance),
+            Fact::InterruptionNotice { instance, at, .. } => {
+                let until = time + self.settings.insufficient_capacity_ttl;
+                let Some(claim) = self.by_instance.get(instance).and_then(|claim| self.claims.get_mut(claim))
+                else {
+                    return;
+                };
+                let Some(instance) = &mut claim.instance else { return };
+                instance.interruption = Some(*at);
+                if instance.capacity_type == CapacityType::Spot {
+                    let offering = OfferingKey {
+                        instance_type: instance.instance_type.clone(),
+                        zone: instance.zone.clone(),
+                        capacity_type: CapacityType::Spot,
+                    };
+                    self.set_unavailable(seq, offering, until);
+                }
+            }
+            Fact::EvictionBlocked { pod, .. } => {
+                let node = self.pods.get(pod).and_then(|pod| pod.node.as_ref());
+                let claim =
+                    node.and_then(|node| self.by_node.get(node)).and_then(|claim| self.claims.get_mut(claim));
+                let eviction =
+                    claim.and_then(|claim| claim.disrupting.as_mut()).and_then(|d| d.evictions.get_mut(pod));
+                if let Some(eviction) = eviction {
+                    eviction.blocked = true;
+                }
+            }
+            Fact::NodeTainted { claim } => {
+                if let Some(disrupting) =
+                    self.claims.get_mut(claim).and_then(|claim| claim.disrupting.as_mut())
+                {
+                    disrupting.tainted = true;
+                }
+            }
+            // The effect's executor tries again by itself; the record is for people.
+            Fact::EffectFailed { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! State: what is known of the world and of what was decided, as a fold over the log.
+//!
+//! **Invariant:** State changes only in [`State::apply`], and `apply` depends on nothing but State and the record. It never fails:
+//! a record that makes no sense any more (an eviction of a pod that is gone) changes nothing.
+
+mod apply;
+mod apply_decision;
+mod change;
+mod claim;
+mod occupancy;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+pub use claim::{Claim, ClaimPhase, Disrupting, Eviction, Instance};
+pub use occupancy::Occupancy;
+
+use crate::event::{LabelSetId, Seq, SpecId, Target};
+use crate::model::{
+    ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
+    OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources, Str, Time, TypeName,
+    Uid,
+};
+use crate::reason::Reason;
+use crate::settings::Settings;
+
+/// What is known of the world and of what was decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    /// The number of records folded: the place of the next one.
+    pub size: u64,
+    /// The time of the last record.
+    pub now: Time,
+    /// Whose log it is.
+    pub origin: Str,
+    /// The fencing term of the controller that wrote last.
+    pub term: u64,
+    /// Whether the controller that wrote last has stopped: nothing is decided until one starts.
+    pub stopped: bool,
+    /// The settings in force.
+    pub settings: Settings,
+    /// Pods that are, by name.
+    pub pods: BTreeMap<PodKey, Pod>,
+    /// Nodes that are, by name.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// Claims from the decision to launch until the instance is gone.
+    pub claims: BTreeMap<ClaimName, Claim>,
+    /// NodePools, by name.
+    pub pools: BTreeMap<PoolName, Pool>,
+    /// Node classes, by kind and name.
+    pub classes: BTreeMap<(Str, ClassName), NodeClass>,
+    /// NodeOverlays, by name.
+    pub overlays: BTreeMap<Str, NodeOverlay>,
+    /// What the pods of each DaemonSet ask for.
+    pub daemon_sets: BTreeMap<PodKey, SpecId>,
+    /// PodDisruptionBudgets.
+    pub disruption_budgets: BTreeMap<PodKey, DisruptionBudget>,
+    /// PersistentVolumeClaims.
+    pub volume_claims: BTreeMap<PodKey, VolumeClaim>,
+    /// Instance types on offer.
+    pub types: BTreeMap<TypeName, Arc<InstanceType>>,
+    /// Digest of the catalogue that was read in full last.
+    pub catalogue: Str,
+    /// Offerings without capacity, and until when they are not asked for.
+    pub unavailable: BTreeMap<OfferingKey, Time>,
+    /// Instances with our tags but without a claim, by id.
+    pub orphans: BTreeMap<InstanceId, Orphan>,
+    /// Instances that are gone, and since when: the cloud may list them a little longer.
+    pub gone: BTreeMap<InstanceId, Time>,
+    /// Number of launches decided; the next claim's name depends on it.
+    pub launches: u64,
+    /// The last record that changed what pools can offer: pools, classes, types, prices, daemon sets.
+    pub offers_changed: Seq,
+    /// The last record that changed what may be launched of it: claims that came or went, capacity that ran out.
+    pub supply_changed: Seq,
+    specs: Vec<Arc<PodSpec>>,
+    spec_ids: FxHashMap<Arc<PodSpec>, SpecId>,
+    label_sets: Vec<Arc<Labels>>,
+    label_set_ids: FxHashMap<Arc<Labels>, LabelSetId>,
+    occupancy: BTreeMap<NodeName, Occupancy>,
+    waiting: BTreeSet<PodKey>,
+    by_instance: BTreeMap<InstanceId, ClaimName>,
+    by_node: BTreeMap<NodeName, ClaimName>,
+}
+
+/// What is known of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its UID.
+    pub uid: Uid,
+    /// What it asks for.
+    pub spec: SpecId,
+    /// When it was created.
+    pub created: Time,
+    /// Where it is in its life.
+    pub phase: PodPhase,
+    /// The node it is bound to.
+    pub node: Option<NodeName>,
+    /// When it was seen waiting for the first time, or again.
+    pub waiting_since: Time,
+    /// What was decided about it while it waits.
+    pub plan: Plan,
+}
+
+/// What was decided about a pod that waits.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Plan {
+    /// Nothing yet.
+    #[default]
+    None,
+    /// It is expected there.
+    Nominated {
+        /// Where.
+        target: Target,
+        /// Since when.
+        since: Time,
+        /// The decision.
+        decision: Seq,
+    },
+    /// It has no place.
+    Unschedulable {
+        /// Why.
+        reason: Reason,
+        /// The decision.
+        decision: Seq,
+    },
+}
+
+/// What is known of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// How it looks.
+    pub facts: NodeFacts,
+    /// The last record that may have made room on it.
+    pub changed: Seq,
+    /// Conditions other than readiness: status and since when.
+    pub conditions: BTreeMap<Str, (Str, Time)>,
+    /// Pods expected on it, where it has no claim.
+    pub planned: Planned,
+}
+
+/// Pods that are expected somewhere, and what they ask for together.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Planned {
+    /// The pods.
+    pub pods: BTreeSet<PodKey>,
+    /// What they ask for.
+    pub requests: Resources,
+}
+
+/// What is known of a NodePool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// How it looks.
+    pub facts: Arc<NodePool>,
+    /// The record that says so.
+    pub changed: Seq,
+}
+
+/// What is known of a node class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeClass {
+    /// Its hash.
+    pub hash: Str,
+    /// Whether it may be used.
+    pub ready: bool,
+    /// Why not, if not.
+    pub message: Str,
+}
+
+/// What is known of a NodeOverlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeOverlay {
+    /// Heavier overlays come first.
+    pub weight: u32,
+    /// On which offerings.
+    pub requirements: Requirements,
+    /// A price in place of the offering's.
+    pub price: Option<Price>,
+    /// A change of the offering's price.
+    pub price_adjustment: Option<Str>,
+    /// Resources beyond the type's own.
+    pub capacity: Resources,
+}
+
+/// What is known of a PodDisruptionBudget.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DisruptionBudget {
+    /// Which pods.
+    pub selector: LabelSelector,
+    /// How many of them may be evicted now.
+    pub disruptions_allowed: u32,
+    /// Whether pods that are not ready may always be evicted.
+    pub always_allow_unhealthy: bool,
+}
+
+/// What is known of a PersistentVolumeClaim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeClaim {
+    /// Where its volume is or may be: one of these.
+    pub topologies: Vec<Requirements>,
+    /// The CSI driver.
+    pub driver: Str,
+    /// Why no pod can use it, if none can.
+    pub problem: Option<Str>,
+}
+
+/// An instance with our tags but without a claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The claim in its tags.
+    pub claim: Option<ClaimName>,
+    /// When it was seen first.
+    pub seen: Time,
+    /// Whether it was decided to remove it.
+    pub collected: bool,
+}
+
+impl Pod {
+    /// Whether it takes capacity of its node.
+    pub fn occupies(&self) -> Option<&NodeName> {
+        match self.phase {
+            PodPhase::Bound | PodPhase::Terminating => self.node.as_ref(),
+            PodPhase::Pending | PodPhase::Held | PodPhase::Ended => None,
+        }
+    }
+}

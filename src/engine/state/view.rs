@@ -1,0 +1,190 @@
+//! Reading State: look-ups that decisions, the controller and `replay` share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Claim, Occupancy, Pod, State};
+use crate::event::{LabelSetId, SpecId};
+use crate::model::{
+    ClaimName, InstanceId, Labels, NodeName, PodKey, PodPhase, PodSpec, Price, Resources, Taint,
+};
+
+impl State {
+    /// A pod spec by its number.
+    ///
+    /// # Panics
+    /// If the number was not defined by a record: numbers are only taken from State and from records checked on reading.
+    pub fn spec(&self, id: SpecId) -> &Arc<PodSpec> {
+        &self.specs[id.0 as usize]
+    }
+
+    /// The number of a pod spec, if it has one.
+    pub fn spec_id(&self, spec: &Arc<PodSpec>) -> Option<SpecId> {
+        self.spec_ids.get(spec).copied()
+    }
+
+    /// All pod specs, by number.
+    pub fn specs(&self) -> &[Arc<PodSpec>] {
+        &self.specs
+    }
+
+    /// The number of a set of node labels, if it has one.
+    pub fn label_set_id(&self, labels: &Arc<Labels>) -> Option<LabelSetId> {
+        self.label_set_ids.get(labels).copied()
+    }
+
+    /// All sets of node labels, by number.
+    pub fn label_sets(&self) -> &[Arc<Labels>] {
+        &self.label_sets
+    }
+
+    /// Pods that wait for a node, in name order.
+    pub fn waiting(&self) -> impl Iterator<Item = (&PodKey, &Pod)> {
+        self.waiting.iter().filter_map(|key| Some((key, self.pods.get(key)?)))
+    }
+
+    /// The pods bound to a node.
+    pub fn occupancy(&self, node: &NodeName) -> Option<&Occupancy> {
+        self.occupancy.get(node)
+    }
+
+    /// The claim of an instance.
+    pub fn claim_of_instance(&self, instance: &InstanceId) -> Option<&Claim> {
+        self.by_instance.get(instance).and_then(|claim| self.claims.get(claim))
+    }
+
+    /// The claim of a node.
+    pub fn claim_of_node(&self, node: &NodeName) -> Option<&Claim> {
+        self.by_node.get(node).and_then(|claim| self.claims.get(claim))
+    }
+
+    /// Whether a node carries the mark that keeps new pods away while it is being removed.
+    pub fn is_marked(&self, node: &NodeName) -> bool {
+        let mark = Taint::disrupted();
+        let marked = |taint: &Taint| taint.key == mark.key && taint.effect == mark.effect;
+        self.nodes.get(node).is_some_and(|node| node.facts.taints.iter().any(marked))
+    }
+
+    /// What all instances cost an hour.
+    pub fn price_per_hour(&self) -> Price {
+        self.claims.values().filter_map(|claim| claim.instance.as_ref()).map(|instance| instance.price).sum()
+    }
+
+    /// Pods on the node of a claim that are not daemon pods.
+    pub fn workload_pods(&self, claim: &Claim) -> usize {
+        claim
+            .node
+            .as_ref()
+            .and_then(|node| self.occupancy.get(node))
+            .map_or(0, |occupancy| occupancy.workload_pods)
+    }
+
+    /// What pods could use of all nodes with claims, and what they do use.
+    pub fn utilisation(&self) -> (Resources, Resources) {
+        let mut offered = Resources::default();
+        let mut used = Resources::default();
+        for node in self.claims.values().filter_map(|claim| claim.node.as_ref()) {
+            if let Some(node) = self.nodes.get(node) {
+                offered.add(&node.facts.allocatable);
+            }
+            if let Some(occupancy) = self.occupancy.get(node) {
+                used.add(&occupancy.used);
+            }
+        }
+        (offered, used)
+    }
+
+    /// The name of the next claim for a pool: the pool's name and five characters that depend on the log and the number of launches.
+    ///
+    /// `ahead` is the number of launches decided but not folded yet.
+    pub fn next_claim_name(&self, pool: &str, ahead: u64) -> ClaimName {
+        // Kubernetes' alphabet for generated names: no vowels, no look-alikes.
+        const ALPHABET: &[u8; 27] = b"bcdfghjklmnpqrstvwxz2456789";
+        let number = self.launches + ahead;
+        for attempt in 0u64.. {
+            let mut hash = fnv(
+                fnv(fnv(0xcbf2_9ce4_8422_2325, self.origin.as_bytes()), &number.to_le_bytes()),
+                &attempt.to_le_bytes(),
+            );
+            // FNV leaves the high bits poorly mixed for short input.
+            hash ^= hash >> 32;
+            hash = hash.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            hash ^= hash >> 29;
+            let mut suffix = String::with_capacity(5);
+            for _ in 0..5 {
+                suffix.push(char::from(ALPHABET[(hash % 27) as usize]));
+                hash /= 27;
+            }
+            let name = ClaimName::new(format!("{pool}-{suffix}"));
+            if !self.claims.contains_key(&name) {
+                return name;
+            }
+        }
+        unreachable!("fewer claims than names")
+    }
+}
+
+/// The parts of State that only the fold may change, to be written down.
+pub(crate) struct Parts<'a> {
+    pub(crate) specs: &'a [Arc<PodSpec>],
+    pub(crate) label_sets: &'a [Arc<Labels>],
+    pub(crate) occupancy: &'a BTreeMap<NodeName, Occupancy>,
+}
+
+impl State {
+    pub(crate) fn parts(&self) -> Parts<'_> {
+        Parts { specs: &self.specs, label_sets: &self.label_sets, occupancy: &self.occupancy }
+    }
+
+    /// A State with these tables and nothing else; to be filled, then indexed.
+    pub(crate) fn from_tables(
+        specs: Vec<Arc<PodSpec>>,
+        label_sets: Vec<Arc<Labels>>,
+        occupancy: BTreeMap<NodeName, Occupancy>,
+    ) -> Self {
+        let numbered = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self {
+            spec_ids: specs
+                .iter()
+                .enumerate()
+                .map(|(at, spec)| (Arc::clone(spec), SpecId(numbered(at))))
+                .collect(),
+            label_set_ids: label_sets
+                .iter()
+                .enumerate()
+                .map(|(at, set)| (Arc::clone(set), LabelSetId(numbered(at))))
+                .collect(),
+            specs,
+            label_sets,
+            occupancy,
+            ..Self::default()
+        }
+    }
+
+    /// Whether every spec that is named is defined.
+    pub(crate) fn refers_only_to_what_it_has(&self) -> bool {
+        let known = |id: SpecId| (id.0 as usize) < self.specs.len();
+        self.pods.values().all(|pod| known(pod.spec)) && self.daemon_sets.values().all(|id| known(*id))
+    }
+
+    /// Rebuilds the look-ups that follow from the rest.
+    pub(crate) fn index(&mut self) {
+        self.waiting = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| {
+                pod.phase == PodPhase::Pending && pod.node.is_none() && !self.spec(pod.spec).is_daemon()
+            })
+            .map(|(key, _)| key.clone())
+            .collect();
+        let instance = |claim: &Claim| Some((claim.instance.as_ref()?.id.clone(), claim.name.clone()));
+        self.by_instance = self.claims.values().filter_map(instance).collect();
+        let node = |claim: &Claim| Some((claim.node.clone()?, claim.name.clone()));
+        self.by_node = self.claims.values().filter_map(node).collect();
+    }
+}
+
+/// FNV-1a over bytes, continued from a hash.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}

@@ -1,0 +1,304 @@
+//! What the controller decides, seen from outside: observations in, records and orders out.
+
+mod lab;
+
+use lab::*;
+use purser_engine::event::{Decision, LaunchFailure};
+use purser_engine::model::*;
+use purser_engine::port::{Effect, Observation};
+use purser_engine::reason::ReasonId;
+use purser_engine::state::Plan;
+use std::sync::Arc;
+
+#[test]
+fn pods_that_come_together_share_the_cheapest_node_that_holds_them() {
+    let mut lab = Lab::new(plain_world());
+    let web = spec(900, 1024);
+    lab.see([pending("a", &web)]);
+    lab.until(Time(500_000));
+    lab.see([pending("b", &web)]);
+    assert!(lab.launches().is_empty(), "more pods may come");
+    lab.until(secs(3));
+    let launches = lab.launches();
+    assert_eq!(launches.len(), 1);
+    let (_, types, pods) = &launches[0];
+    assert_eq!(types, &["small", "large"], "cheapest first");
+    assert_eq!(*pods, 2);
+    assert!(matches!(lab.take_orders()[..], [Effect::Launch(_)]));
+    lab.verify();
+}
+
+#[test]
+fn a_pod_joins_a_launch_that_is_under_way() {
+    let mut lab = Lab::new(plain_world());
+    lab.see([pending("a", &spec(500, 512))]);
+    lab.until(secs(2));
+    lab.see([pending("b", &spec(500, 512))]);
+    lab.until(secs(4));
+    assert_eq!(lab.launches().len(), 1);
+    let claim = lab.launches()[0].0.clone();
+    assert_eq!(lab.state().claims[&claim].planned.pods.len(), 2);
+    lab.verify();
+}
+
+#[test]
+fn limits_hold_within_one_batch_and_across_batches() {
+    let mut limited = pool("default");
+    limited.limits = Limits { resources: vec![("cpu".into(), 9_000)], nodes: Some(3) };
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(limited)]);
+    let full = spec(1_900, 1024);
+    lab.see((0..10).map(|i| pending(&format!("p{i}"), &full)));
+    lab.until(secs(2));
+    assert_eq!(lab.launches().len(), 3, "limits.nodes is 3");
+    let refused = lab.state().waiting().filter(|(_, pod)| matches!(&pod.plan, Plan::Unschedulable { reason, .. } if reason.id == ReasonId::LimitReached));
+    assert_eq!(refused.count(), 7);
+    lab.see((10..20).map(|i| pending(&format!("p{i}"), &full)));
+    lab.until(secs(20));
+    assert_eq!(lab.launches().len(), 3);
+    lab.verify();
+}
+
+#[test]
+fn without_capacity_the_next_offering_is_tried_and_the_first_again_later() {
+    let mut lab = Lab::new(plain_world());
+    lab.see([pending("a", &spec(1_000, 1024))]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let dry = |instance_type: &str| {
+        ["z1", "z2"].map(|zone| OfferingKey {
+            instance_type: instance_type.into(),
+            zone: zone.into(),
+            capacity_type: CapacityType::OnDemand,
+        })
+    };
+    let offerings = dry("small").into_iter().chain(dry("large")).collect();
+    lab.see([Observation::LaunchFailed(claim, LaunchFailure::InsufficientCapacity { offerings })]);
+    lab.until(secs(10));
+    assert_eq!(lab.launches().len(), 1, "nothing has capacity");
+    let reasons: Vec<_> = lab.state().waiting().map(|(_, pod)| pod.plan.clone()).collect();
+    assert!(
+        matches!(&reasons[..], [Plan::Unschedulable { reason, .. }] if reason.id == ReasonId::NoCapacity),
+        "{reasons:?}"
+    );
+    lab.until(secs(200));
+    assert_eq!(lab.launches().len(), 2, "asked again after three minutes");
+    lab.verify();
+}
+
+#[test]
+fn an_unknown_answer_is_asked_again_with_the_same_request_until_the_time_out() {
+    let mut lab = Lab::new(plain_world());
+    lab.see([pending("a", &spec(1_000, 1024))]);
+    lab.until(secs(2));
+    let first = lab.take_orders();
+    let (claim, ..) = lab.launches()[0].clone();
+    lab.see([Observation::LaunchFailed(
+        claim.clone(),
+        LaunchFailure::Unknown { message: "throttled".into() },
+    )]);
+    lab.until(secs(10));
+    assert_eq!(lab.take_orders(), first, "the same request, byte for byte");
+    lab.until(secs(400));
+    assert!(!lab.state().claims.contains_key(&claim), "given up after five minutes");
+    assert_eq!(lab.launches().len(), 2, "and launched anew");
+    // The first one had started an instance after all.
+    let late = lab.launched(&claim, "small");
+    assert!(lab.state().orphans.contains_key(&late));
+    lab.until(secs(500));
+    assert!(lab.take_orders().contains(&Effect::Collect { instance: late }));
+    lab.verify();
+}
+
+#[test]
+fn an_empty_node_goes_after_its_time_and_a_node_that_a_pod_came_to_stays() {
+    let mut quick = pool("default");
+    quick.disruption.consolidate_after = Some(Span::secs(30));
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(quick)]);
+    let web = spec(1_000, 1024);
+    lab.see([pending("a", &web)]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let node = lab.ready(&claim, "small");
+    lab.see([bound("a", &web, &node)]);
+    lab.until(secs(100));
+    assert!(lab.state().claims[&claim].disrupting.is_none());
+    lab.see([Observation::NoPod(PodKey::new("default", "a"))]);
+    lab.take_orders();
+    lab.until(secs(129));
+    assert!(lab.state().claims[&claim].disrupting.is_none(), "29 s empty");
+    lab.until(secs(131));
+    assert_eq!(lab.take_orders(), [Effect::Taint { claim: claim.clone(), node: node.clone() }]);
+    // The scheduler was faster than the mark.
+    lab.see([bound("b", &web, &node)]);
+    lab.see([Observation::Tainted(claim.clone())]);
+    assert_eq!(lab.take_orders(), [Effect::Untaint { claim: claim.clone(), node: node.clone() }]);
+    lab.see([Observation::NoPod(PodKey::new("default", "b"))]);
+    lab.until(secs(200));
+    lab.see([Observation::Tainted(claim.clone())]);
+    let orders = lab.take_orders();
+    assert!(
+        matches!(&orders[..], [Effect::Taint { .. }, Effect::Terminate { instance: Some(_), .. }]),
+        "{orders:?}"
+    );
+    lab.verify();
+}
+
+#[test]
+fn budgets_hold_at_once_and_across_evaluations() {
+    let mut careful = pool("default");
+    careful.disruption.budgets = vec![Budget { reasons: None, nodes: BudgetNodes::Count(1), schedule: None }];
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(careful)]);
+    let full = spec(1_900, 1024);
+    lab.see((0..3).map(|i| pending(&format!("p{i}"), &full)));
+    lab.until(secs(2));
+    for (i, (claim, ..)) in lab.launches().into_iter().enumerate() {
+        let node = lab.ready(&claim, "small");
+        lab.see([bound(&format!("p{i}"), &full, &node)]);
+    }
+    lab.see((0..3).map(|i| Observation::NoPod(PodKey::new("default", format!("p{i}")))));
+    lab.until(secs(60));
+    lab.see([Observation::NoPod(PodKey::new("default", "other"))]);
+    let leaving = lab.state().claims.values().filter(|claim| claim.disrupting.is_some()).count();
+    assert_eq!(leaving, 1);
+    lab.verify();
+}
+
+#[test]
+fn an_expired_node_is_drained_before_its_instance_stops() {
+    let mut short = pool("default");
+    short.template.expire_after = Some(Span::hours(1));
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(short)]);
+    let web = spec(1_000, 1024);
+    lab.see([pending("a", &web)]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let node = lab.ready(&claim, "small");
+    lab.see([bound("a", &web, &node)]);
+    lab.take_orders();
+    lab.until(secs(3_700));
+    assert!(matches!(&lab.take_orders()[..], [Effect::Taint { .. }]));
+    lab.see([Observation::Tainted(claim.clone())]);
+    assert!(matches!(&lab.take_orders()[..], [Effect::Evict { force: false, .. }]));
+    lab.see([Observation::EvictionBlocked(PodKey::new("default", "a"), "default/web".into())]);
+    lab.until(secs(3_710));
+    assert!(matches!(&lab.take_orders()[..], [Effect::Evict { .. }, ..]), "asked again");
+    lab.see([Observation::NoPod(PodKey::new("default", "a"))]);
+    assert!(matches!(&lab.take_orders()[..], [Effect::Terminate { .. }]));
+    lab.see([Observation::NoInstance(InstanceId::new(format!("i-{claim}")))]);
+    assert!(lab.state().claims.is_empty());
+    lab.verify();
+}
+
+#[test]
+fn a_pod_without_a_place_is_told_the_nearest_miss_once() {
+    let mut gpu = pool("gpu");
+    gpu.template.taints =
+        vec![Taint { key: "gpu".into(), value: "".into(), effect: TaintEffect::NoSchedule }];
+    let mut world = plain_world();
+    world.push(has_pool(gpu));
+    let mut lab = Lab::new(world);
+    lab.see([
+        pending("huge", &spec(64_000, 1024)),
+        pending("picky", &PodSpec { node_selector: labels(&[("disk", "ssd")]), ..spec(100, 100) }),
+    ]);
+    lab.until(secs(30));
+    let reasons: Vec<(String, ReasonId)> = lab
+        .decisions()
+        .iter()
+        .filter_map(|d| {
+            if let Decision::Unschedulable { pods, reason } = d {
+                Some((pods[0].name.to_string(), reason.id))
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert_eq!(
+        reasons,
+        [("huge".into(), ReasonId::TooLarge), ("picky".into(), ReasonId::RequirementsConflict)]
+    );
+    let mut labelled = pool("ssd");
+    labelled.template.labels = labels(&[("disk", "ssd")]);
+    lab.see([has_pool(labelled)]);
+    lab.until(secs(40));
+    assert_eq!(lab.launches().len(), 1, "a new pool gives the second a place");
+    lab.verify();
+}
+
+#[test]
+fn a_cap_per_node_by_spread_is_kept() {
+    let mut lab = Lab::new(plain_world());
+    let app = labels(&[("app", "x")]);
+    let capped = PodSpec {
+        labels: app.clone(),
+        spread: vec![TopologySpread {
+            topology_key: label::HOSTNAME.into(),
+            max_skew: 2,
+            min_domains: Some(i32::MAX as u32),
+            when_unsatisfiable: Unsatisfiable::DoNotSchedule,
+            selector: LabelSelector::from(&app),
+            node_affinity_policy: SpreadPolicy::Honor,
+            node_taints_policy: SpreadPolicy::Ignore,
+        }],
+        ..spec(100, 100)
+    };
+    lab.see((0..5).map(|i| pending(&format!("p{i}"), &capped)));
+    lab.until(secs(2));
+    let mut sizes: Vec<usize> = lab.launches().into_iter().map(|(_, _, pods)| pods).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [1, 2, 2]);
+    lab.verify();
+}
+
+#[test]
+fn without_space_nothing_is_decided_and_nothing_is_forgotten() {
+    let mut lab = Lab::new(plain_world());
+    lab.controller.journal_mut().full = true;
+    lab.see([pending("a", &spec(1_000, 1024))]);
+    lab.see([pending("b", &spec(1_000, 1024))]);
+    lab.see([Observation::NoPod(PodKey::new("default", "a"))]);
+    assert!(lab.state().pods.is_empty() && lab.take_orders().is_empty());
+    lab.controller.journal_mut().full = false;
+    lab.now = secs(5);
+    lab.see([]);
+    assert_eq!(lab.state().pods.len(), 1, "b waits, a is gone");
+    lab.until(secs(10));
+    assert_eq!(lab.launches().len(), 1);
+    lab.verify();
+}
+
+#[test]
+fn a_restart_goes_on_where_it_was_and_asks_again_for_what_has_no_answer() {
+    let mut lab = Lab::new(plain_world());
+    let web = spec(1_000, 1024);
+    lab.see([pending("a", &web)]);
+    lab.until(secs(2));
+    let asked = lab.take_orders();
+    let (log, state) = lab.controller.into_parts();
+    let mut world = plain_world();
+    world.push(pending("a", &web));
+    let mut lab = Lab::go_on(log, state, secs(3), world);
+    assert_eq!(lab.take_orders(), asked);
+    assert_eq!(lab.launches().len(), 1);
+    lab.until(secs(60));
+    assert_eq!(lab.launches().len(), 1);
+    lab.verify();
+}
+
+#[test]
+fn what_a_restart_does_not_find_is_gone() {
+    let mut lab = Lab::new(plain_world());
+    let web = spec(1_000, 1024);
+    lab.see([pending("a", &web), pending("b", &web)]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let node = lab.ready(&claim, "small");
+    lab.see([bound("a", &web, &node), bound("b", &web, &node)]);
+    let (log, state) = lab.controller.into_parts();
+    let mut world = plain_world();
+    world.push(Observation::DaemonSet(PodKey::new("kube-system", "agent"), Arc::new(spec(100, 100))));
+    let lab = Lab::go_on(log, state, secs(1_000), world);
+    assert!(lab.state().pods.is_empty() && lab.state().nodes.is_empty() && lab.state().claims.is_empty());
+    assert_eq!(lab.state().daemon_sets.len(), 1);
+    lab.verify();
+}

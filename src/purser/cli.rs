@@ -1,0 +1,106 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A node autoscaler for Kubernetes on AWS that keeps a ship's log.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the controller on a simulated cluster and cloud.
+    Simulate(SimulateOptions),
+    /// Show the instance types that there are: labels, capacity, overhead, allocatable, offerings with prices.
+    Catalogue(CatalogueOptions),
+}
+
+/// How results are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// One JSON document.
+    Json,
+}
+
+/// How much goes wrong in a simulated world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum FaultLevel {
+    /// Nothing but what the scenario itself has.
+    None,
+    /// What a good week brings.
+    #[default]
+    Typical,
+    /// What a bad one brings.
+    Hostile,
+}
+
+impl FaultLevel {
+    /// As on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Typical => "typical",
+            Self::Hostile => "hostile",
+        }
+    }
+}
+
+/// Options of `simulate`.
+#[derive(Debug, Clone, Args)]
+pub struct SimulateOptions {
+    /// What happens: `day` (the built-in day), a CSV file in the layout of the openb or dlrm traces, or a file or folder of
+    /// Kubernetes manifests, such as the output of `kubectl get -A -o json`.
+    #[arg(long, default_value = "day", value_name = "TRACE")]
+    pub trace: PathBuf,
+    /// NodePools to use: ordinary karpenter.sh/v1 manifests, in place of the trace's own.
+    #[arg(long, value_name = "FILE")]
+    pub nodepools: Option<PathBuf>,
+    /// Instance types to use: a CSV or JSON file, in place of the built-in catalogue.
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: Option<PathBuf>,
+    /// Everything that is left to chance follows from it.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// When to stop: a duration from the start such as 6h, or a moment such as 2026-07-20T06:00:00Z.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// How much goes wrong.
+    #[arg(long, value_enum, default_value_t)]
+    pub faults: FaultLevel,
+    /// Where the journal goes; a new folder below ./purser-journal if not given.
+    #[arg(long, value_name = "DIR")]
+    pub journal: Option<PathBuf>,
+    /// Go on with the journal of a run that was stopped.
+    #[arg(long, requires = "journal")]
+    pub resume: bool,
+    /// Run against the wall clock, so many simulated seconds a second.
+    #[arg(long, value_name = "SPEED", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pace: Option<u32>,
+    /// How the summary is shown.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// Options of `catalogue`.
+#[derive(Debug, Clone, Args)]
+pub struct CatalogueOptions {
+    /// Instance types to show: a CSV or JSON file, in place of the built-in catalogue.
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: Option<PathBuf>,
+    /// Only types whose name begins so.
+    #[arg(long, value_name = "PREFIX")]
+    pub name: Option<String>,
+    /// How it is shown.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}

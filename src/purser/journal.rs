@@ -1,0 +1,73 @@
+//! Opening a journal and the State that it folds to.
+//!
+//! **Invariant:** what was wrong with the journal is said in its next record.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use purser_engine::event::Control;
+use purser_engine::model::Time;
+use purser_engine::snapshot;
+use purser_engine::state::State;
+use purser_events::journal::{Journal, Options, Reader, Recovery, TailRecovery};
+use purser_events::wire::{EventLog, Events, Purser};
+
+/// A journal that is open for writing, with what it holds.
+pub struct Opened {
+    /// The journal.
+    pub log: EventLog,
+    /// The fold of its records.
+    pub state: State,
+    /// What its next record has to say about it.
+    pub recovered: Option<Control>,
+}
+
+/// Begins a journal in a folder.
+///
+/// # Errors
+/// If there is something in the folder, or it cannot be written.
+pub fn create(dir: &Path, options: Options, now: Time) -> anyhow::Result<Opened> {
+    let journal = Journal::create(dir, options, now.0)?;
+    Ok(Opened { log: EventLog::new(journal), state: State::default(), recovered: None })
+}
+
+/// Opens a journal to go on with it.
+///
+/// # Errors
+/// If it cannot be opened, or a record cannot be read.
+pub fn open(dir: &Path, options: Options) -> anyhow::Result<Opened> {
+    let (journal, recovery) = Journal::open(dir, options)?;
+    let state = fold(dir, &journal)?;
+    Ok(Opened { recovered: recovered(&recovery), log: EventLog::new(journal), state })
+}
+
+/// The State of a journal: the newest snapshot that can be read, and the records behind it.
+fn fold(dir: &Path, journal: &Journal) -> anyhow::Result<State> {
+    let reader = Reader::open(dir, Arc::new(Purser))?;
+    let kept = reader.latest_snapshot(&snapshot::tag(), journal.size())?;
+    // A snapshot that cannot be read is as good as none: it is a cache.
+    let mut state = kept.and_then(|kept| snapshot::read(&kept.bytes).ok()).unwrap_or_default();
+    for record in Events::read(&reader, purser_engine::event::Seq(state.size)) {
+        let record = record.with_context(|| format!("{}: the journal cannot be folded", dir.display()))?;
+        state.apply(record.time, &record.event);
+    }
+    Ok(state)
+}
+
+/// What the log itself should say about its recovery; a tail that was merely not closed is nothing to speak of.
+fn recovered(recovery: &Recovery) -> Option<Control> {
+    match &recovery.tail {
+        TailRecovery::Clean | TailRecovery::Unclean { .. } => None,
+        TailRecovery::Torn { cut } => Some(Control::JournalRecovered {
+            kept: cut.start,
+            acknowledged: cut.start,
+            detail: format!("an unfinished batch, never acknowledged, was cut: records {} to {}", cut.start, cut.end).into(),
+        }),
+        TailRecovery::Damaged { kept_size, lost, reason, .. } => Some(Control::JournalRecovered {
+            kept: *kept_size,
+            acknowledged: lost.end.max(*kept_size),
+            detail: reason.as_str().into(),
+        }),
+    }
+}

@@ -1,0 +1,10 @@
+//! The controller's binary as a library: the commands, and what they wire together.
+//!
+//! **Invariant:** nothing is decided here. Commands read what they are given, put the parts together, and show what came of it.
+
+pub mod catalogue;
+pub mod cli;
+pub mod journal;
+pub mod output;
+pub mod runtime;
+pub mod simulate;

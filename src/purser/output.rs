@@ -1,0 +1,30 @@
+//! Writing results for people and for programs.
+
+use std::io::{self, Write};
+
+use comfy_table::Table;
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+
+/// A table in the one style that all commands have.
+pub fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(header.to_vec());
+    table
+}
+
+/// Writes text and a line end to stdout.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn print(text: impl std::fmt::Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")
+}
+
+/// Writes a JSON document to stdout.
+///
+/// # Errors
+/// If stdout cannot be written.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(serde_json::to_string_pretty(value)?)?;
+    Ok(())
+}

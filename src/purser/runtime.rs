@@ -1,0 +1,123 @@
+//! The controller in real time: inputs come through a channel, orders go out through another.
+//!
+//! The controller blocks while its journal syncs, so it has a thread to itself, with a runtime of its own. Everything
+//! else talks to it through the channels.
+//!
+//! **Invariant:** this is the only owner of the controller; what it is told while it works waits in the channel, and the next step is
+//! the larger for it.
+
+use std::time::Duration;
+
+use purser_engine::controller::{Controller, Step};
+use purser_engine::event::Control;
+use purser_engine::model::{Span, Time};
+use purser_engine::port::{Input, Journal, JournalError, Observation, Order};
+use tokio::sync::mpsc;
+
+/// The most inputs in one step.
+const MAX_INPUTS: usize = 4_096;
+
+/// What can be said to a controller.
+#[derive(Debug)]
+pub enum Message {
+    /// Something was seen.
+    Seen(Vec<Input>),
+    /// The world was listed in full.
+    Listed(Vec<Observation>),
+    /// End in good order.
+    Stop(String),
+}
+
+/// Tells the time, and how long to wait for a moment.
+pub trait Clock {
+    /// Now.
+    fn now(&self) -> Time;
+
+    /// How long it is until a moment that is so far ahead.
+    fn wait(&self, ahead: Span) -> Duration;
+}
+
+/// Runs a controller until it is told to stop or nobody can tell it anything any more; gives it back.
+///
+/// `first` is what starting it led to. After each step `tend` may look after the journal.
+///
+/// # Errors
+/// If the journal cannot be written. Orders of a batch that is not in the journal are not given.
+pub async fn drive<J: Journal, C: Clock>(
+    mut controller: Controller<J>,
+    first: Step,
+    clock: C,
+    mut messages: mpsc::Receiver<Message>,
+    orders: mpsc::Sender<Order>,
+    mut tend: impl FnMut(&mut Controller<J>, Time),
+) -> Result<Controller<J>, JournalError> {
+    let mut wake_at = None;
+    carry_out(first, &mut wake_at, clock.now(), &orders).await;
+    loop {
+        let until_wake = async {
+            match wake_at {
+                Some(at) => tokio::time::sleep(clock.wait(at.since(clock.now()))).await,
+                None => std::future::pending().await,
+            }
+        };
+        let message = tokio::select! {
+            biased;
+            message = messages.recv() => message.map(Some),
+            () = until_wake => Some(None),
+        };
+        // The clock may stand still or step back; the log's time does neither.
+        let now = clock.now().max(controller.state().now);
+        let step = match message {
+            Some(None) => controller.wake(now)?,
+            Some(Some(Message::Seen(mut inputs))) => {
+                let mut after = None;
+                while inputs.len() < MAX_INPUTS {
+                    match messages.try_recv() {
+                        Ok(Message::Seen(more)) => inputs.extend(more),
+                        Ok(other) => {
+                            after = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                let step = controller.step(now, inputs)?;
+                match after {
+                    None | Some(Message::Seen(_)) => step,
+                    Some(Message::Listed(world)) => {
+                        carry_out(step, &mut wake_at, now, &orders).await;
+                        controller.relist(now, world)?
+                    }
+                    Some(Message::Stop(reason)) => {
+                        carry_out(step, &mut wake_at, now, &orders).await;
+                        return stop(controller, now, &reason);
+                    }
+                }
+            }
+            Some(Some(Message::Listed(world))) => controller.relist(now, world)?,
+            Some(Some(Message::Stop(reason))) => return stop(controller, now, &reason),
+            None => return stop(controller, now, "nobody is left to tell it anything"),
+        };
+        carry_out(step, &mut wake_at, now, &orders).await;
+        tend(&mut controller, now);
+    }
+}
+
+fn stop<J: Journal>(mut controller: Controller<J>, now: Time, reason: &str) -> Result<Controller<J>, JournalError> {
+    controller.record(now, Control::ControllerStopped { reason: reason.into() })?;
+    Ok(controller)
+}
+
+async fn carry_out(step: Step, wake_at: &mut Option<Time>, now: Time, orders: &mpsc::Sender<Order>) {
+    if step.evaluated {
+        *wake_at = step.wake_at;
+    }
+    if step.stalled_since.is_some() {
+        // Looked at again soon: space may be back.
+        *wake_at = Some(now + Span::secs(1));
+    }
+    for order in step.orders {
+        // An order that nobody takes is outstanding, and goes out again after the next start.
+        let _ = orders.send(order).await;
+    }
+}

@@ -1,0 +1,170 @@
+//! What to simulate: the options of the command line, read and checked.
+//!
+//! **Invariant:** a value of [`Input`] is complete and valid. Nothing was written while it was read.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use purser_api::Object;
+use purser_engine::model::{NodePool, Span, Time};
+use purser_instances::{NodeSettings, Site};
+use purser_sim::{Faults, Scenario, day};
+use sha2::{Digest, Sha256};
+
+use crate::catalogue;
+use crate::cli::{FaultLevel, SimulateOptions};
+
+/// The root volume of the nodes that run a trace, in bytes: the largest that EBS has, so that what the pods of a trace want of
+/// local disk can be had on any type.
+const TRACE_ROOT_VOLUME_BYTES: i64 = 16 << 40;
+
+/// What to simulate.
+pub(super) struct Input {
+    /// A short name, for folders.
+    pub(super) name: String,
+    /// The log's origin; another input has another.
+    pub(super) origin: String,
+    /// From which the identity of the log is derived, so that the same input and seed give the same log.
+    pub(super) identity: [u8; 32],
+    pub(super) scenario: Scenario,
+    pub(super) seed: u64,
+    pub(super) faults: Faults,
+    pub(super) fault_level: FaultLevel,
+    until: Option<Time>,
+}
+
+impl Input {
+    /// Reads all that the options name.
+    ///
+    /// # Errors
+    /// If a file cannot be read or something in it is not right; one line that says where.
+    pub(super) fn read(options: &SimulateOptions) -> anyhow::Result<Self> {
+        let kind = TraceKind::of(&options.trace)?;
+        let site = match kind {
+            TraceKind::Day | TraceKind::Manifests => Site::default(),
+            TraceKind::Csv(_) => {
+                Site { settings: NodeSettings { root_volume_bytes: TRACE_ROOT_VOLUME_BYTES, ..NodeSettings::default() }, ..Site::default() }
+            }
+        };
+        let types = catalogue::load(options.catalogue.as_deref(), &site)?.into_types().into_iter().map(Arc::new).collect();
+        let source = options.trace.display().to_string();
+        let mut scenario = match &kind {
+            TraceKind::Day => day::builtin_day_with(options.seed, types),
+            TraceKind::Csv(_) | TraceKind::Manifests => bail!("TEMP"),
+        };
+        if let Some(file) = &options.nodepools {
+            scenario.pools = node_pools(file)?;
+        }
+        if scenario.pools.is_empty() {
+            bail!("--trace {source}: there is no NodePool in it; give some with --nodepools FILE");
+        }
+        let until = options.until.as_deref().map(|text| moment(text, scenario.start)).transpose()?;
+        let faults = match options.faults {
+            FaultLevel::None => Faults::none(),
+            FaultLevel::Typical => Faults::typical(),
+            FaultLevel::Hostile => Faults::hostile(),
+        };
+        let name = format!("{}-seed{}", options.trace.file_stem().unwrap_or_default().to_string_lossy(), options.seed);
+        let digest = digest(&scenario, options)?;
+        let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self {
+            origin: format!("purser.dev/simulation/{short}"),
+            name: name.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', "-"),
+            identity: digest,
+            scenario,
+            seed: options.seed,
+            faults,
+            fault_level: options.faults,
+            until,
+        })
+    }
+
+    /// When the run ends at the latest; at the end of time if only stillness ends it.
+    pub(super) fn end(&self) -> Time {
+        let of_scenario = self.scenario.end.unwrap_or(Time(i64::MAX));
+        self.until.map_or(of_scenario, |until| until.min(of_scenario))
+    }
+
+    /// How long the run will be, as far as that is known.
+    pub(super) fn length(&self) -> Option<Span> {
+        let end = match self.end() {
+            Time(i64::MAX) => return None,
+            end => end,
+        };
+        Some(end.since(self.scenario.start))
+    }
+}
+
+enum TraceKind {
+    Day,
+    Csv(String),
+    Manifests,
+}
+
+impl TraceKind {
+    fn of(trace: &Path) -> anyhow::Result<Self> {
+        if trace.as_os_str() == "day" {
+            return Ok(Self::Day);
+        }
+        if !trace.exists() {
+            bail!("--trace {}: there is no such file or folder; give `day`, a CSV file or Kubernetes manifests", trace.display());
+        }
+        if trace.extension().is_some_and(|extension| extension == "csv") {
+            let text = std::fs::read_to_string(trace).with_context(|| format!("--trace {}: cannot be read", trace.display()))?;
+            return Ok(Self::Csv(text));
+        }
+        Ok(Self::Manifests)
+    }
+}
+
+/// The NodePools of a file.
+fn node_pools(file: &Path) -> anyhow::Result<Vec<Arc<NodePool>>> {
+    if !file.exists() {
+        bail!("--nodepools {}: there is no such file or folder", file.display());
+    }
+    let mut pools = Vec::new();
+    for located in purser_api::read_path(file)? {
+        if let Object::NodePool(pool) = located.value {
+            pools.push(Arc::new(pool));
+        }
+    }
+    if pools.is_empty() {
+        bail!("--nodepools {}: there is no karpenter.sh/v1 NodePool in it", file.display());
+    }
+    Ok(pools)
+}
+
+/// A moment: RFC 3339, or a Go duration after the start.
+fn moment(text: &str, start: Time) -> anyhow::Result<Time> {
+    let moment = match chrono::DateTime::parse_from_rfc3339(text) {
+        Ok(moment) => Time(moment.timestamp_micros()),
+        Err(_) => match purser_api::parse_go_duration(text) {
+            Some(span) => start + span,
+            None => bail!("--until {text:?}: neither a duration such as 6h30m nor a moment such as 2026-07-20T06:00:00Z"),
+        },
+    };
+    if moment <= start {
+        bail!("--until {text:?}: {moment} is not after the start at {start}");
+    }
+    Ok(moment)
+}
+
+/// SHA-256 of everything that the run is a function of, but for when it ends.
+fn digest(scenario: &Scenario, options: &SimulateOptions) -> anyhow::Result<[u8; 32]> {
+    let mut hash = Sha256::new();
+    let mut part = |name: &str, bytes: &[u8]| {
+        hash.update(name.as_bytes());
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    part("seed", &options.seed.to_le_bytes());
+    part("faults", options.faults.as_str().as_bytes());
+    part("scenario", format!("{:?} {:?} {:?}", scenario.name, scenario.pools, scenario.types.len()).as_bytes());
+    let named = [Some(&options.trace), options.nodepools.as_ref(), options.catalogue.as_ref()];
+    for file in named.into_iter().flatten().filter(|file| file.is_file()) {
+        let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
+        part("file", &bytes);
+    }
+    Ok(hash.finalize().into())
+}

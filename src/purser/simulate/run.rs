@@ -1,0 +1,141 @@
+//! One run on the virtual clock, from its start or from where it was stopped.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use purser_engine::controller::{Controller, Start};
+use purser_engine::event::{Control, Seq};
+use purser_engine::model::Time;
+use purser_engine::settings::Settings;
+use purser_engine::snapshot;
+use purser_engine::state::State;
+use purser_events::journal::{IdentitySource, Inspection, Options, Reader, inspect};
+use purser_events::wire::{EventLog, Events, Purser};
+use purser_sim::driver::{Beginning, Rebuild, Simulation};
+use purser_sim::{Report, World};
+
+use super::input::Input;
+use crate::journal;
+
+/// What a run left.
+pub(super) struct Finished {
+    /// The world's figures.
+    pub(super) report: Report,
+    /// Where the journal is.
+    pub(super) folder: PathBuf,
+    /// What is on disk.
+    pub(super) journal: Inspection,
+    /// What the controller knew at the end.
+    pub(super) state: State,
+}
+
+/// Runs to the end.
+pub(super) fn run(input: &Input, folder: &Path, resume: bool) -> anyhow::Result<Finished> {
+    let mut simulation = Simulation::new(begin(input, folder, resume)?);
+    let end = input.end();
+    let progress = progress(input);
+    let mut tending = Tending::default();
+    let mut stalled = false;
+    while simulation.step(end)? {
+        progress.set_position(simulation.now().since(input.scenario.start).0.unsigned_abs() / 1_000_000);
+        let now = simulation.now();
+        tending.tend(simulation.controller(), now)?;
+        if simulation.stalled_since().is_some() {
+            if !std::mem::replace(&mut stalled, true) {
+                super::tell("the journal has no space: nothing is decided until there is some");
+            }
+            std::thread::sleep(std::time::Duration::from_secs(1));
+        } else {
+            stalled = false;
+        }
+    }
+    progress.finish_and_clear();
+    let (world, controller) = simulation.into_parts();
+    let (now, mut controller) = (world.now(), controller);
+    controller.record(now, Control::ControllerStopped { reason: "the simulation is over".into() })?;
+    close(&world, controller, folder)
+}
+
+/// A world and its controller, at the start or where a journal ends.
+pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Result<Beginning<EventLog>> {
+    let world = World::new(input.scenario.clone(), input.seed, input.faults.clone());
+    let mut start = Start {
+        version: env!("CARGO_PKG_VERSION").into(),
+        instance: INSTANCE.into(),
+        term: 1,
+        origin: input.origin.as_str().into(),
+        predecessor: None,
+        recovered: None,
+        settings: Settings::default(),
+    };
+    if !resume {
+        let opened = journal::create(folder, options(input), input.scenario.start)?;
+        return Ok(Beginning::new(world, opened.log, opened.state, input.scenario.start, start)?);
+    }
+    let mut opened = journal::open(folder, options(input))?;
+    super::tell("rebuilding the world from the journal");
+    let mut rebuild = Rebuild::new(world);
+    for record in Events::read(&Reader::open(folder, Arc::new(Purser))?, Seq(0)) {
+        let record = record?;
+        rebuild.feed(record.seq, record.time, &record.event);
+    }
+    let (mut world, folded) = rebuild.finish();
+    assert!(folded == opened.state, "a fold from the start and one from a snapshot are equal");
+    world.controller_died();
+    let now = if opened.state.size == 0 { input.scenario.start } else { opened.state.now };
+    start.term = opened.state.term + 1;
+    start.recovered = opened.recovered.take();
+    opened.log.journal_mut().set_writer(start.term, INSTANCE)?;
+    Ok(Beginning::new(world, opened.log, opened.state, now, start)?)
+}
+
+/// The name of the one controller in a simulation.
+const INSTANCE: &str = "simulator";
+
+fn options(input: &Input) -> Options {
+    let mut options = Options::new(&input.origin, INSTANCE, 1, Arc::new(Purser));
+    options.identity = IdentitySource::Derived { seed: input.identity };
+    options
+}
+
+/// Keeps a journal in shape between steps: a snapshot with each segment, so that opening it stays quick.
+#[derive(Default)]
+pub(super) struct Tending {
+    sealed: u64,
+}
+
+impl Tending {
+    pub(super) fn tend(&mut self, controller: &mut Controller<EventLog>, now: Time) -> anyhow::Result<()> {
+        controller.journal_mut().journal_mut().tick(now.0)?;
+        let sealed = controller.journal().journal().sealed_size();
+        if sealed != self.sealed {
+            self.sealed = sealed;
+            let bytes = snapshot::write(controller.state());
+            controller.journal_mut().journal_mut().put_snapshot(&snapshot::tag(), &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Closes the journal of a controller that has stopped, and sums up.
+pub(super) fn close(world: &World, controller: Controller<EventLog>, folder: &Path) -> anyhow::Result<Finished> {
+    let (log, state) = controller.into_parts();
+    let mut journal = log.into_journal();
+    journal.seal()?;
+    journal.put_snapshot(&snapshot::tag(), &snapshot::write(&state))?;
+    journal.close()?;
+    Ok(Finished { report: world.report(world.now()), folder: folder.to_owned(), journal: inspect(folder)?, state })
+}
+
+fn progress(input: &Input) -> ProgressBar {
+    let bar = match input.length() {
+        Some(length) => ProgressBar::new(length.0.unsigned_abs() / 1_000_000),
+        None => ProgressBar::new_spinner(),
+    };
+    let template = "{spinner} {bar:40} {percent}% of the simulated time, {elapsed} (about {eta} left)";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,782 @@
+//! A lower bound on what any set of nodes costs that holds given pods: the yardstick for how good decisions were.
+//!
+//! The bound is the linear relaxation of packing: nodes may be bought in fractions, and pods cut into pieces. Its dual
+//! puts a price on each resource of each instance type such that no node's resources together are worth more than the
+//! node costs; a pod is then worth at least what it takes of the type where that is cheapest, and the pods together are
+//! a lower bound. Any such prices give one, good prices a high one.
+//!
+//! So floats only propose resource prices, found by column generation. `Reduced::proven_worth` rounds them down to
+//! integers, checks in integers that they fit each node's price, and adds up in integers. A numerical mishap
+//! can lower the bound but never make it wrong.
+//!
+//! **Invariant:** a [`Price`] or [`Money`] that leaves this module follows from integer arithmetic alone.
+
+use std::collections::BTreeMap;
+
+use purser_engine::model::{Money, Price, Resources, Time};
+
+/// Pods that are alike.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodClass {
+    /// What one of them asks for, the pod itself (`pods: 1`) included.
+    pub requests: Resources,
+    /// Whether it may be on a node of each type, in the order of the types; false where the list is too short.
+    pub allowed: Vec<bool>,
+}
+
+/// An instance type, as far as the bound goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoundType {
+    /// What pods can use, less what daemons take on each node.
+    pub allocatable: Resources,
+    /// The least that a node of this type costs. One that is not above zero makes the pods that fit on it free.
+    pub price: Price,
+}
+
+/// A lower bound at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LowerBound {
+    /// No set of nodes that holds the pods costs less.
+    pub price: Price,
+    /// Pods that fit on no type, and are not in the price.
+    pub unplaced: u64,
+}
+
+/// The time for which a pod runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Its class, by place in the list of classes.
+    pub class: usize,
+    /// When it starts.
+    pub start: Time,
+    /// When it ends.
+    pub end: Time,
+}
+
+/// A lower bound over some time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeBound {
+    /// No nodes that held the pods while they ran cost less.
+    pub cost: Money,
+    /// Linear programs solved.
+    pub programs: usize,
+    /// Runs whose pod fits on no type, and that are not in the cost.
+    pub unplaced: u64,
+}
+
+/// A lower bound on the price of any set of nodes that holds so many pods of these classes at the same moment.
+pub fn lower_bound(pods: &[(PodClass, u64)], types: &[BoundType]) -> LowerBound {
+    let reduced = Reduced::new(pods.iter().map(|(class, _)| class), types);
+    let mut counts = vec![0; reduced.demands.len()];
+    let mut unplaced: u64 = 0;
+    for ((_, count), fate) in pods.iter().zip(&reduced.fates) {
+        match fate {
+            Fate::Group(group) => counts[*group] = u64::saturating_add(counts[*group], *count),
+            Fate::Free => {}
+            Fate::Unplaced => unplaced = unplaced.saturating_add(*count),
+        }
+    }
+    let worth = Search::new(&reduced).best_worth(&counts);
+    LowerBound { price: total(&worth, &counts), unplaced }
+}
+
+/// A lower bound on the cost from the first of these instants to the last of any nodes that hold each pod while it runs.
+///
+/// Between two instants only the pods count that run all the while. The worth of pods found for one multiset of them
+/// holds for every other, so at most `most_programs` programs (but at least one) are solved, spread over the distinct
+/// multisets in order of time, and each interval takes the highest of the bounds that these give it.
+pub fn bound_over_time(
+    classes: &[PodClass],
+    runs: &[Run],
+    types: &[BoundType],
+    instants: &[Time],
+    most_programs: usize,
+) -> TimeBound {
+    let reduced = Reduced::new(classes, types);
+    let mut instants = instants.to_vec();
+    instants.sort_unstable();
+    instants.dedup();
+    let (changes, unplaced) = changes(&reduced, runs, &instants);
+    let mut counts: Vec<i64> = vec![0; reduced.demands.len()];
+    let mut multisets: Vec<Vec<u64>> = Vec::new();
+    let mut numbers: BTreeMap<Vec<u64>, usize> = BTreeMap::new();
+    let mut intervals = Vec::new();
+    for (pair, changes) in instants.windows(2).zip(changes) {
+        for (group, by) in changes {
+            counts[group] += by;
+        }
+        let multiset: Vec<u64> = counts.iter().map(|count| count.unsigned_abs()).collect();
+        let number = *numbers.entry(multiset).or_insert_with_key(|multiset| {
+            multisets.push(multiset.clone());
+            multisets.len() - 1
+        });
+        intervals.push((number, pair[1].since(pair[0])));
+    }
+    let programs = most_programs.max(1).min(multisets.len());
+    let mut search = Search::new(&reduced);
+    let worths: Vec<Vec<i128>> = (0..programs)
+        .map(|at| search.best_worth(&multisets[(2 * at + 1) * multisets.len() / (2 * programs)]))
+        .collect();
+    let prices: Vec<Price> = multisets
+        .iter()
+        .map(|counts| worths.iter().map(|worth| total(worth, counts)).max().unwrap_or_default())
+        .collect();
+    let mut cost = Money::default();
+    for (number, span) in intervals {
+        cost += prices[number].over(span);
+    }
+    TimeBound { cost, programs, unplaced }
+}
+
+/// Per interval, by how much the count of each group changes at its start; and the runs that fit nowhere.
+fn changes(reduced: &Reduced, runs: &[Run], instants: &[Time]) -> (Vec<Vec<(usize, i64)>>, u64) {
+    let mut changes = vec![Vec::new(); instants.len()];
+    let mut unplaced = 0;
+    for run in runs {
+        match reduced.fates.get(run.class) {
+            Some(Fate::Group(group)) => {
+                let first = instants.partition_point(|instant| *instant < run.start);
+                let end = instants.partition_point(|instant| *instant <= run.end).saturating_sub(1);
+                if first < end {
+                    changes[first].push((*group, 1));
+                    changes[end].push((*group, -1));
+                }
+            }
+            Some(Fate::Free) => {}
+            Some(Fate::Unplaced) | None => unplaced += 1,
+        }
+    }
+    (changes, unplaced)
+}
+
+/// Worths are counted in this part of a millionth of a dollar per hour.
+const SCALE_BITS: u32 = 48;
+
+/// What so many pods are worth together, rounded down.
+fn total(worth: &[i128], counts: &[u64]) -> Price {
+    let scaled = worth
+        .iter()
+        .zip(counts)
+        .fold(0i128, |sum, (worth, count)| sum.saturating_add(worth.saturating_mul(i128::from(*count))));
+    Price(i64::try_from(scaled >> SCALE_BITS).unwrap_or(i64::MAX))
+}
+
+/// What becomes of a class.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// It is in this group.
+    Group(usize),
+    /// It fits on a type that costs nothing.
+    Free,
+    /// It fits on no type.
+    Unplaced,
+}
+
+/// A type, reduced to what groups ask for.
+#[derive(Debug)]
+struct Machine {
+    /// Amounts of each resource.
+    supply: Vec<i64>,
+    /// Above zero.
+    price: i64,
+    /// The groups of which at least one pod fits.
+    holds: Vec<usize>,
+}
+
+/// Classes and types with what makes no difference taken out.
+///
+/// Classes that ask for the same and fit on the same types are one group. A type goes if another has no less of each
+/// resource for its money and holds the same groups at least: then resource prices that fit the other fit it too, and
+/// each of its groups is priced on the other already. So prices of the types that stay are enough.
+#[derive(Debug)]
+struct Reduced {
+    fates: Vec<Fate>,
+    demands: Vec<Vec<i64>>,
+    machines: Vec<Machine>,
+}
+
+impl Reduced {
+    fn new<'a>(classes: impl IntoIterator<Item = &'a PodClass>, types: &[BoundType]) -> Self {
+        let classes: Vec<&PodClass> = classes.into_iter().collect();
+        let mut groups: BTreeMap<(&Resources, Vec<usize>), usize> = BTreeMap::new();
+        let mut fates = Vec::with_capacity(classes.len());
+        for class in &classes {
+            let fits = |at: &usize| {
+                class.allowed.get(*at).is_some_and(|allowed| *allowed)
+                    && class.requests.fits(&types[*at].allocatable)
+            };
+            let homes: Vec<usize> = (0..types.len()).filter(fits).collect();
+            fates.push(if homes.is_empty() {
+                Fate::Unplaced
+            } else if homes.iter().any(|home| types[*home].price.0 <= 0) {
+                Fate::Free
+            } else {
+                let next = groups.len();
+                Fate::Group(*groups.entry((&class.requests, homes)).or_insert(next))
+            });
+        }
+        let mut names: Vec<&str> =
+            groups.keys().flat_map(|(requests, _)| requests.iter().map(|(name, _)| name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let amounts = |of: &Resources| names.iter().map(|name| of.get(name).max(0)).collect::<Vec<i64>>();
+        let mut demands = vec![Vec::new(); groups.len()];
+        let mut holds = vec![Vec::new(); types.len()];
+        for ((requests, homes), group) in &groups {
+            demands[*group] = amounts(requests);
+            homes.iter().for_each(|home| holds[*home].push(*group));
+        }
+        let mut machines: Vec<Machine> = types
+            .iter()
+            .zip(holds)
+            .filter(|(one, holds)| one.price.0 > 0 && !holds.is_empty())
+            .map(|(one, mut holds)| {
+                holds.sort_unstable();
+                Machine { supply: amounts(&one.allocatable), price: one.price.0, holds }
+            })
+            .collect();
+        let stays: Vec<bool> = (0..machines.len())
+            .map(|at| {
+                !machines.iter().enumerate().any(|(other, machine)| {
+                    other != at
+                        && machine.dominates(&machines[at])
+                        && (other < at || !machines[at].dominates(machine))
+                })
+            })
+            .collect();
+        let mut stays = stays.into_iter();
+        machines.retain(|_| stays.next().unwrap_or(true));
+        Self { fates, demands, machines }
+    }
+
+    /// The worth of a pod of each group that these weights of the resources of each machine prove.
+    ///
+    /// The weights of a machine are brought to the largest multiple of them whose sum over its resources is its price.
+    fn proven_worth(&self, weights: &[Vec<f64>]) -> Vec<i128> {
+        let mut worth = vec![i128::MAX; self.demands.len()];
+        for (machine, weights) in self.machines.iter().zip(weights) {
+            let unit_prices = machine.unit_prices(weights);
+            for group in &machine.holds {
+                worth[*group] = worth[*group].min(dot(&self.demands[*group], &unit_prices));
+            }
+        }
+        worth
+    }
+}
+
+fn dot(amounts: &[i64], unit_prices: &[i128]) -> i128 {
+    let products =
+        amounts.iter().zip(unit_prices).map(|(amount, price)| i128::from(*amount).saturating_mul(*price));
+    products.fold(0, i128::saturating_add)
+}
+
+impl Machine {
+    /// Whether it has no less of anything for its money and holds at least the same groups.
+    fn dominates(&self, other: &Self) -> bool {
+        let per_money = |a: i64, b: i64| i128::from(a) * i128::from(b);
+        let mut held = self.holds.iter();
+        self.supply
+            .iter()
+            .zip(&other.supply)
+            .all(|(own, others)| per_money(*own, other.price) >= per_money(*others, self.price))
+            && other.holds.iter().all(|group| held.any(|own| own == group))
+    }
+
+    /// The scaled price of a unit of each resource, rounded down so that all that the machine has costs no more than it.
+    fn unit_prices(&self, weights: &[f64]) -> Vec<i128> {
+        let weighed = |weight: &dyn Fn(usize) -> f64| -> Vec<f64> {
+            self.supply
+                .iter()
+                .enumerate()
+                .map(|(at, supply)| if *supply > 0 { weight(at) } else { 0.0 })
+                .collect()
+        };
+        let mut weights = weighed(&|at| weights[at]);
+        if weights.iter().all(|weight| *weight <= 0.0) {
+            weights = weighed(&|_| 1.0);
+        }
+        let whole: f64 = weights.iter().sum();
+        let scaled = self.price as f64 * (1u64 << SCALE_BITS) as f64;
+        let mut prices: Vec<i128> = weights
+            .iter()
+            .zip(&self.supply)
+            .map(|(weight, supply)| {
+                if *supply > 0 && whole > 0.0 {
+                    (weight / whole * scaled / *supply as f64) as i128
+                } else {
+                    0
+                }
+            })
+            .collect();
+        let budget = i128::from(self.price) << SCALE_BITS;
+        while dot(&self.supply, &prices) > budget {
+            prices.iter_mut().for_each(|price| *price = (*price - (*price >> 40) - 1).max(0));
+        }
+        prices
+    }
+}
+
+/// A mix of pods on one machine that uses it as well as can be at some worth of pods.
+#[derive(Debug)]
+struct Column {
+    price: f64,
+    /// So many pods (and parts of pods) of each group that there are any of.
+    amounts: Vec<(usize, f64)>,
+}
+
+/// Column generation. Columns stay for the next multiset of pods, for which they are as good.
+struct Search<'a> {
+    reduced: &'a Reduced,
+    /// Per group, the least price of one pod if nodes held nothing but its like.
+    alone: Vec<f64>,
+    columns: Vec<Column>,
+}
+
+/// How near the bound must come to the optimum of the relaxation.
+const GAP: f64 = 1e-7;
+/// Rounds of column generation after which the best bound so far is good enough.
+const MOST_ROUNDS: usize = 300;
+/// Columns that one round adds: those that promise most.
+const COLUMNS_A_ROUND: usize = 100;
+/// What counts as zero in a pivot.
+const TINY: f64 = 1e-11;
+
+impl<'a> Search<'a> {
+    fn new(reduced: &'a Reduced) -> Self {
+        let mut alone = vec![f64::INFINITY; reduced.demands.len()];
+        for machine in &reduced.machines {
+            for group in &machine.holds {
+                alone[*group] =
+                    alone[*group].min(machine.price as f64 * machine.share(&reduced.demands[*group]));
+            }
+        }
+        Self { reduced, alone, columns: Vec::new() }
+    }
+
+    /// The best worth of pods found for a multiset of them.
+    fn best_worth(&mut self, counts: &[u64]) -> Vec<i128> {
+        let mut best = vec![0; counts.len()];
+        let mut best_total = Price::default();
+        let mut master = Master::new(counts, &self.alone);
+        for _ in 0..MOST_ROUNDS {
+            let (optimum, worth) = master.optimise(&self.columns);
+            let fillings: Vec<Filling> = self
+                .reduced
+                .machines
+                .iter()
+                .map(|machine| machine.fill(&self.reduced.demands, &worth))
+                .collect();
+            let weights: Vec<Vec<f64>> = fillings.iter().map(|filling| filling.weights.clone()).collect();
+            let proven = self.reduced.proven_worth(&weights);
+            let proven_total = total(&proven, counts);
+            if proven_total >= best_total {
+                (best, best_total) = (proven, proven_total);
+            }
+            if best_total.0 as f64 >= optimum * (1.0 - GAP) - 1.0 {
+                break;
+            }
+            let mut promising: Vec<(f64, Column)> = fillings
+                .into_iter()
+                .zip(&self.reduced.machines)
+                .filter(|(filling, _)| filling.value > 1.0 + GAP / 10.0)
+                .map(|(filling, machine)| {
+                    (filling.value, Column { price: machine.price as f64, amounts: filling.amounts })
+                })
+                .collect();
+            if promising.is_empty() {
+                break;
+            }
+            promising.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+            self.columns.extend(promising.into_iter().take(COLUMNS_A_ROUND).map(|(_, column)| column));
+        }
+        best
+    }
+}
+
+/// How a machine is best filled at some worth of pods, relative to its price.
+struct Filling {
+    /// Above one if the pods are worth more than the machine.
+    value: f64,
+    amounts: Vec<(usize, f64)>,
+    /// Which part of the value is due to each resource.
+    weights: Vec<f64>,
+}
+
+impl Machine {
+    /// The part of the machine that a pod takes: that of the resource of which it takes most.
+    fn share(&self, demand: &[i64]) -> f64 {
+        let shares = demand.iter().zip(&self.supply).filter(|(demand, _)| **demand > 0);
+        shares.map(|(demand, supply)| *demand as f64 / *supply as f64).fold(0.0, f64::max)
+    }
+
+    /// Fills the machine with parts of pods: the simplex method on a table with a row a resource.
+    fn fill(&self, demands: &[Vec<i64>], worth: &[f64]) -> Filling {
+        let rows = self.supply.len();
+        // Groups that ask for nothing, or are worth nothing, say nothing about the worth of resources.
+        let groups: Vec<(usize, f64)> = self
+            .holds
+            .iter()
+            .map(|group| (*group, self.share(&demands[*group])))
+            .filter(|(group, share)| worth[*group] > 0.0 && *share > 0.0)
+            .collect();
+        let width = groups.len() + rows + 1;
+        let mut table = vec![vec![0.0; width]; rows + 1];
+        for (at, (group, share)) in groups.iter().enumerate() {
+            // One unit of a column is as many pods as fit if there is nothing else.
+            for ((row, demand), supply) in table.iter_mut().zip(&demands[*group]).zip(&self.supply) {
+                row[at] = if *demand > 0 { *demand as f64 / *supply as f64 / share } else { 0.0 };
+            }
+            table[rows][at] = worth[*group] / share / self.price as f64;
+        }
+        for (row, line) in table.iter_mut().enumerate().take(rows) {
+            line[groups.len() + row] = 1.0;
+            line[width - 1] = 1.0;
+        }
+        let mut basis: Vec<usize> = (groups.len()..groups.len() + rows).collect();
+        for _ in 0..20 * (rows + 1) {
+            let gains = table[rows][..width - 1].iter().enumerate();
+            let Some((entering, _)) =
+                gains.filter(|(_, gain)| **gain > TINY).max_by(|a, b| a.1.total_cmp(b.1))
+            else {
+                break;
+            };
+            let ratios = (0..rows).filter(|row| table[*row][entering] > TINY);
+            let ratio = |row: &usize| table[*row][width - 1] / table[*row][entering];
+            let Some(leaving) = ratios.min_by(|a, b| ratio(a).total_cmp(&ratio(b))) else { break };
+            pivot(&mut table, leaving, entering);
+            basis[leaving] = entering;
+        }
+        let filled = basis
+            .iter()
+            .zip(&table)
+            .filter(|(column, line)| **column < groups.len() && line[width - 1] > TINY);
+        Filling {
+            value: -table[rows][width - 1],
+            amounts: filled
+                .map(|(column, line)| (groups[*column].0, line[width - 1] / groups[*column].1))
+                .collect(),
+            weights: table[rows][groups.len()..width - 1].iter().map(|price| (-price).max(0.0)).collect(),
+        }
+    }
+}
+
+/// Makes a column that of a unit vector.
+fn pivot(table: &mut [Vec<f64>], row: usize, column: usize) {
+    let divisor = table[row][column];
+    table[row].iter_mut().for_each(|cell| *cell /= divisor);
+    let line = std::mem::take(&mut table[row]);
+    for other in table.iter_mut().filter(|other| !other.is_empty()) {
+        let factor = other[column];
+        if factor != 0.0 {
+            other.iter_mut().zip(&line).for_each(|(cell, by)| *cell -= factor * by);
+        }
+    }
+    table[row] = line;
+}
+
+/// The master program: the cheapest mix of columns that holds the pods of each group, by the revised simplex method.
+///
+/// A row stands for all pods of one group. It begins with each group alone on its nodes, which holds any multiset.
+struct Master<'a> {
+    counts: &'a [u64],
+    /// The row of each group that has pods.
+    rows: Vec<Option<usize>>,
+    groups: Vec<usize>,
+    /// The inverse of the basis, a last column with the amounts of the basis' columns after it.
+    inverse: Vec<Vec<f64>>,
+    /// What one unit of each column of the basis costs.
+    costs: Vec<f64>,
+}
+
+impl<'a> Master<'a> {
+    fn new(counts: &'a [u64], alone: &[f64]) -> Self {
+        let groups: Vec<usize> =
+            (0..counts.len()).filter(|group| counts[*group] > 0 && alone[*group] > 0.0).collect();
+        let mut rows = vec![None; counts.len()];
+        groups.iter().enumerate().for_each(|(row, group)| rows[*group] = Some(row));
+        let identity = |row| {
+            (0..=groups.len()).map(|at| if at == row || at == groups.len() { 1.0 } else { 0.0 }).collect()
+        };
+        let inverse = (0..groups.len()).map(identity).collect();
+        let costs = groups.iter().map(|group| counts[*group] as f64 * alone[*group]).collect();
+        Self { counts, rows, groups, inverse, costs }
+    }
+
+    /// The least cost with these columns, and the worth of one pod of each group at it.
+    fn optimise(&mut self, columns: &[Column]) -> (f64, Vec<f64>) {
+        let size = self.groups.len();
+        let mut duals = self.duals();
+        for _ in 0..20 * (size + 10) {
+            let gain = |column: &Column| {
+                let worth = column.amounts.iter().filter_map(|(group, amount)| {
+                    self.rows[*group].map(|row| duals[row] * amount / self.counts[*group] as f64)
+                });
+                worth.sum::<f64>() / column.price
+            };
+            let best =
+                columns.iter().map(|column| (gain(column), column)).max_by(|(a, _), (b, _)| a.total_cmp(b));
+            let Some((_, column)) = best.filter(|(gain, _)| *gain > 1.0 + GAP / 100.0) else { break };
+            if !self.enter(column) {
+                break;
+            }
+            duals = self.duals();
+        }
+        let mut worth = vec![0.0; self.counts.len()];
+        for (group, dual) in self.groups.iter().zip(&duals) {
+            worth[*group] = (dual / self.counts[*group] as f64).max(0.0);
+        }
+        (duals.iter().sum(), worth)
+    }
+
+    fn duals(&self) -> Vec<f64> {
+        let size = self.groups.len();
+        let mut duals = vec![0.0; size];
+        for (line, cost) in self.inverse.iter().zip(&self.costs) {
+            duals.iter_mut().zip(line).for_each(|(dual, cell)| *dual += cost * cell);
+        }
+        duals
+    }
+
+    /// Takes a column into the basis; false if that is numerically impossible.
+    fn enter(&mut self, column: &Column) -> bool {
+        let entries: Vec<(usize, f64)> = column
+            .amounts
+            .iter()
+            .filter_map(|(group, amount)| Some((self.rows[*group]?, amount / self.counts[*group] as f64)))
+            .collect();
+        // One unit of the column is so many nodes that the largest of its entries is one.
+        let unit = 1.0 / entries.iter().map(|(_, entry)| *entry).fold(0.0, f64::max);
+        let last = self.groups.len();
+        let mut leaving = None;
+        for (row, line) in self.inverse.iter_mut().enumerate() {
+            let entry: f64 = entries.iter().map(|(at, entry)| line[*at] * entry * unit).sum();
+            let ratio = line[last] / entry;
+            if entry > TINY.sqrt() && leaving.is_none_or(|(_, least)| ratio < least) {
+                leaving = Some((row, ratio));
+            }
+            // A column to pivot on, taken off again below.
+            line.push(entry);
+        }
+        if let Some((row, _)) = leaving {
+            pivot(&mut self.inverse, row, last + 1);
+            self.costs[row] = column.price * unit;
+        }
+        self.inverse.iter_mut().for_each(|line| line.truncate(last + 1));
+        leaving.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use microlp::{ComparisonOp, LinearExpr, OptimizationDirection, Problem};
+    use proptest::prelude::*;
+    use purser_engine::model::Span;
+
+    use super::*;
+
+    fn resources(cpu: i64, memory: i64, gpu: i64) -> Resources {
+        [("cpu", cpu), ("memory", memory << 20), ("pods", 1), ("nvidia.com/gpu", gpu)].into_iter().collect()
+    }
+
+    fn a_type(cpu: i64, memory: i64, pods: i64, gpu: i64, price: i64) -> BoundType {
+        let mut allocatable = resources(cpu, memory, gpu);
+        allocatable.pods = pods;
+        BoundType { allocatable, price: Price(price) }
+    }
+
+    fn class(requests: Resources) -> PodClass {
+        PodClass { requests, allowed: vec![true; 8] }
+    }
+
+    #[test]
+    fn one_class_costs_what_its_scarcest_resource_does() {
+        let types = [a_type(4_000, 16_384, 50, 0, 192_000), a_type(4_000, 8_192, 50, 0, 170_000)];
+        let by_memory = lower_bound(&[(class(resources(100, 1_024, 0)), 160)], &types);
+        assert!((1_919_999..=1_920_000).contains(&by_memory.price.0), "{by_memory:?}");
+        let by_cpu = lower_bound(&[(class(resources(1_000, 1_024, 0)), 16)], &types);
+        assert!((679_999..=680_000).contains(&by_cpu.price.0), "{by_cpu:?}");
+    }
+
+    #[test]
+    fn classes_that_complete_each_other_share_nodes() {
+        let types = [a_type(4_000, 4_096, 100, 0, 100_000)];
+        let pods = [(class(resources(3_000, 1_024, 0)), 10), (class(resources(1_000, 3_072, 0)), 10)];
+        let bound = lower_bound(&pods, &types).price.0;
+        assert!((999_998..=1_000_000).contains(&bound), "{bound}");
+    }
+
+    #[test]
+    fn what_fits_nowhere_is_counted_and_what_is_free_costs_nothing() {
+        let types = [a_type(4_000, 4_096, 10, 0, 100_000), a_type(1_000, 4_096, 10, 0, 0)];
+        let mut nowhere = class(resources(100, 100, 0));
+        nowhere.allowed.clear();
+        let pods = [(class(resources(5_000, 1, 0)), 3), (nowhere, 4), (class(resources(500, 100, 0)), 7)];
+        assert_eq!(lower_bound(&pods, &types), LowerBound { price: Price(0), unplaced: 7 });
+        assert_eq!(lower_bound(&[], &[]), LowerBound { price: Price(0), unplaced: 0 });
+    }
+
+    #[test]
+    fn over_time_only_pods_that_run_all_the_while_count() {
+        let types = [a_type(1_000, 4_096, 10, 0, 3_600_000)];
+        let at = |hours| Time(Span::hours(hours).0);
+        let runs = [(0, 4), (1, 2), (1, 3), (2, 3)].map(|(start, end)| Run {
+            class: 0,
+            start: at(start),
+            end: at(end),
+        });
+        let bound = |instants: &[i64], most| {
+            let instants: Vec<Time> = instants.iter().map(|hours| at(*hours)).collect();
+            bound_over_time(&[class(resources(500, 1, 0))], &runs, &types, &instants, most)
+        };
+        // 1, 3, 3 and 1 pods, half a node each.
+        let exact = bound(&[0, 1, 2, 3, 4], 9);
+        assert_eq!(exact.programs, 2);
+        assert!((14_399_990..=14_400_000).contains(&exact.cost.0), "{exact:?}");
+        // Of one class, one program says all.
+        assert_eq!(bound(&[0, 1, 2, 3, 4], 1), TimeBound { programs: 1, ..exact });
+        // In two intervals of two hours, one of the pods and one of the pods run all the while.
+        assert!((7_199_990..=7_200_000).contains(&bound(&[0, 2, 4], 9).cost.0));
+        assert_eq!(bound(&[3], 9).cost, Money(0));
+    }
+
+    /// The least price of nodes for these pods, by trying everything.
+    fn brute_force(
+        counts: &[u64],
+        classes: &[PodClass],
+        types: &[BoundType],
+        known: &mut BTreeMap<Vec<u64>, i64>,
+    ) -> i64 {
+        if counts.iter().all(|count| *count == 0) {
+            return 0;
+        }
+        if let Some(price) = known.get(counts) {
+            return *price;
+        }
+        let mut best = i64::MAX;
+        let mut mix = vec![0; counts.len()];
+        // Counts through all mixes of pods for the next node.
+        while let Some(at) = (0..mix.len()).find(|at| mix[*at] < counts[*at]) {
+            mix[at] += 1;
+            mix[..at].fill(0);
+            let fits = |one: &BoundType, number: usize| {
+                let mut taken = Resources::default();
+                let allowed = mix.iter().zip(classes).all(|(count, class)| {
+                    (0..*count).for_each(|_| taken.add(&class.requests));
+                    *count == 0 || class.allowed[number]
+                });
+                allowed && taken.fits(&one.allocatable)
+            };
+            let prices = types
+                .iter()
+                .enumerate()
+                .filter(|(number, one)| fits(one, *number))
+                .map(|(_, one)| one.price.0);
+            if let Some(price) = prices.min() {
+                let rest: Vec<u64> = counts.iter().zip(&mix).map(|(count, taken)| count - taken).collect();
+                best = best.min(price.saturating_add(brute_force(&rest, classes, types, known)));
+            }
+        }
+        known.insert(counts.to_vec(), best);
+        best
+    }
+
+    /// The relaxation as it is written down in books, by another solver.
+    fn relaxation(pods: &[(PodClass, u64)], types: &[BoundType]) -> f64 {
+        let names = ["cpu", "memory", "pods", "nvidia.com/gpu"];
+        let mut problem = Problem::new(OptimizationDirection::Minimize);
+        let nodes: Vec<_> =
+            types.iter().map(|one| problem.add_var(one.price.0 as f64, (0.0, f64::INFINITY))).collect();
+        let mut uses: Vec<[LinearExpr; 4]> =
+            types.iter().map(|_| [(); 4].map(|()| LinearExpr::empty())).collect();
+        for (class, count) in pods {
+            let mut all = LinearExpr::empty();
+            let fits = |at: &usize| class.allowed[*at] && class.requests.fits(&types[*at].allocatable);
+            for home in (0..types.len()).filter(fits) {
+                let part = problem.add_var(0.0, (0.0, f64::INFINITY));
+                all.add(part, 1.0);
+                for (name, used) in names.iter().zip(&mut uses[home]) {
+                    let supply = types[home].allocatable.get(name).max(1) as f64;
+                    used.add(part, class.requests.get(name) as f64 / supply);
+                }
+            }
+            problem.add_constraint(all, ComparisonOp::Eq, *count as f64);
+        }
+        for (used, node) in uses.into_iter().zip(nodes) {
+            for mut used in used {
+                used.add(node, -1.0);
+                problem.add_constraint(used, ComparisonOp::Le, 0.0);
+            }
+        }
+        problem.solve().unwrap().solution().unwrap().objective()
+    }
+
+    fn pods(classes: usize, most: u64) -> impl Strategy<Value = Vec<(PodClass, u64)>> {
+        let requests = (1i64..40, 1i64..160, prop_oneof![4 => Just(0i64), 1 => 1i64..3])
+            .prop_map(|(cpu, memory, gpu)| resources(100 * cpu, 100 * memory, gpu));
+        let one = (
+            requests,
+            proptest::collection::vec(prop_oneof![5 => Just(true), 1 => Just(false)], 12),
+            1..=most,
+        )
+            .prop_map(|(requests, allowed, count)| (PodClass { requests, allowed }, count));
+        proptest::collection::vec(one, 1..=classes)
+    }
+
+    fn types(most: usize) -> impl Strategy<Value = Vec<BoundType>> {
+        let one =
+            (1i64..9, 1i64..9, 2i64..30, prop_oneof![2 => Just(0i64), 1 => 1i64..4], 10_000i64..400_000)
+                .prop_map(|(cores, gib_a_core, pods, gpu, price)| {
+                    a_type(1_000 * cores, 1_024 * cores * gib_a_core, pods, gpu, price)
+                });
+        // One that holds everything, so that there is an answer.
+        proptest::collection::vec(one, 1..most).prop_map(|mut types| {
+            types.push(a_type(4_000, 16_000, 20, 2, 900_000));
+            types
+        })
+    }
+
+    fn allow_the_last(mut pods: Vec<(PodClass, u64)>, types: &[BoundType]) -> Vec<(PodClass, u64)> {
+        pods.iter_mut().for_each(|(class, _)| class.allowed[types.len() - 1] = true);
+        pods
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+        #[test]
+        fn no_nodes_cost_less_than_the_bound(pods in pods(3, 3), types in types(4)) {
+            let pods = allow_the_last(pods, &types);
+            let (classes, counts): (Vec<PodClass>, Vec<u64>) = pods.iter().cloned().unzip();
+            let bound = lower_bound(&pods, &types);
+            let optimum = brute_force(&counts, &classes, &types, &mut BTreeMap::new());
+            prop_assert_eq!(bound.unplaced, 0);
+            prop_assert!(bound.price.0 <= optimum, "{} is above {optimum}", bound.price.0);
+        }
+
+        #[test]
+        fn the_bound_is_the_optimum_of_the_relaxation(pods in pods(10, 1_000), types in types(10)) {
+            let pods = allow_the_last(pods, &types);
+            let (bound, optimum) = (lower_bound(&pods, &types).price.0 as f64, relaxation(&pods, &types));
+            prop_assert!(bound <= optimum * (1.0 + 1e-6) && bound >= optimum * (1.0 - 1e-6) - 2.0, "{bound} against {optimum}");
+        }
+
+        #[test]
+        fn a_budget_of_programs_lowers_the_bound_at_most(
+            pods in pods(4, 20), types in types(4), starts in proptest::collection::vec((0i64..10, 1i64..10, 0usize..4), 1..40),
+        ) {
+            let classes: Vec<PodClass> = allow_the_last(pods, &types).into_iter().map(|(class, _)| class).collect();
+            let runs: Vec<Run> = starts
+                .into_iter()
+                .map(|(start, length, class)| Run { class: class % classes.len(), start: Time(start), end: Time(start + length) })
+                .collect();
+            let instants: Vec<Time> = (0..20).map(|at| Time(at * Span::hours(1).0)).collect();
+            let runs: Vec<Run> = runs
+                .into_iter()
+                .map(|run| Run { start: Time(run.start.0 * Span::hours(1).0), end: Time(run.end.0 * Span::hours(1).0), ..run })
+                .collect();
+            let bound = |most| bound_over_time(&classes, &runs, &types, &instants, most);
+            let (few, many) = (bound(2), bound(100));
+            prop_assert!(few.programs <= 2 && few.cost <= Money(many.cost.0 + many.cost.0 / 1_000_000 + 20));
+        }
+    }
+}
