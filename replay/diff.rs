@@ -34,8 +34,9 @@ pub fn decisions(expected: Option<&Decision>, got: Option<&Decision>) -> Differe
         None => Value::Null,
     };
     match (expected, got) {
-        (Some((kind, expected)), Some((other, got))) if kind == other => first(&expected, &got, "")
-            .unwrap_or(Difference { path: String::new(), expected, got }),
+        (Some((kind, expected)), Some((other, got))) if kind == other => {
+            first(&expected, &got, "").unwrap_or(Difference { path: String::new(), expected, got })
+        }
         (expected, got) => Difference { path: "kind".to_owned(), expected: whole(expected), got: whole(got) },
     }
 }

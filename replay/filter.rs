@@ -1,6 +1,6 @@
 //! Which records a list shows.
 //!
-//! **Invariant:** all that is asked for must hold; a filter that can match nothing is an error, not an empty list.
+//! **Invariant:** all that is asked for must hold; a kind, a reason or a machine that is not known is an error, not an empty list.
 
 use std::collections::BTreeSet;
 
@@ -61,7 +61,11 @@ impl Filter {
                 Some(BTreeSet::from([seq]))
             }
         };
-        let asked = [("node", &arguments.node), ("nodeclaim", &arguments.nodeclaim), ("instance", &arguments.instance)];
+        let asked = [
+            ("node", &arguments.node),
+            ("nodeclaim", &arguments.nodeclaim),
+            ("instance", &arguments.instance),
+        ];
         let mut machines = Vec::new();
         if asked.iter().any(|(_, name)| name.is_some()) {
             let index = Index::build(log, log.size())?;
@@ -101,10 +105,15 @@ impl Filter {
                 return false;
             }
         }
-        if item.logged.time < self.since || self.kinds.as_ref().is_some_and(|kinds| !kinds.contains(&item.record.kind)) {
+        if item.logged.time < self.since
+            || self.kinds.as_ref().is_some_and(|kinds| !kinds.contains(&item.record.kind))
+        {
             return false;
         }
-        if self.reason.is_some_and(|wanted| subjects::reason(item.event()).is_none_or(|reason| reason.id != wanted)) {
+        if self
+            .reason
+            .is_some_and(|wanted| subjects::reason(item.event()).is_none_or(|reason| reason.id != wanted))
+        {
             return false;
         }
         if self.machines.is_empty() && self.pod.is_none() && self.pool.is_none() {
@@ -141,7 +150,8 @@ fn kinds(patterns: &[String]) -> Result<Option<BTreeSet<u16>>> {
     }
     let mut numbers = BTreeSet::new();
     for pattern in patterns {
-        let class = [Class::Control, Class::Observation, Class::Decision].into_iter().find(|c| c.as_str() == pattern);
+        let class =
+            [Class::Control, Class::Observation, Class::Decision].into_iter().find(|c| c.as_str() == pattern);
         let matches = |kind: &&'static Kind| match class {
             Some(class) => kind.class == class,
             None => glob(pattern, kind.name),
@@ -149,8 +159,10 @@ fn kinds(patterns: &[String]) -> Result<Option<BTreeSet<u16>>> {
         let before = numbers.len();
         numbers.extend(Kind::all().filter(matches).map(|kind| kind.number));
         if numbers.len() == before && !Kind::all().any(|kind| matches(&kind)) {
-            let near: Vec<&str> =
-                Kind::all().map(|kind| kind.name).filter(|name| name.contains(pattern.trim_matches('*'))).collect();
+            let near: Vec<&str> = Kind::all()
+                .map(|kind| kind.name)
+                .filter(|name| name.contains(pattern.trim_matches('*')))
+                .collect();
             let hint = if near.is_empty() {
                 "a class is observation, decision or control".to_owned()
             } else {
@@ -166,9 +178,9 @@ fn kinds(patterns: &[String]) -> Result<Option<BTreeSet<u16>>> {
 fn glob(pattern: &str, name: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == name,
-        Some((head, rest)) => name
-            .strip_prefix(head)
-            .is_some_and(|tail| (0..=tail.len()).filter(|at| tail.is_char_boundary(*at)).any(|at| glob(rest, &tail[at..]))),
+        Some((head, rest)) => name.strip_prefix(head).is_some_and(|tail| {
+            (0..=tail.len()).filter(|at| tail.is_char_boundary(*at)).any(|at| glob(rest, &tail[at..]))
+        }),
     }
 }
 
@@ -185,7 +197,12 @@ mod tests {
 
     #[test]
     fn patterns_match_names() {
-        assert!(glob("pod-*", "pod-bound") && glob("*", "x") && glob("*-bound", "pod-bound") && glob("launch", "launch"));
+        assert!(
+            glob("pod-*", "pod-bound")
+                && glob("*", "x")
+                && glob("*-bound", "pod-bound")
+                && glob("launch", "launch")
+        );
         assert!(!glob("pod-*", "node-deleted") && !glob("launch", "launch-failed") && !glob("a*b", "ac"));
         assert!(kinds(&["pod-*".into(), "decision".into()]).unwrap().unwrap().len() > 20);
         let error = kinds(&["pod".into()]).unwrap_err().to_string();

@@ -16,7 +16,8 @@ use crate::source::{Item, Log};
 /// If the records cannot be read, or the first ones are gone and no snapshot stands in for them.
 pub fn state_at(log: &Log, size: u64) -> Result<State> {
     let mut state = begin(log, size)?;
-    for item in log.items(state.size).take_while(|item| item.as_ref().map_or(true, |item| item.seq() < size)) {
+    for item in log.items(state.size).take_while(|item| item.as_ref().map_or(true, |item| item.seq() < size))
+    {
         apply(&mut state, &item?)?;
     }
     Ok(state)
@@ -28,7 +29,9 @@ pub fn state_at(log: &Log, size: u64) -> Result<State> {
 /// If the first records are gone and no snapshot stands in for them.
 pub fn begin(log: &Log, size: u64) -> Result<State> {
     let first = log.first();
-    if let Some(found) = log.reader().latest_snapshot(&snapshot::tag(), size)?.filter(|found| found.size >= first) {
+    if let Some(found) =
+        log.reader().latest_snapshot(&snapshot::tag(), size)?.filter(|found| found.size >= first)
+    {
         // One that does not read is a cache that is no use.
         if let Ok(state) = snapshot::read(&found.bytes)
             && state.size == found.size
@@ -65,8 +68,12 @@ pub fn admit(state: &State, item: &Item) -> Result<()> {
     }
     let (specs, sets) = (state.specs().len(), state.label_sets().len());
     let wrong = match item.event() {
-        Event::Fact(Fact::PodSpecDefined { id, .. }) if id.0 as usize != specs => Some(("defines pod spec", id.0)),
-        Event::Fact(Fact::LabelSetDefined { id, .. }) if id.0 as usize != sets => Some(("defines label set", id.0)),
+        Event::Fact(Fact::PodSpecDefined { id, .. }) if id.0 as usize != specs => {
+            Some(("defines pod spec", id.0))
+        }
+        Event::Fact(Fact::LabelSetDefined { id, .. }) if id.0 as usize != sets => {
+            Some(("defines label set", id.0))
+        }
         Event::Fact(Fact::PodObserved { spec, .. } | Fact::DaemonSetObserved { spec, .. })
             if spec.0 as usize >= specs =>
         {
@@ -79,7 +86,9 @@ pub fn admit(state: &State, item: &Item) -> Result<()> {
     };
     match wrong {
         None => Ok(()),
-        Some((what, number)) => Err(anyhow::anyhow!("it {what} {number}, which is not the log's next or known one"))
-            .with_context(|| format!("record {seq}")),
+        Some((what, number)) => {
+            Err(anyhow::anyhow!("it {what} {number}, which is not the log's next or known one"))
+                .with_context(|| format!("record {seq}"))
+        }
     }
 }

@@ -93,7 +93,9 @@ impl Index {
     fn take(&mut self, item: &Item) {
         let seq = item.seq();
         match item.event() {
-            Event::Control(Control::ControllerStarted { version, .. }) => self.starts.push((seq, version.to_string())),
+            Event::Control(Control::ControllerStarted { version, .. }) => {
+                self.starts.push((seq, version.to_string()))
+            }
             Event::Fact(fact) => self.take_fact(seq, item.logged.time, fact),
             Event::Decision(Decision::Launch { claim, pool, .. }) => {
                 let at = self.machine_of_claim(seq, claim);
@@ -294,7 +296,11 @@ mod tests {
     fn names_that_are_mistyped_are_near() {
         assert_eq!(distance("kitten", "sitting"), 3);
         assert_eq!(distance("x7k2p", "default-x7k2p"), 0);
-        let error = unknown::<()>("pod", "default/web-1", vec!["a/b".into(), "default/web-11".into()]).unwrap_err();
-        assert_eq!(error.to_string(), "pod \"default/web-1\" is not in the log; the nearest names are default/web-11, a/b");
+        let error =
+            unknown::<()>("pod", "default/web-1", vec!["a/b".into(), "default/web-11".into()]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "pod \"default/web-1\" is not in the log; the nearest names are default/web-11, a/b"
+        );
     }
 }

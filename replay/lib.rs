@@ -58,26 +58,37 @@ impl Outcome {
 /// Runs the program with these arguments, the program's name first.
 ///
 /// Answers go to `out`; what stopped a command goes to `err`, in one line.
-pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> Outcome {
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Outcome {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
             // Help and version. A reader that has gone away has seen enough.
-            let _ = write!(out, "{error}");
+            let _ = write!(out, "{error}").and_then(|()| out.flush());
             return Outcome::Fine;
         }
         Err(error) => return failed(err, &cli::one_line(&error)),
     };
-    match dispatch(cli, out).and_then(|outcome| Ok(out.flush().map(|()| outcome)?)) {
+    match dispatch(cli, out, err).and_then(|outcome| Ok(out.flush().map(|()| outcome)?)) {
         Ok(outcome) => outcome,
         Err(error) if is_closed_pipe(&error) => Outcome::Fine,
         Err(error) => failed(err, &format!("{error:#}")),
     }
 }
 
-fn dispatch(cli: Cli, out: &mut dyn Write) -> anyhow::Result<Outcome> {
+fn dispatch(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Result<Outcome> {
     let mut out = Out::new(out, cli.output);
-    let open = || Log::open(cli.journal.as_deref(), cli.archive.as_deref());
+    let mut open = || -> anyhow::Result<Log> {
+        let log = Log::open(cli.journal.as_deref(), cli.archive.as_deref())?;
+        if let Some(problem) = log.reader().problem() {
+            // What is answered is right as far as it goes, and it goes less far than it should.
+            writeln!(err, "replay: warning: {}: {problem}; see replay verify", log.dir.display())?;
+        }
+        Ok(log)
+    };
     match cli.command {
         Command::List(arguments) => commands::list::run(&open()?, &arguments, &mut out),
         Command::Show(arguments) => commands::show::run(&open()?, &arguments, &mut out),

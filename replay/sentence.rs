@@ -55,8 +55,12 @@ fn of_control(control: &Control) -> String {
             text::span(settings.batch_max),
             settings.max_instance_types
         ),
-        Control::OperatorCommand { actor, command, reason } => format!("{actor} commands {command}: {reason}"),
-        Control::Relisted { listed, changed } => format!("world listed: {listed} objects, {changed} of them news"),
+        Control::OperatorCommand { actor, command, reason } => {
+            format!("{actor} commands {command}: {reason}")
+        }
+        Control::Relisted { listed, changed } => {
+            format!("world listed: {listed} objects, {changed} of them news")
+        }
         Control::TimePassed => "a moment came that was waited for".to_owned(),
     }
 }
@@ -66,7 +70,9 @@ fn of_fact(fact: &Fact) -> String {
         Fact::PodSpecDefined { id, spec } => {
             format!("pod spec {}: asks for {}", id.0, text::resources(&spec.requests))
         }
-        Fact::LabelSetDefined { id, labels } => format!("label set {}: {}", id.0, text::count(labels.len(), "label")),
+        Fact::LabelSetDefined { id, labels } => {
+            format!("label set {}: {}", id.0, text::count(labels.len(), "label"))
+        }
         Fact::PodObserved { pod, spec, phase, node, .. } => match node {
             Some(node) => format!("pod {pod} is {} on {node}, spec {}", of_phase(*phase), spec.0),
             None => format!("pod {pod} is {}, spec {}", of_phase(*phase), spec.0),
@@ -91,7 +97,9 @@ fn of_fact(fact: &Fact) -> String {
             format!("node {node} has {condition} {status} since {}", text::time(*since))
         }
         Fact::NodeDeleted { node } => format!("node {node} is gone"),
-        Fact::NodeClaimObserved { claim, .. } => format!("nodeclaim {claim} is there and was not launched by this log"),
+        Fact::NodeClaimObserved { claim, .. } => {
+            format!("nodeclaim {claim} is there and was not launched by this log")
+        }
         Fact::NodeClaimDeleted { claim } => format!("nodeclaim {claim} was deleted by somebody"),
         Fact::NodePoolObserved { pool } => of_pool(pool),
         Fact::NodePoolDeleted { pool } => format!("nodepool {pool} is gone"),
@@ -102,10 +110,15 @@ fn of_fact(fact: &Fact) -> String {
         Fact::NodeClassDeleted { kind, class } => format!("{kind} {class} is gone"),
         Fact::NodeOverlayObserved { name, weight, .. } => format!("nodeoverlay {name} has weight {weight}"),
         Fact::NodeOverlayDeleted { name } => format!("nodeoverlay {name} is gone"),
-        Fact::DaemonSetObserved { daemon_set, spec } => format!("daemonset {daemon_set} has pods of spec {}", spec.0),
+        Fact::DaemonSetObserved { daemon_set, spec } => {
+            format!("daemonset {daemon_set} has pods of spec {}", spec.0)
+        }
         Fact::DaemonSetDeleted { daemon_set } => format!("daemonset {daemon_set} is gone"),
         Fact::DisruptionBudgetObserved { budget, disruptions_allowed, .. } => {
-            format!("poddisruptionbudget {budget} allows {}", text::count(*disruptions_allowed as usize, "eviction"))
+            format!(
+                "poddisruptionbudget {budget} allows {}",
+                text::count(*disruptions_allowed as usize, "eviction")
+            )
         }
         Fact::DisruptionBudgetDeleted { budget } => format!("poddisruptionbudget {budget} is gone"),
         Fact::VolumeClaimObserved { claim, driver, problem, .. } => match problem {
@@ -119,9 +132,13 @@ fn of_fact(fact: &Fact) -> String {
             let offerings = text::count(instance_type.offerings.len(), "offering");
             format!("instance type {} has {offerings}{from}", instance_type.name)
         }
-        Fact::InstanceTypeRemoved { instance_type } => format!("instance type {instance_type} is no longer offered"),
+        Fact::InstanceTypeRemoved { instance_type } => {
+            format!("instance type {instance_type} is no longer offered")
+        }
         Fact::CatalogueObserved { types, .. } => format!("catalogue is complete with {types} instance types"),
-        Fact::PriceChanged { offering, price } => format!("{} now costs {}", of_offering(offering), text::price(*price)),
+        Fact::PriceChanged { offering, price } => {
+            format!("{} now costs {}", of_offering(offering), text::price(*price))
+        }
         Fact::OfferingUnavailable { offering, until } => {
             format!("{} has no capacity; asked again {}", of_offering(offering), text::time(*until))
         }
@@ -132,15 +149,22 @@ fn of_fact(fact: &Fact) -> String {
         Fact::LaunchFailed { claim, failure } => match failure {
             LaunchFailure::InsufficientCapacity { offerings } => {
                 let tried = text::count(offerings.len(), "offering");
-                format!("{claim} got no instance: no capacity in {tried} ({})", text::few(offerings.iter().map(of_offering), 2))
+                format!(
+                    "{claim} got no instance: no capacity in {tried} ({})",
+                    text::few(offerings.iter().map(of_offering), 2)
+                )
             }
-            LaunchFailure::Rejected { message } => format!("{claim} got no instance: request rejected: {message}"),
+            LaunchFailure::Rejected { message } => {
+                format!("{claim} got no instance: request rejected: {message}")
+            }
             LaunchFailure::Unknown { message } => {
                 format!("{claim} may or may not have got an instance: {message}")
             }
         },
         Fact::InstanceObserved { instance, claim, instance_type, zone, .. } => match claim {
-            Some(claim) => format!("unknown instance {instance} ({instance_type} in {zone}) is tagged {claim}"),
+            Some(claim) => {
+                format!("unknown instance {instance} ({instance_type} in {zone}) is tagged {claim}")
+            }
             None => format!("unknown instance {instance} ({instance_type} in {zone}) has no claim"),
         },
         Fact::InstanceGone { instance } => format!("instance {instance} is gone"),
@@ -155,7 +179,9 @@ fn of_fact(fact: &Fact) -> String {
         }
         Fact::EvictionBlocked { pod, by } => format!("eviction of {pod} was refused by {by}"),
         Fact::NodeTainted { claim } => format!("node of {claim} carries the mark that keeps new pods away"),
-        Fact::EffectFailed { claim, message } => format!("work on {claim} failed and is tried again: {message}"),
+        Fact::EffectFailed { claim, message } => {
+            format!("work on {claim} failed and is tried again: {message}")
+        }
     }
 }
 
@@ -236,7 +262,8 @@ fn of_pool(pool: &NodePool) -> String {
 /// Limits in words.
 pub fn limits(limits: &Limits) -> String {
     let nodes = limits.nodes.map(|nodes| format!("nodes {nodes}"));
-    let resources = limits.resources.iter().map(|(name, most)| format!("{name} {}", text::amount(name, *most)));
+    let resources =
+        limits.resources.iter().map(|(name, most)| format!("{name} {}", text::amount(name, *most)));
     nodes.into_iter().chain(resources).collect::<Vec<_>>().join(" ")
 }
 

@@ -88,7 +88,9 @@ impl Log {
         let dir = match dir {
             Some(dir) => dir.to_owned(),
             None if Path::new(DEFAULT).join("identity.json").exists() => PathBuf::from(DEFAULT),
-            None => bail!("no journal: name it with --journal DIR or PURSER_JOURNAL (there is none in ./{DEFAULT})"),
+            None => bail!(
+                "no journal: name it with --journal DIR or PURSER_JOURNAL (there is none in ./{DEFAULT})"
+            ),
         };
         if let Some(archive) = archive.filter(|archive| !archive.is_dir()) {
             bail!("--archive {}: there is no such folder", archive.display());
@@ -132,10 +134,13 @@ impl Log {
     pub fn item(&self, seq: u64) -> Result<Item> {
         let (first, size) = (self.first(), self.size());
         if seq >= size {
-            bail!("record {seq}: the log has {size} records, the last is {}", size.saturating_sub(1));
+            let last = size.checked_sub(1).map(|last| format!(", the last is {last}")).unwrap_or_default();
+            bail!("record {seq}: the log has {size} records{last}");
         }
         if seq < first {
-            bail!("record {seq}: retention took it, the first here is {first}; name the archive with --archive DIR");
+            bail!(
+                "record {seq}: retention took it, the first here is {first}; name the archive with --archive DIR"
+            );
         }
         let record = self.reader.records(seq).next().context("the log ended while it was read")??;
         Item::new(record)
@@ -166,7 +171,7 @@ impl Log {
             Point::Moment(moment) => {
                 let until = moment.finish(self.end()?);
                 let size = self.reader.seek(until.0.saturating_add(1))?;
-                if size <= self.first() {
+                if size <= self.first() && self.size() > self.first() {
                     let begins = self.item(self.first())?.logged.time;
                     bail!("{}: the log here begins {}", text::exact_time(until), text::exact_time(begins));
                 }

@@ -145,7 +145,9 @@ fn of_fact(fact: &Fact) -> Vec<Subject<'_>> {
         Fact::InstanceObserved { instance, claim, .. } => {
             [Some(Instance(instance)), claim.as_ref().map(Claim)].into_iter().flatten().collect()
         }
-        Fact::InstanceGone { instance } | Fact::InterruptionNotice { instance, .. } => vec![Instance(instance)],
+        Fact::InstanceGone { instance } | Fact::InterruptionNotice { instance, .. } => {
+            vec![Instance(instance)]
+        }
     }
 }
 
@@ -163,7 +165,9 @@ fn of_decision(decision: &Decision) -> Vec<Subject<'_>> {
             std::iter::once(target).chain(pods.iter().map(Pod)).collect()
         }
         Decision::Unschedulable { pods, .. } => pods.iter().map(Pod).collect(),
-        Decision::Register { claim, node } | Decision::Initialize { claim, node } => vec![Claim(claim), Node(node)],
+        Decision::Register { claim, node } | Decision::Initialize { claim, node } => {
+            vec![Claim(claim), Node(node)]
+        }
         Decision::Disrupt { candidates, replacements, .. } => {
             candidates.iter().chain(replacements).map(Claim).collect()
         }

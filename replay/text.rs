@@ -217,7 +217,10 @@ mod tests {
 
     #[test]
     fn amounts_are_in_units_of_people() {
-        assert_eq!(resources(&[("cpu", 1_500), ("memory", 3 << 29)].into_iter().collect()), "cpu 1.5, memory 1.5Gi");
+        assert_eq!(
+            resources(&[("cpu", 1_500), ("memory", 3 << 29)].into_iter().collect()),
+            "cpu 1.5, memory 1.5Gi"
+        );
         assert_eq!(price(Price(160_000)), "$0.16/h");
         assert_eq!(price(Price(40_800)), "$0.0408/h");
         assert_eq!(few(["a", "b", "c"], 2), "a, b and 1 more");

@@ -32,7 +32,9 @@ pub enum Point {
 
 /// Why a text is no time.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time: write 2026-07-20T09:00:00Z, 2026-07-20, or 2h, 30m, 3d for so long before the end of the log")]
+#[error(
+    "{0:?} is no time: write 2026-07-20T09:00:00Z, 2026-07-20, or 2h, 30m, 3d for so long before the end of the log"
+)]
 pub struct NoTime(String);
 
 impl Moment {
@@ -147,7 +149,17 @@ mod tests {
 
     #[test]
     fn what_is_no_time_says_what_is_one() {
-        for text in ["", "yesterday", "h", "2x", "2h3", "2026-13-01", "2026-07-20T25:00:00Z", "-2h", "99999999999999999w"] {
+        for text in [
+            "",
+            "yesterday",
+            "h",
+            "2x",
+            "2h3",
+            "2026-13-01",
+            "2026-07-20T25:00:00Z",
+            "-2h",
+            "99999999999999999w",
+        ] {
             let error = text.parse::<Moment>().unwrap_err().to_string();
             assert!(error.contains("is no time: write 2026-"), "{error}");
         }

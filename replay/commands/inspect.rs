@@ -54,7 +54,10 @@ fn write(found: &Inspection, out: &mut Out<'_>) -> Result<()> {
             Slot::Empty => format!("  slot {at}     empty"),
             Slot::Damaged => format!("  slot {at}     damaged"),
             Slot::Valid(anchor) => {
-                format!("  slot {at}     {} records acknowledged, generation {}", anchor.size, anchor.generation)
+                format!(
+                    "  slot {at}     {} records acknowledged, generation {}",
+                    anchor.size, anchor.generation
+                )
             }
         })?;
     }
@@ -64,16 +67,30 @@ fn write(found: &Inspection, out: &mut Out<'_>) -> Result<()> {
     if !found.segments.is_empty() {
         out.line("\nsegments")?;
         let rows = found.segments.iter().map(|segment| {
-            let records = segment.header.as_ref().map_or_else(|| "?".to_owned(), |header| {
-                format!("{}..{}", header.first_seq, header.first_seq + header.count)
-            });
+            let records = segment.header.as_ref().map_or_else(
+                || "?".to_owned(),
+                |header| format!("{}..{}", header.first_seq, header.first_seq + header.count),
+            );
             let sections = segment.sections.map_or([const { String::new() }; 5], |s| {
                 [bytes(s.header), bytes(s.blocks), bytes(s.blocks_raw), bytes(s.leaves), bytes(s.footer)]
             });
             let [header, blocks, raw, leaves, footer] = sections;
-            vec![segment.file.clone(), records, bytes(segment.bytes), header, blocks, raw, leaves, footer, good(&segment.problem)]
+            vec![
+                segment.file.clone(),
+                records,
+                bytes(segment.bytes),
+                header,
+                blocks,
+                raw,
+                leaves,
+                footer,
+                good(&segment.problem),
+            ]
         });
-        out.table(&["FILE", "RECORDS", "BYTES", "HEADER", "BLOCKS", "UNPACKED", "LEAVES", "FOOTER", "STATE"], rows)?;
+        out.table(
+            &["FILE", "RECORDS", "BYTES", "HEADER", "BLOCKS", "UNPACKED", "LEAVES", "FOOTER", "STATE"],
+            rows,
+        )?;
     }
     if !found.tails.is_empty() {
         out.line("\ntail")?;
@@ -82,7 +99,12 @@ fn write(found: &Inspection, out: &mut Out<'_>) -> Result<()> {
                 0 => good(&tail.problem),
                 n => format!("{}, {n} of an unfinished batch", good(&tail.problem)),
             };
-            vec![tail.file.clone(), format!("{}..{}", tail.first_seq, tail.first_seq + tail.records), bytes(tail.bytes), unfinished]
+            vec![
+                tail.file.clone(),
+                format!("{}..{}", tail.first_seq, tail.first_seq + tail.records),
+                bytes(tail.bytes),
+                unfinished,
+            ]
         });
         out.table(&["FILE", "RECORDS", "BYTES", "STATE"], rows)?;
     }
@@ -100,10 +122,15 @@ fn write(found: &Inspection, out: &mut Out<'_>) -> Result<()> {
         });
         out.table(&["FILE", "RECORDS", "BYTES", "UNPACKED", "VERSION", "STATE"], rows)?;
     }
-    for (title, files) in [("checkpoints", &found.checkpoints), ("moved aside by recovery", &found.quarantined)] {
+    for (title, files) in
+        [("checkpoints", &found.checkpoints), ("moved aside by recovery", &found.quarantined)]
+    {
         if !files.is_empty() {
             out.line(&format!("\n{title}"))?;
-            out.table(&["FILE", "BYTES"], files.iter().map(|file| vec![file.file.clone(), file.bytes.to_string()]))?;
+            out.table(
+                &["FILE", "BYTES"],
+                files.iter().map(|file| vec![file.file.clone(), file.bytes.to_string()]),
+            )?;
         }
     }
     Ok(())

@@ -50,7 +50,10 @@ pub fn run(log: &Log, arguments: &ShowArgs, out: &mut Out<'_>) -> Result<Outcome
     let lines = log.reader().leaf_writer().map(|writer| writer.lines(&item.record)).transpose()?;
     if arguments.raw {
         let Some(lines) = lines else {
-            bail!("record {seq}: {} has no salts, without which its lines cannot be made: ask the journal itself", log.dir.display());
+            bail!(
+                "record {seq}: {} has no salts, without which its lines cannot be made: ask the journal itself",
+                log.dir.display()
+            );
         };
         out.bytes(&lines.envelope)?;
         out.bytes(&lines.payload)?;
@@ -102,9 +105,12 @@ fn write(of: &Everything, item: &Item, out: &mut Out<'_>) -> Result<()> {
     for (title, records) in [("led to it", &of.led_to_it), ("followed from it", &of.followed_from_it)] {
         if !records.is_empty() {
             out.line(&format!("\n{title}"))?;
-            out.table(&["SEQ", "TIME", "SAYS"], records.iter().map(|record| {
-                vec![record.seq.to_string(), record.time.clone(), record.says.clone()]
-            }))?;
+            out.table(
+                &["SEQ", "TIME", "SAYS"],
+                records
+                    .iter()
+                    .map(|record| vec![record.seq.to_string(), record.time.clone(), record.says.clone()]),
+            )?;
         }
     }
     Ok(())
@@ -131,12 +137,16 @@ fn effects(log: &Log, seq: u64) -> Result<Vec<Ref>> {
 /// The definitions of the spec or label set that a record refers to by number.
 fn references(log: &Log, item: &Item) -> Result<Vec<Reference>> {
     let (what, number) = match item.event() {
-        Event::Fact(Fact::PodObserved { spec, .. } | Fact::DaemonSetObserved { spec, .. }) => ("pod spec", spec.0),
+        Event::Fact(Fact::PodObserved { spec, .. } | Fact::DaemonSetObserved { spec, .. }) => {
+            ("pod spec", spec.0)
+        }
         Event::Fact(Fact::NodeObserved { labels, .. }) => ("label set", labels.0),
         _ => return Ok(Vec::new()),
     };
     let mut found = Reference { what, number, defined_by: None, data: serde_json::Value::Null };
-    for before in log.items(0).take_while(|before| before.as_ref().map_or(true, |before| before.seq() < item.seq())) {
+    for before in
+        log.items(0).take_while(|before| before.as_ref().map_or(true, |before| before.seq() < item.seq()))
+    {
         let before = before?;
         let defines = match before.event() {
             Event::Fact(Fact::PodSpecDefined { id, .. }) => what == "pod spec" && id.0 == number,

@@ -130,7 +130,12 @@ fn view(state: &State, all_pods: bool) -> View {
         origin: state.origin.to_string(),
         stopped: state.stopped,
         nodes: state.nodes.keys().map(|name| node_view(state, name)).collect(),
-        claims: state.claims.values().filter(|claim| !has_node(state, claim)).map(|c| claim_view(state, c)).collect(),
+        claims: state
+            .claims
+            .values()
+            .filter(|claim| !has_node(state, claim))
+            .map(|c| claim_view(state, c))
+            .collect(),
         pools: state.pools.values().map(|pool| pool_view(state, &pool.facts)).collect(),
         pods: all_pods.then(|| pods(&mut state.pods.iter())),
         totals: Totals {
@@ -202,7 +207,8 @@ fn pool_view(state: &State, pool: &purser_engine::model::NodePool) -> PoolView {
     let price = state.claims.values().filter(|claim| claim.pool == pool.name);
     let price = price.filter_map(|claim| claim.instance.as_ref()).map(|instance| instance.price.0).sum();
     let by_nodes = pool.limits.nodes.map(|limit| ("nodes".to_owned(), nodes as i64, i64::from(limit)));
-    let by_resource = pool.limits.resources.iter().map(|(name, limit)| (name.to_string(), used.get(name), *limit));
+    let by_resource =
+        pool.limits.resources.iter().map(|(name, limit)| (name.to_string(), used.get(name), *limit));
     PoolView {
         name: pool.name.to_string(),
         ready: pool.ready,
@@ -229,7 +235,9 @@ fn pod_view(state: &State, name: &str, pod: &Pod) -> PodView {
         memory_bytes,
         age_us: state.now.since(pod.created).0,
         plan: match &pod.plan {
-            Plan::None if pod.phase == PodPhase::Pending && pod.node.is_none() => Some("not looked at yet".to_owned()),
+            Plan::None if pod.phase == PodPhase::Pending && pod.node.is_none() => {
+                Some("not looked at yet".to_owned())
+            }
             Plan::None => None,
             Plan::Nominated { target, .. } => Some(format!("expected on {}", sentence::target(target))),
             Plan::Unschedulable { reason, .. } => Some(reason.to_string()),
@@ -262,9 +270,13 @@ fn write(state: &State, view: &View, out: &mut Out<'_>) -> Result<()> {
         out.line("no controller is at work: nothing is decided until one starts")?;
     }
     out.line("")?;
-    let header = ["NODE", "CLAIM", "POOL", "TYPE", "ZONE", "CAPACITY", "PRICE", "AGE", "PODS", "CPU", "MEMORY", "STATUS"];
+    let header = [
+        "NODE", "CLAIM", "POOL", "TYPE", "ZONE", "CAPACITY", "PRICE", "AGE", "PODS", "CPU", "MEMORY",
+        "STATUS",
+    ];
     let rows = view.nodes.iter().map(|node| {
-        let of = |used: String, all: String, part, whole| format!("{used}/{all} {}", text::percent(part, whole));
+        let of =
+            |used: String, all: String, part, whole| format!("{used}/{all} {}", text::percent(part, whole));
         vec![
             node.name.clone(),
             dash(&node.claim),
@@ -295,9 +307,23 @@ fn write(state: &State, view: &View, out: &mut Out<'_>) -> Result<()> {
         out.line("\nnodeclaims that are not nodes yet")?;
         let rows = view.claims.iter().map(|claim| {
             let Some(kind) = claim.instance_type.clone() else {
-                return vec![claim.name.clone(), claim.pool.clone(), claim.phase.to_owned(), "-".into(), span(claim.age_us), claim.pods.to_string()];
+                return vec![
+                    claim.name.clone(),
+                    claim.pool.clone(),
+                    claim.phase.to_owned(),
+                    "-".into(),
+                    span(claim.age_us),
+                    claim.pods.to_string(),
+                ];
             };
-            vec![claim.name.clone(), claim.pool.clone(), claim.phase.to_owned(), kind, span(claim.age_us), claim.pods.to_string()]
+            vec![
+                claim.name.clone(),
+                claim.pool.clone(),
+                claim.phase.to_owned(),
+                kind,
+                span(claim.age_us),
+                claim.pods.to_string(),
+            ]
         });
         out.table(&["CLAIM", "POOL", "PHASE", "TYPE", "AGE", "PODS"], rows)?;
     }

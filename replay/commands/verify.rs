@@ -35,8 +35,10 @@ struct Report {
     integrity: Vec<Finding>,
     /// `None` where no decision could be taken again.
     decisions: Option<Decisions>,
-    /// What could not be checked, and why.
+    /// What could not be checked although it should have been, and why.
     not_checked: Option<String>,
+    /// What was not asked for, or is gone by retention.
+    note: Option<String>,
     seconds: f64,
 }
 
@@ -76,9 +78,9 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
     let bar = Progress::new("decisions", log.size());
     let reexecuted = reexecute(log, arguments, &bar);
     seconds += bar.finish().as_secs_f64();
-    let (decisions, not_checked) = match reexecuted {
-        Ok(Checked { decisions, stopped }) => (Some(decisions), stopped),
-        Err(error) => (None, Some(format!("{error:#}"))),
+    let (decisions, not_checked, note) = match reexecuted {
+        Ok(Checked { decisions, stopped, note }) => (Some(decisions), stopped, note),
+        Err(error) => (None, Some(format!("{error:#}")), None),
     };
     let VerifyReport { records, first_seq, size, root, findings } = integrity;
     let differing = decisions.as_ref().is_some_and(|decisions| !decisions.differing.is_empty());
@@ -92,6 +94,7 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         integrity: findings,
         decisions,
         not_checked,
+        note,
         seconds,
     };
     match out.format {
@@ -127,6 +130,7 @@ fn integrity_checkpoints(log: &Log, options: &VerifyOptions) -> Result<usize> {
 struct Checked {
     decisions: Decisions,
     stopped: Option<String>,
+    note: Option<String>,
 }
 
 fn reexecute(log: &Log, arguments: &VerifyArgs, bar: &Progress) -> Result<Checked> {
@@ -138,11 +142,7 @@ fn reexecute(log: &Log, arguments: &VerifyArgs, bar: &Progress) -> Result<Checke
     let mut items = log.items(state.size).peekable();
     let begun = state.size;
     let mut stopped = None;
-    let (again, first) = match skip(state, from, &mut items) {
-        Ok(found) => found,
-        Err(error) => return Ok(Checked { decisions: Decisions::default(), stopped: Some(format!("{error:#}")) }),
-    };
-    let mut again = again;
+    let (mut again, first) = skip(state, from, &mut items)?;
     let mut differing = Vec::new();
     for item in items {
         let checked = item.and_then(|item| fold::admit(again.state(), &item).map(|()| item));
@@ -163,14 +163,18 @@ fn reexecute(log: &Log, arguments: &VerifyArgs, bar: &Progress) -> Result<Checke
             bar.at(item.seq() - begun, log.size() - begun);
         }
     }
-    if stopped.is_none() && first > 0 && arguments.from.is_none() {
-        stopped = Some(format!(
-            "decisions before record {first} were not taken again: the first records are gone, and a snapshot stood in for them"
-        ));
-    }
+    let note = match (arguments.from, first) {
+        (_, 0) => None,
+        (Some(_), first) => Some(format!("decisions before record {first} were not taken again, as asked")),
+        (None, first) => Some(format!(
+            "decisions before record {first} were not taken again: retention took the first {} records, and a snapshot stood in \
+             for them; with --archive DIR all can be",
+            log.first()
+        )),
+    };
     let decisions =
         Decisions { from: first, reexecuted: again.decisions, evaluations: again.evaluations, differing };
-    Ok(Checked { decisions, stopped })
+    Ok(Checked { decisions, stopped, note })
 }
 
 /// State of the earliest usable snapshot if the first records are gone; else the empty one.
@@ -180,7 +184,9 @@ fn earliest(log: &Log) -> Result<State> {
     }
     let mut found = None;
     let mut below = log.size();
-    while let Some(older) = log.reader().latest_snapshot(&snapshot::tag(), below)?.filter(|s| s.size >= log.first()) {
+    while let Some(older) =
+        log.reader().latest_snapshot(&snapshot::tag(), below)?.filter(|s| s.size >= log.first())
+    {
         below = older.size.saturating_sub(1);
         if let Ok(state) = snapshot::read(&older.bytes)
             && state.size == older.size
@@ -191,8 +197,8 @@ fn earliest(log: &Log) -> Result<State> {
     match found {
         Some(state) => Ok(state),
         None => bail!(
-            "no decision was taken again: the records before {} are gone and no snapshot of this version stands in for them; \
-             name the archive with --archive DIR",
+            "only integrity was checked, from record {} on: the records before it are gone, and no snapshot of this version stands in \
+             for them; name the archive with --archive DIR",
             log.first()
         ),
     }
@@ -255,6 +261,9 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
     if let Some(not_checked) = &report.not_checked {
         out.line(&format!("not checked: {not_checked}"))?;
     }
+    if let Some(note) = &report.note {
+        out.line(&format!("note: {note}"))?;
+    }
     let again = match decisions {
         Some(decisions) => format!(
             "{} re-executed in {}, {}",
@@ -269,7 +278,11 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
     };
     out.line(&format!(
         "{}: {}, {again}; root {}; {} checked; {:.1} s",
-        if report.passed { "verified" } else { "NOT VERIFIED" },
+        match (report.passed, decisions.map_or(0, |decisions| decisions.from)) {
+            (false, _) => "NOT VERIFIED".to_owned(),
+            (true, 0) => "verified".to_owned(),
+            (true, from) => format!("verified, decisions from record {from} on"),
+        },
         text::count(report.records as usize, "record"),
         report.root,
         text::count(report.checkpoints, "checkpoint"),

@@ -1,7 +1,8 @@
 //! That answers have the right facts, in every form.
 
 use purser_engine::event::Decision;
-use purser_engine::model::{Span, Time};
+use purser_engine::model::{PodKey, Span, Time};
+use purser_engine::port::Observation;
 use serde_json::Value;
 
 use crate::world::*;
@@ -10,7 +11,8 @@ use crate::world::*;
 fn every_command_answers_in_every_form() {
     let Story { world, first, second } = story();
     let journal = world.journal();
-    let launch = decisions(&journal).iter().find(|(_, d)| matches!(d, Decision::Launch { .. })).unwrap().0.to_string();
+    let launch =
+        decisions(&journal).iter().find(|(_, d)| matches!(d, Decision::Launch { .. })).unwrap().0.to_string();
     let commands: &[&[&str]] = &[
         &["list"],
         &["list", "--kind", "decision", "--nodeclaim", first.as_str()],
@@ -69,7 +71,10 @@ fn a_list_is_of_what_was_asked_for() {
     assert_eq!(seqs(&["--since", "0s", "--kind", "decision"]), seqs(&["--kind", "decision", "--tail", "1"]));
     assert_eq!(seqs(&["--since", "2026-07-20", "--until", "2026-07-20"]), all);
     assert!(seqs(&["--until", "2026-07-19"]).is_empty());
-    assert_eq!(seqs(&["--until", "2026-07-20T09:00:00Z"]).len(), seqs(&["--until", "2026-07-20T09:00:00.9Z"]).len());
+    assert_eq!(
+        seqs(&["--until", "2026-07-20T09:00:00Z"]).len(),
+        seqs(&["--until", "2026-07-20T09:00:00.9Z"]).len()
+    );
     assert!(!seqs(&["--nodepool", "default"]).is_empty());
 }
 
@@ -81,7 +86,7 @@ fn a_record_is_shown_with_the_lines_that_are_hashed() {
     let seq = pods[0]["seq"].to_string();
     let shown = json(&journal, &["show", &seq]);
     assert_eq!(shown["references"][0]["what"], "pod spec");
-    assert_eq!(shown["references"][0]["data"]["requests"]["cpu_milli"].as_i64().or(Some(900)), Some(900));
+    assert_eq!(shown["references"][0]["data"]["requests"]["cpu_millis"], 900);
     let raw = table(&journal, &["show", "--raw", &seq]);
     let mut lines = raw.lines();
     let envelope = lines.next().unwrap();
@@ -109,7 +114,7 @@ fn state_is_that_of_the_moment() {
     assert!(end["waiting"][0]["plan"].as_str().unwrap().contains("too-large"));
     assert_eq!(end["pods"].as_array().unwrap().len(), 3);
     assert_eq!(end["size"], world.state().size);
-    let early = json(&journal, &["state", "--at", "2026-07-20T09:00:40Z"]);
+    let early = json(&journal, &["state", "--at", "2026-07-20T09:00:45Z"]);
     assert_eq!(early["nodes"][0]["claim"], first.as_str());
     assert_eq!(early["waiting"][0]["plan"].as_str().unwrap().split(' ').next(), Some("limit-reached"));
     assert_eq!(early["pools"][0]["limits"][0]["used"], 2_000);
@@ -127,6 +132,8 @@ fn why_a_pod_waited_for_a_limit() {
     let story = json(&journal, &["why", "pod", "default/big"]);
     let [waits, launched] = &story["decisions"].as_array().unwrap()[..] else { panic!("{story:#}") };
     assert_eq!(waits["rule"]["id"], "limit-reached");
+    let observed = &json(&journal, &["list", "--kind", "pod-observed", "--pod", "default/big"])[0];
+    assert_eq!(waits["on"][0]["seq"], observed["seq"]);
     assert_eq!(waits["by"]["instance"], "purser-0");
     assert_eq!(waits["by"]["version"], "0.1.0");
     let miss = &waits["pools"][0];
@@ -141,8 +148,14 @@ fn why_a_pod_waited_for_a_limit() {
     assert!(story["pending_us"].as_i64().unwrap() > Span::secs(60).0);
     let steps: Vec<&str> =
         story["timeline"].as_array().unwrap().iter().map(|step| step["says"].as_str().unwrap()).collect();
-    let place = |what: &str| steps.iter().position(|says| says.contains(what)).unwrap_or_else(|| panic!("{what}: {steps:?}"));
-    assert!(place("no place") < place("launch") && place("launch") < place("got i-") && place("got i-") < place("register"));
+    let place = |what: &str| {
+        steps.iter().position(|says| says.contains(what)).unwrap_or_else(|| panic!("{what}: {steps:?}"))
+    };
+    assert!(
+        place("no place") < place("launch")
+            && place("launch") < place("got i-")
+            && place("got i-") < place("register")
+    );
     assert!(place("register") < place("is set up") && place("is set up") < place("is bound"));
     let text = table(&journal, &["why", "pod", "big"]);
     assert!(text.contains("remedy Raise spec.limits") && text.contains("cpu 2 of 9"), "{text}");
@@ -166,6 +179,21 @@ fn why_a_pod_still_waits() {
     assert!(story["answer"].as_str().unwrap().contains("too-large"));
     assert_eq!(story["now"]["pools"][0]["rule"]["id"], "too-large");
     assert!(story["bound"].is_null());
+    assert_eq!(story["pending_us"], Span::secs(1).0, "up to the last record");
+    let later = json(&world.journal(), &["why", "pod", "huge", "--at", "2026-07-20T10:00:00Z"]);
+    assert!(later["pending_us"].as_i64().unwrap() > Span::mins(50).0, "up to the moment asked for");
+}
+
+#[test]
+fn a_pod_that_went_before_it_ran_waited_until_then() {
+    let mut world = story().world;
+    world.see([Observation::NoPod(PodKey::new("default", "huge"))]);
+    world.pass(60_000);
+    world.see([pending("huge", 200)]);
+    let before = json(&world.journal(), &["why", "pod", "huge", "--at", "52"]);
+    assert_eq!(before["answer"], "it is gone, and never ran; it had waited 5s");
+    let pods = json(&world.journal(), &["list", "--pod", "default/huge"]);
+    assert_eq!(pods[2]["seq"], 52, "the record that says that it is gone");
 }
 
 #[test]
@@ -185,7 +213,10 @@ fn why_a_node_was_removed() {
         let first_pool = &json(&journal, &["list", "--kind", "node-pool-observed"])[0]["seq"];
         assert_eq!(&set_by[0]["record"], first_pool, "the raise of the limit did not change this rule");
         let budget = &removal["grounds"]["budget"];
-        assert_eq!((&budget["nodes"], &budget["allowed"], &budget["used"]), (&2.into(), &1.into(), &0.into()));
+        assert_eq!(
+            (&budget["nodes"], &budget["allowed"], &budget["used"]),
+            (&2.into(), &1.into(), &0.into())
+        );
         assert_eq!(story["pods_bound"], 2);
         assert_eq!(story["got"]["rank"], 1);
         assert_eq!(story["launched"]["launch"]["ranked"].as_array().unwrap().len(), 3);

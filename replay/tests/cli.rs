@@ -61,7 +61,10 @@ fn the_program_exits_as_it_should() {
     let empty = tempfile::tempdir().unwrap();
     let (code, out, err) = answer(program().arg("list").current_dir(empty.path()));
     assert_eq!((code, &*out), (Some(2), ""));
-    assert!(err.starts_with("replay: no journal: name it with --journal DIR") && err.lines().count() == 1, "{err}");
+    assert!(
+        err.starts_with("replay: no journal: name it with --journal DIR") && err.lines().count() == 1,
+        "{err}"
+    );
     let (code, out, _) = answer(program().arg("--version"));
     assert_eq!((code, out.starts_with("replay 0.")), (Some(0), true));
     let (code, out, _) = answer(program().args(["list", "--help"]));

@@ -4,6 +4,7 @@
 
 mod answers;
 mod cli;
+mod docs;
 mod follow;
 mod sentences;
 mod verify;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use purser_engine::event::{Decision, Event};
 use purser_engine::model::PodKey;
-use purser_events::journal::{Draft, Journal};
+use purser_events::journal::{Draft, Journal, RetentionPolicy};
 use purser_events::wire;
 use purser_replay::Outcome;
 use purser_replay::source::Log;
@@ -99,7 +99,10 @@ fn a_sound_journal_is_verified_against_its_keys_and_checkpoints() {
     };
     let (checkpoint, vkey) = (file("checkpoint", &checkpoint), file("vkey", &vkey));
     let out = table(&journal, &["verify", "--checkpoint", &checkpoint, "--vkey", &vkey]);
-    assert!(out.starts_with(&format!("verified: {size} records, ")) && out.contains("all equal; root "), "{out}");
+    assert!(
+        out.starts_with(&format!("verified: {size} records, ")) && out.contains("all equal; root "),
+        "{out}"
+    );
     let report = json(&journal, &["verify", "--from", "20"]);
     assert_eq!(report["passed"], true);
     assert!(report["decisions"]["from"].as_u64().unwrap() >= 20);
@@ -117,4 +120,50 @@ fn a_sound_journal_is_verified_against_its_keys_and_checkpoints() {
     let (outcome, out, _) = run(&journal, &["verify"]);
     assert_eq!(outcome, Outcome::Found);
     assert!(out.contains("integrity: segments/"), "{out}");
+}
+
+#[test]
+fn what_retention_took_is_stood_in_for_by_a_snapshot_or_the_archive() {
+    let Story { mut world, .. } = story();
+    let (journal, archive) = (world.journal(), world.dir.path().join("archive"));
+    let log = world.controller().journal_mut().journal_mut();
+    log.seal().unwrap();
+    for folder in ["segments", "checkpoints"] {
+        std::fs::create_dir_all(archive.join(folder)).unwrap();
+    }
+    let segment = "segments/00000000000000000000.seg";
+    for file in ["identity.json", "vkey", segment, "checkpoints/00000000000000000025"] {
+        std::fs::copy(journal.join(file), archive.join(file)).unwrap();
+    }
+    let policy = RetentionPolicy { max_age_us: None, max_records: Some(1), keep_segments: 1 };
+    assert_eq!(log.retain(&policy, T0.0).unwrap().first_seq, 25);
+    let dir = world.close();
+
+    let out = table(&journal, &["verify"]);
+    assert!(
+        out.contains("note: decisions before record 38 were not taken again: retention took the first 25"),
+        "{out}"
+    );
+    assert!(out.contains("verified, decisions from record 38 on: "), "{out}");
+    assert_eq!(json(&journal, &["state"])["totals"]["nodes"], 1);
+    let (outcome, _, err) = run(&journal, &["show", "12"]);
+    assert_eq!(outcome, Outcome::Failed);
+    assert!(err.contains("retention took it, the first here is 25; name the archive"), "{err}");
+
+    let archived = ["--archive", archive.to_str().unwrap(), "verify"];
+    let out = table(&journal, &archived);
+    assert!(out.starts_with("verified: 5") && out.contains("13 decisions"), "{out}");
+    assert_eq!(json(&journal, &["--archive", archived[1], "show", "12"])["kind"], "launch");
+
+    std::fs::remove_dir_all(journal.join("snapshots")).unwrap();
+    let (outcome, out, _) = run(&journal, &["verify"]);
+    assert_eq!(outcome, Outcome::Found, "{out}");
+    assert!(out.contains("only integrity was checked, from record 25 on"), "{out}");
+    let (outcome, _, err) = run(&journal, &["why", "pod", "joiner"]);
+    assert_eq!(
+        (outcome, err.contains("name the archive with --archive DIR")),
+        (Outcome::Failed, true),
+        "{err}"
+    );
+    drop(dir);
 }

@@ -109,7 +109,9 @@ impl World {
         let node = NodeFacts {
             name: NodeName::new(format!("node-{claim}")),
             instance: Some(instance),
-            labels: Arc::new([(Str::from(label::NODEPOOL), state.claims[claim].pool.as_shared().clone())].into()),
+            labels: Arc::new(
+                [(Str::from(label::NODEPOOL), state.claims[claim].pool.as_shared().clone())].into(),
+            ),
             taints: vec![Taint::unregistered()],
             allocatable: state.types[&TypeName::from(instance_type)].allocatable(),
             ready: false,
@@ -156,7 +158,11 @@ pub(crate) fn instance_type(name: &str, cores: i64, price: i64) -> Observation {
     for (key, value) in [(label::INSTANCE_TYPE, name), (label::ARCH, "amd64"), (label::OS, "linux")] {
         requirements.add(key, Requirement::one_of([Str::from(value)]));
     }
-    let offering = |zone: &str| Offering { zone: zone.into(), capacity_type: CapacityType::OnDemand, price: Price(price) };
+    let offering = |zone: &str| Offering {
+        zone: zone.into(),
+        capacity_type: CapacityType::OnDemand,
+        price: Price(price),
+    };
     let capacity = [("cpu", cores * 1000), ("memory", cores << 32), ("pods", 110)].into_iter().collect();
     Observation::InstanceType(Arc::new(InstanceType {
         name: name.into(),

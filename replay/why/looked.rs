@@ -149,7 +149,13 @@ pub(super) fn decided(telling: &Telling<'_>, item: &Item) -> Result<Decided> {
 }
 
 /// What was looked at for pods of a spec.
-pub(super) fn for_spec(telling: &Telling<'_>, state: &State, now: Time, notes: &[Note], spec: SpecId) -> Looked {
+pub(super) fn for_spec(
+    telling: &Telling<'_>,
+    state: &State,
+    now: Time,
+    notes: &[Note],
+    spec: SpecId,
+) -> Looked {
     let mut looked = Looked::default();
     let mut passed: BTreeMap<ReasonId, Vec<PassedNode>> = BTreeMap::new();
     for note in notes {
@@ -180,13 +186,20 @@ pub(super) fn for_spec(telling: &Telling<'_>, state: &State, now: Time, notes: &
 }
 
 /// A launch decision with what was noted of its prices.
-pub(super) fn launch(telling: &Telling<'_>, state: &State, notes: &[Note], decision: &Decision) -> Option<Launch> {
+pub(super) fn launch(
+    telling: &Telling<'_>,
+    state: &State,
+    notes: &[Note],
+    decision: &Decision,
+) -> Option<Launch> {
     let Decision::Launch { claim, pool, pods, places, options, requests, considered, .. } = decision else {
         return None;
     };
     let ranked_by = |claim: &ClaimName| {
         notes.iter().find_map(|note| match note {
-            Note::LaunchPriced { claim: of, ranked, kept, .. } if of == claim => Some((ranked.clone(), *kept)),
+            Note::LaunchPriced { claim: of, ranked, kept, .. } if of == claim => {
+                Some((ranked.clone(), *kept))
+            }
             _ => None,
         })
     };
@@ -195,7 +208,10 @@ pub(super) fn launch(telling: &Telling<'_>, state: &State, notes: &[Note], decis
         (options.iter().map(|option| (option.instance_type.clone(), option.price)).collect(), options.len())
     });
     let most = if telling.few == usize::MAX { usize::MAX } else { ranked.len() };
-    let used = places.iter().enumerate().filter(|(at, _)| options.iter().any(|option| option.places & (1 << at) != 0));
+    let used = places
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| options.iter().any(|option| option.places & (1 << at) != 0));
     Some(Launch {
         nodeclaim: claim.to_string(),
         nodepool: pool.to_string(),
@@ -218,7 +234,8 @@ pub(super) fn launch(telling: &Telling<'_>, state: &State, notes: &[Note], decis
 
 fn pool_miss(state: &State, now: Time, pool: &PoolName, reason: &Reason, spec: SpecId) -> PoolMiss {
     let facts = state.pools.get(pool);
-    let limited = facts.filter(|pool| reason.id == ReasonId::LimitReached && pool.facts.limits != Limits::default());
+    let limited =
+        facts.filter(|pool| reason.id == ReasonId::LimitReached && pool.facts.limits != Limits::default());
     PoolMiss {
         nodepool: pool.to_string(),
         nodepool_record: facts.map_or(0, |pool| pool.changed.0),
@@ -233,9 +250,10 @@ pub(super) fn limits_used(state: &State, pool: &NodePool) -> String {
     let (used, nodes) = state.pool_usage(&pool.name);
     let by_nodes = pool.limits.nodes.map(|limit| format!("nodes {nodes} of {limit}"));
     let amount = |name: &str, number| text::amount(name, number);
-    let by_resource = pool.limits.resources.iter().map(|(name, limit)| {
-        format!("{name} {} of {}", amount(name, used.get(name)), amount(name, *limit))
-    });
+    let by_resource =
+        pool.limits.resources.iter().map(|(name, limit)| {
+            format!("{name} {} of {}", amount(name, used.get(name)), amount(name, *limit))
+        });
     by_nodes.into_iter().chain(by_resource).collect::<Vec<_>>().join(", ")
 }
 
@@ -251,7 +269,9 @@ fn without_limit(state: &State, now: Time, pool: &Arc<NodePool>, spec: SpecId) -
     });
     let launches: Vec<&ClaimName> = claims.collect();
     let (instance_type, price) = notes.iter().find_map(|note| match note {
-        Note::LaunchPriced { claim, pool: of, ranked, .. } if *of == pool.name && launches.contains(&claim) => {
+        Note::LaunchPriced { claim, pool: of, ranked, .. }
+            if *of == pool.name && launches.contains(&claim) =>
+        {
             ranked.first().cloned()
         }
         _ => None,
@@ -273,6 +293,17 @@ fn without_limit(state: &State, now: Time, pool: &Arc<NodePool>, spec: SpecId) -
         text::price(price),
         needed.join(", ")
     ))
+}
+
+/// The engine's `memory: asked 1073741824, free 0` in the units of people; anything else as it is.
+fn in_units(detail: &str) -> String {
+    let parts = || {
+        let (resource, rest) = detail.split_once(": asked ")?;
+        let (asked, free) = rest.split_once(", free ")?;
+        let amount = |number: &str| Some(text::amount(resource, number.parse().ok()?));
+        Some(format!("{resource}: asked {}, free {}", amount(asked)?, amount(free)?))
+    };
+    parts().unwrap_or_else(|| detail.to_owned())
 }
 
 // === in words ===
@@ -307,7 +338,7 @@ impl Looked {
             }
         }
         for passed in &self.passed_over {
-            let node = |node: &PassedNode| format!("{} ({})", node.node, node.detail);
+            let node = |node: &PassedNode| format!("{} ({})", node.node, in_units(&node.detail));
             let more = passed.count - passed.nodes.len();
             let more = if more == 0 { String::new() } else { format!(" and {more} more (--all names them)") };
             let nodes: Vec<String> = passed.nodes.iter().map(node).collect();
@@ -329,7 +360,11 @@ impl Launch {
         let record = self.nodepool_record.map(|seq| format!(" (record {seq})")).unwrap_or_default();
         let pods = text::few(&self.pods, telling.few);
         let asked = &self.requests;
-        out.line(&format!("    nodepool {}{record}, for {}: {pods}", self.nodepool, text::count(self.pods.len(), "pod")))?;
+        out.line(&format!(
+            "    nodepool {}{record}, for {}: {pods}",
+            self.nodepool,
+            text::count(self.pods.len(), "pod")
+        ))?;
         out.line(&format!("    they and the daemon pods ask for {asked}"))?;
         let fitting = self.ranked.len();
         out.line(&format!(
@@ -343,5 +378,17 @@ impl Launch {
             format!("{} {}", ranked.instance_type, text::price(Price(ranked.price_microusd_per_hour)))
         };
         Ok(out.line(&format!("    prices: {}", text::few(self.ranked.iter().map(price), most)))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_told_in_units_of_people() {
+        assert_eq!(in_units("memory: asked 1073741824, free 1048576"), "memory: asked 1Gi, free 1Mi");
+        assert_eq!(in_units("cpu: asked 7000, free -200"), "cpu: asked 7, free -0.2");
+        assert_eq!(in_units("example.com/work"), "example.com/work");
     }
 }

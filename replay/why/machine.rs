@@ -97,7 +97,8 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
     let state = walk(telling, machine.first, &mut story)?;
     let now = telling.now(&state);
     let claim = machine.claim.as_ref().and_then(|claim| state.claims.get(claim));
-    let still_there = claim.map(|claim| removal::still_there(telling, &state, now, claim, story.last_pod.as_ref()));
+    let still_there =
+        claim.map(|claim| removal::still_there(telling, &state, now, claim, story.last_pod.as_ref()));
     let life = story.got.as_ref().map(|got| story.gone.unwrap_or(now).since(got.time));
     let cost = story.got.as_ref().zip(life).map(|(got, life)| Price(got.price_microusd_per_hour).over(life));
     Ok(Story {
@@ -106,7 +107,10 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
         instance: machine.instance.as_ref().map(ToString::to_string),
         nodepool: machine.pool.as_ref().map(ToString::to_string),
         answer: story.answer(&state, now),
-        earlier: earlier.iter().filter_map(|machine| machine.claim.as_ref().map(ToString::to_string)).collect(),
+        earlier: earlier
+            .iter()
+            .filter_map(|machine| machine.claim.as_ref().map(ToString::to_string))
+            .collect(),
         launched: story.launched,
         got: story.got,
         pods_bound: story.pods_bound,
@@ -162,7 +166,8 @@ impl Gathered<'_> {
         match decision {
             Decision::Launch { .. } => {
                 let mut decided = looked::decided(self.telling, item)?;
-                decided.looked.launch = looked::launch(self.telling, state, &looked::notes(state, now), decision);
+                decided.looked.launch =
+                    looked::launch(self.telling, state, &looked::notes(state, now), decision);
                 self.launched = Some(decided);
             }
             Decision::Disrupt { reason, .. } => {
@@ -181,11 +186,14 @@ impl Gathered<'_> {
 
     fn answer(&self, state: &State, now: Time) -> String {
         let Some(name) = &self.machine.claim else {
-            return "it has no NodeClaim of this log: Purser did not launch it and does not remove it".to_owned();
+            return "it has no NodeClaim of this log: Purser did not launch it and does not remove it"
+                .to_owned();
         };
         let removed = self.removals.last().map(|removal| removal.reason);
         match (self.gone, state.claims.get(name), removed) {
-            (Some(at), _, Some(reason)) => format!("it was removed ({reason}); gone since {}", text::exact_time(at)),
+            (Some(at), _, Some(reason)) => {
+                format!("it was removed ({reason}); gone since {}", text::exact_time(at))
+            }
             (Some(at), _, None) => {
                 format!("it is gone since {}, and not by a decision of Purser's", text::exact_time(at))
             }
@@ -263,11 +271,21 @@ impl Story {
         out.line(&format!("{}: {}", names.join(", "), self.answer))?;
         if let Some(got) = &self.got {
             let price = Price(got.price_microusd_per_hour);
-            out.line(&format!("  {} {} in {} at {}", got.instance_type, got.capacity_type, got.zone, text::price(price)))?;
+            out.line(&format!(
+                "  {} {} in {} at {}",
+                got.instance_type,
+                got.capacity_type,
+                got.zone,
+                text::price(price)
+            ))?;
         }
         if let (Some(life), Some(cost)) = (self.life_us, self.cost_microusd) {
             let life = text::span(Span(life));
-            out.line(&format!("  cost {} over {life}; {} ran on it", usd(cost), text::count(self.pods_bound as usize, "pod")))?;
+            out.line(&format!(
+                "  cost {} over {life}; {} ran on it",
+                usd(cost),
+                text::count(self.pods_bound as usize, "pod")
+            ))?;
         }
         if !self.earlier.is_empty() {
             out.line(&format!("  the name stood for others before: {}", self.earlier.join(", ")))?;
@@ -308,7 +326,8 @@ fn otherwise(got: &Got, launch: &Launch) -> String {
     if let Some(cheapest) = cheapest {
         text.push_str(&format!("; the cheapest was {}", other(cheapest)));
     }
-    let next = launch.ranked.iter().find(|ranked| ranked.instance_type != got.instance_type && cheapest.is_none());
+    let next =
+        launch.ranked.iter().find(|ranked| ranked.instance_type != got.instance_type && cheapest.is_none());
     if let Some(next) = next {
         text.push_str(&format!("; the next would have been {}", other(next)));
     }
@@ -330,12 +349,17 @@ impl Grounds {
         }
         for set in &self.set_by {
             let removal::SetBy { nodepool, field, value, record, time } = set;
-            out.line(&format!("    nodepool {nodepool} says {field}: {value}; so since record {record} of {time}"))?;
+            out.line(&format!(
+                "    nodepool {nodepool} says {field}: {value}; so since record {record} of {time}"
+            ))?;
         }
         if let Some(budget) = &self.budget {
-            let allowed = budget.allowed.map_or_else(|| "any number".to_owned(), |allowed| allowed.to_string());
+            let allowed =
+                budget.allowed.map_or_else(|| "any number".to_owned(), |allowed| allowed.to_string());
             let (used, nodes) = (budget.used, budget.nodes);
-            out.line(&format!("    budget: {allowed} of {nodes} nodes may be on their way out or not ready, {used} were"))?;
+            out.line(&format!(
+                "    budget: {allowed} of {nodes} nodes may be on their way out or not ready, {used} were"
+            ))?;
             for line in &budget.budgets {
                 out.line(&format!("      {line}"))?;
             }

@@ -1,6 +1,6 @@
 //! `replay why`: the story of a pod or of a node, with the reasons.
 //!
-//! What a decision looked at is not in the log. [`walk`] folds the log batch by batch, and where a batch holds a decision that the
+//! What a decision looked at is not in the log. `walk` folds the log batch by batch, and where a batch holds a decision that the
 //! story is about, the decision is taken again on the State of that moment with a tracer on.
 //!
 //! **Invariant:** all that is told is a record, State as of a record, or a note of the decision itself; nothing is guessed.
@@ -53,7 +53,9 @@ pub fn run(log: &Log, arguments: &WhyArgs, out: &mut Out<'_>) -> Result<Outcome>
         About::Node | About::Nodeclaim => {
             let what = if arguments.what == About::Node { "node" } else { "nodeclaim" };
             let machines = index.machines(what, &arguments.name)?;
-            let Some((machine, earlier)) = machines.split_last() else { bail!("{what} {:?}", arguments.name) };
+            let Some((machine, earlier)) = machines.split_last() else {
+                bail!("{what} {:?}", arguments.name)
+            };
             let story = machine::tell(&telling, machine, earlier)?;
             match out.format {
                 Format::Table => story.write(&telling, out)?,

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::looked::{self, Decided, Looked};
 use super::{Step, Telling, Timeline, Visitor, walk, write_timeline};
 use crate::output::Out;
-use crate::source::Item;
+use crate::source::{Item, Ref};
 use crate::subjects::{self, Subject};
 use crate::{sentence, text};
 
@@ -28,7 +28,7 @@ pub(super) struct Story {
     earlier_pods_of_this_name: usize,
     first_seen: Option<String>,
     bound: Option<String>,
-    /// From when it was seen first to when it was bound, or to the end of the story.
+    /// From when it was seen first to when it was bound or gone, or to the end of the story.
     pending_us: i64,
     /// How long more pods were waited for at the beginning.
     batching_us: i64,
@@ -51,10 +51,13 @@ struct Gathered<'a> {
     claims: BTreeSet<ClaimName>,
     seen: Option<Time>,
     bound: Option<Time>,
-    gone: bool,
+    /// When it was gone.
+    gone: Option<Time>,
     batching: Span,
     evaluations: u64,
     spec: Option<SpecId>,
+    /// The last record that showed the pod itself.
+    observed: Option<Ref>,
 }
 
 /// Tells the story of the last pod of a name.
@@ -70,16 +73,21 @@ pub(super) fn tell(telling: &Telling<'_>, name: &str) -> Result<Story> {
         claims: BTreeSet::new(),
         seen: None,
         bound: None,
-        gone: false,
+        gone: None,
         batching: Span::ZERO,
         evaluations: 0,
         spec: None,
+        observed: None,
     };
     let state = walk(telling, first, &mut story)?;
     let now = telling.now(&state);
-    let waits = state.pods.get(key).filter(|pod| pod.phase == PodPhase::Pending && pod.node.is_none());
-    let looks = waits.map(|pod| looked::for_spec(telling, &state, now, &looked::notes(&state, now), pod.spec));
-    let pending = story.seen.map_or(Span::ZERO, |seen| story.bound.unwrap_or(now).since(seen));
+    let pod = state.pods.get(key);
+    // A pod that is expected somewhere is not looked at again as long as that stands.
+    let looks = pod
+        .filter(|pod| pod.phase == PodPhase::Pending && pod.node.is_none())
+        .filter(|pod| !matches!(pod.plan, Plan::Nominated { .. }))
+        .map(|pod| looked::for_spec(telling, &state, now, &looked::notes(&state, now), pod.spec));
+    let pending = story.seen.map_or(Span::ZERO, |seen| story.bound.or(story.gone).unwrap_or(now).since(seen));
     Ok(Story {
         pod: key.to_string(),
         answer: story.answer(&state, pending),
@@ -106,7 +114,9 @@ impl Gathered<'_> {
         let claim = match item.event() {
             Event::Fact(Fact::InstanceLaunched { claim, .. } | Fact::LaunchFailed { claim, .. }) => claim,
             Event::Decision(
-                Decision::Register { claim, .. } | Decision::Initialize { claim, .. } | Decision::Relaunch { claim, .. },
+                Decision::Register { claim, .. }
+                | Decision::Initialize { claim, .. }
+                | Decision::Relaunch { claim, .. },
             ) => claim,
             Event::Decision(Decision::Disrupt { candidates, .. }) => {
                 return candidates.iter().any(|claim| self.claims.contains(claim));
@@ -121,11 +131,13 @@ impl Gathered<'_> {
         let Some(pod) = state.pods.get(self.key) else {
             return match self.bound {
                 Some(_) => format!("it is gone; it had waited {pending} and then run"),
-                None => "it is gone, and never ran".to_owned(),
+                None => format!("it is gone, and never ran; it had waited {pending}"),
             };
         };
         match (&pod.node, &pod.plan) {
-            (Some(node), _) => format!("it is {} on {node}; it waited {pending}", sentence::of_phase(pod.phase)),
+            (Some(node), _) => {
+                format!("it is {} on {node}; it waited {pending}", sentence::of_phase(pod.phase))
+            }
             (None, _) if pod.phase != PodPhase::Pending => format!("it is {}", sentence::of_phase(pod.phase)),
             (None, Plan::None) => format!("it has waited {pending} and nothing is decided about it yet"),
             (None, Plan::Nominated { target, .. }) => {
@@ -141,14 +153,24 @@ impl Visitor for Gathered<'_> {
         let mut notes = None;
         for item in batch {
             let about = self.is_about(item);
-            if about || (self.seen.is_some() && !self.gone && self.bound.is_none() && self.is_of_its_claim(item)) {
+            if about
+                || (self.seen.is_some()
+                    && self.gone.is_none()
+                    && self.bound.is_none()
+                    && self.is_of_its_claim(item))
+            {
                 self.timeline.push(item);
             }
-            let Event::Decision(decision) = item.event() else { continue };
             if !about {
                 continue;
             }
+            let Event::Decision(decision) = item.event() else {
+                self.observed = Some(item.to_ref());
+                continue;
+            };
             let mut decided = looked::decided(self.telling, item)?;
+            let observed = self.observed.iter().filter(|observed| !decided.on.contains(observed)).cloned();
+            decided.on = observed.chain(decided.on.iter().cloned()).collect();
             if let Some(pod) = state.pods.get(self.key)
                 && !matches!(decision, Decision::Evict { .. })
             {
@@ -189,7 +211,7 @@ impl Visitor for Gathered<'_> {
         if pod.is_some_and(|pod| pod.node.is_some()) && self.bound.is_none() {
             self.bound = Some(time);
         }
-        self.gone = pod.is_none();
+        self.gone = pod.is_none().then_some(time);
         Ok(())
     }
 }

@@ -69,7 +69,14 @@ impl Grounds {
         let value = |pool: &NodePool| {
             pool.disruption.consolidate_after.map_or_else(|| "Never".to_owned(), |after| after.to_string())
         };
-        self.rule(telling, pool, size, "spec.disruption.consolidateAfter", |pool| pool.disruption.consolidate_after, value);
+        self.rule(
+            telling,
+            pool,
+            size,
+            "spec.disruption.consolidateAfter",
+            |pool| pool.disruption.consolidate_after,
+            value,
+        );
     }
 
     fn budgets(&mut self, telling: &Telling<'_>, pool: &PoolName, size: u64) {
@@ -77,7 +84,14 @@ impl Grounds {
             let all: Vec<String> = pool.disruption.budgets.iter().map(budget).collect();
             if all.is_empty() { "none: no limit".to_owned() } else { all.join("; ") }
         };
-        self.rule(telling, pool, size, "spec.disruption.budgets", |pool| pool.disruption.budgets.clone(), value);
+        self.rule(
+            telling,
+            pool,
+            size,
+            "spec.disruption.budgets",
+            |pool| pool.disruption.budgets.clone(),
+            value,
+        );
     }
 }
 
@@ -102,7 +116,8 @@ pub(super) fn grounds(
             grounds.budget = Some(budget_use(state, now, &claim.pool, reason));
         }
         DisruptionReason::Expired => {
-            let after = claim.template.template.expire_after.map(|after| after.to_string()).unwrap_or_default();
+            let after =
+                claim.template.template.expire_after.map(|after| after.to_string()).unwrap_or_default();
             grounds.facts.push(format!("it was {age} old, and expireAfter was {after} when it was launched"));
             let at_launch = claim.launch.0;
             let value = |pool: &NodePool| {
@@ -124,7 +139,9 @@ pub(super) fn grounds(
         }
         DisruptionReason::LaunchTimeout => {
             let limit = text::span(settings.launch_timeout);
-            grounds.facts.push(format!("there was no instance {age} after the launch; {limit} is the time-out"));
+            grounds
+                .facts
+                .push(format!("there was no instance {age} after the launch; {limit} is the time-out"));
         }
         DisruptionReason::RegistrationTimeout => {
             let limit = text::span(settings.registration_timeout);
@@ -189,7 +206,11 @@ pub(super) fn still_there(
     }
     if let Some(expire_after) = claim.template.template.expire_after {
         let at = claim.created + expire_after;
-        grounds.facts.push(format!("it expires at {}, in {}", text::exact_time(at), text::span(at.since(now))));
+        grounds.facts.push(format!(
+            "it expires at {}, in {}",
+            text::exact_time(at),
+            text::span(at.since(now))
+        ));
     }
     grounds
 }
@@ -211,10 +232,14 @@ fn not_a_candidate(grounds: &mut Grounds, telling: &Telling<'_>, state: &State, 
     }
     if !claim.planned.pods.is_empty() {
         let pods = text::few(&claim.planned.pods, telling.few);
-        grounds.facts.push(format!("{} expected on it: {pods}", text::count(claim.planned.pods.len(), "pod")));
+        grounds
+            .facts
+            .push(format!("{} expected on it: {pods}", text::count(claim.planned.pods.len(), "pod")));
     }
     match state.pools.get(&claim.pool) {
-        None => grounds.facts.push(format!("its nodepool {} is gone, so nothing allows to remove it", claim.pool)),
+        None => {
+            grounds.facts.push(format!("its nodepool {} is gone, so nothing allows to remove it", claim.pool))
+        }
         Some(pool) if pool.facts.replicas.is_some() => {
             grounds.facts.push(format!("its nodepool {} keeps a fixed number of nodes", claim.pool));
         }
@@ -232,7 +257,10 @@ fn quiet(grounds: &mut Grounds, state: &State, now: Time, claim: &Claim, last_po
     let occupancy = claim.node.as_ref().and_then(|node| state.occupancy(node));
     let since = occupancy.map_or(initialized, |occupancy| occupancy.last_pod_event.max(initialized));
     let length = text::span(now.since(since));
-    grounds.facts.push(format!("nothing but daemon pods ran on it, and no pod came or went for {length}, since {}", text::exact_time(since)));
+    grounds.facts.push(format!(
+        "nothing but daemon pods ran on it, and no pod came or went for {length}, since {}",
+        text::exact_time(since)
+    ));
     match last_pod {
         Some(last) if since > initialized => {
             grounds.facts.push(format!("the last that did: record {}, {}", last.seq, last.says));

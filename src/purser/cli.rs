@@ -83,6 +83,9 @@ pub struct SimulateOptions {
     /// Go on with the journal of a run that was stopped.
     #[arg(long, requires = "journal")]
     pub resume: bool,
+    /// Sync the journal to disk with each batch, as in a cluster. Without it a run survives being killed, but not a power failure.
+    #[arg(long)]
+    pub durable: bool,
     /// Run against the wall clock, so many simulated seconds a second.
     #[arg(long, value_name = "SPEED", value_parser = clap::value_parser!(u32).range(1..))]
     pub pace: Option<u32>,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use purser_engine::controller::{Controller, Step};
 use purser_engine::event::Control;
 use purser_engine::model::{Span, Time};
-use purser_engine::port::{Input, Journal, JournalError, Observation, Order};
+use purser_engine::port::{Input, InstanceFacts, Journal, JournalError, Observation, Order};
 use tokio::sync::mpsc;
 
 /// The most inputs in one step.
@@ -24,6 +24,8 @@ pub enum Message {
     Seen(Vec<Input>),
     /// The world was listed in full.
     Listed(Vec<Observation>),
+    /// The cloud's instances were listed.
+    InstancesListed(Vec<InstanceFacts>),
     /// End in good order.
     Stop(String),
 }
@@ -67,38 +69,39 @@ pub async fn drive<J: Journal, C: Clock>(
         };
         // The clock may stand still or step back; the log's time does neither.
         let now = clock.now().max(controller.state().now);
-        let step = match message {
-            Some(None) => controller.wake(now)?,
-            Some(Some(Message::Seen(mut inputs))) => {
-                let mut after = None;
-                while inputs.len() < MAX_INPUTS {
-                    match messages.try_recv() {
-                        Ok(Message::Seen(more)) => inputs.extend(more),
-                        Ok(other) => {
-                            after = Some(other);
-                            break;
-                        }
-                        Err(_) => break,
+        let mut next = match message {
+            Some(None) => {
+                let step = controller.wake(now)?;
+                carry_out(step, &mut wake_at, now, &orders).await;
+                tend(&mut controller, now);
+                continue;
+            }
+            Some(Some(message)) => message,
+            None => Message::Stop("nobody is left to tell it anything".to_owned()),
+        };
+        // What was seen while the last step was under way goes into one batch.
+        let mut after = None;
+        if let Message::Seen(inputs) = &mut next {
+            while inputs.len() < MAX_INPUTS {
+                match messages.try_recv() {
+                    Ok(Message::Seen(more)) => inputs.extend(more),
+                    Ok(other) => {
+                        after = Some(other);
+                        break;
                     }
-                }
-                let step = controller.step(now, inputs)?;
-                match after {
-                    None | Some(Message::Seen(_)) => step,
-                    Some(Message::Listed(world)) => {
-                        carry_out(step, &mut wake_at, now, &orders).await;
-                        controller.relist(now, world)?
-                    }
-                    Some(Message::Stop(reason)) => {
-                        carry_out(step, &mut wake_at, now, &orders).await;
-                        return stop(controller, now, &reason);
-                    }
+                    Err(_) => break,
                 }
             }
-            Some(Some(Message::Listed(world))) => controller.relist(now, world)?,
-            Some(Some(Message::Stop(reason))) => return stop(controller, now, &reason),
-            None => return stop(controller, now, "nobody is left to tell it anything"),
-        };
-        carry_out(step, &mut wake_at, now, &orders).await;
+        }
+        for message in [Some(next), after].into_iter().flatten() {
+            let step = match message {
+                Message::Seen(inputs) => controller.step(now, inputs)?,
+                Message::Listed(world) => controller.relist(now, world)?,
+                Message::InstancesListed(instances) => controller.relist_instances(now, instances)?,
+                Message::Stop(reason) => return stop(controller, now, &reason),
+            };
+            carry_out(step, &mut wake_at, now, &orders).await;
+        }
         tend(&mut controller, now);
     }
 }

@@ -1,6 +1,7 @@
 //! What must never be seen in the world, whatever the controller and the faults do.
 //!
-//! **Invariant:** a violation names everything that is needed to find its cause in the log: which object, when, and what stood against it.
+//! **Invariant:** a violation names everything that is needed to find its cause in the log: which object,
+//! when, and what stood against it.
 
 use purser_engine::model::{ClaimName, InstanceId, NodeName, PodKey, PoolName, Str, Time};
 
@@ -18,7 +19,9 @@ pub enum Violation {
         second: InstanceId,
     },
     /// An instance ran without a claim for too long.
-    #[error("instance {instance} of claim {claim} is unknown to the controller since {since} and still runs at {now}")]
+    #[error(
+        "instance {instance} of claim {claim} is unknown to the controller since {since} and still runs at {now}"
+    )]
     Orphan {
         /// The instance.
         instance: InstanceId,

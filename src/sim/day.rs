@@ -1,8 +1,9 @@
 //! The built-in day: 24 hours of a cluster as many are, to try a controller on without a trace of one's own.
 //!
-//! Some forty web services whose load follows the clocks of two continents, ten steady services with numbered pods, batch bursts at
-//! the hour, continuous integration by day, a nightly ETL window, GPU jobs, three DaemonSets; three NodePools with limits and
-//! budgets; one deployment that rolls out; hours without capacity on popular spot families; spot instances taken back.
+//! Some forty web services whose load follows the clocks of two continents, ten steady services with numbered
+//! pods, batch bursts at the hour, continuous integration by day, a nightly ETL window, GPU jobs, three
+//! DaemonSets; three NodePools with limits and budgets; one deployment that rolls out; hours without capacity
+//! on popular spot families; spot instances taken back.
 //!
 //! **Invariant:** the day is a function of its seed, in integers only.
 
@@ -10,10 +11,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    Budget, BudgetNodes, BudgetSchedule, CapacityType, ConsolidationPolicy, Disruption, DisruptionReason, DoNotDisrupt,
-    InstanceType, LabelSelector, Labels, Limits, NodePool, NodeTemplate, OwnerKind, PodKey, PodSpec, Requirement,
-    Requirements, Resources, Span, SpreadPolicy, Str, Taint, TaintEffect, Time, Toleration, TolerationOperator,
-    TopologySpread, Unsatisfiable, Zone, label,
+    Budget, BudgetNodes, BudgetSchedule, CapacityType, ConsolidationPolicy, Disruption, DisruptionReason,
+    DoNotDisrupt, InstanceType, LabelSelector, Labels, Limits, NodePool, NodeTemplate, OwnerKind, PodKey,
+    PodSpec, Requirement, Requirements, Resources, Span, SpreadPolicy, Str, Taint, TaintEffect, Time,
+    Toleration, TolerationOperator, TopologySpread, Unsatisfiable, Zone, label,
 };
 use purser_instances::Catalogue;
 
@@ -27,8 +28,8 @@ const START: Time = Time(1_784_505_600_000_000);
 
 /// The load of a service at each hour of its users' day, in thousandths of the most.
 const RHYTHM: [i64; 25] = [
-    300, 240, 210, 200, 210, 260, 360, 500, 680, 830, 930, 980, 960, 940, 970, 1_000, 980, 920, 850, 780, 700, 600, 480,
-    380, 300,
+    300, 240, 210, 200, 210, 260, 360, 500, 680, 830, 930, 980, 960, 940, 970, 1_000, 980, 920, 850, 780,
+    700, 600, 480, 380, 300,
 ];
 
 /// The built-in day, on the instance types of the built-in catalogue.
@@ -78,7 +79,10 @@ fn pool(name: &str, template: NodeTemplate, disruption: Disruption, limits: &[(&
         weight: 0,
         template,
         disruption,
-        limits: Limits { resources: limits.iter().map(|(name, limit)| ((*name).into(), *limit)).collect(), nodes: None },
+        limits: Limits {
+            resources: limits.iter().map(|(name, limit)| ((*name).into(), *limit)).collect(),
+            nodes: None,
+        },
         replicas: None,
         hash: format!("builtin-day-{name}").into(),
         ready: true,
@@ -107,7 +111,8 @@ fn general() -> NodePool {
         expire_after: Some(Span::hours(720)),
         ..NodeTemplate::default()
     };
-    let freeze = BudgetSchedule::parse("0 14 * * mon-fri", Span::hours(1)).expect("invariant: the text is a cron schedule");
+    let freeze = BudgetSchedule::parse("0 14 * * mon-fri", Span::hours(1))
+        .expect("invariant: the text is a cron schedule");
     let budgets = vec![
         percent(10),
         Budget {
@@ -127,7 +132,11 @@ fn general() -> NodePool {
 fn batch() -> NodePool {
     let template = NodeTemplate {
         labels: Labels::from([("example.com/work".into(), "batch".into())]),
-        taints: vec![Taint { key: "example.com/work".into(), value: "batch".into(), effect: TaintEffect::NoSchedule }],
+        taints: vec![Taint {
+            key: "example.com/work".into(),
+            value: "batch".into(),
+            effect: TaintEffect::NoSchedule,
+        }],
         requirements: requirements(&[
             (label::CAPACITY_TYPE, values(&["spot"])),
             (label::OS, values(&["linux"])),
@@ -149,7 +158,11 @@ fn batch() -> NodePool {
 
 fn gpu() -> NodePool {
     let template = NodeTemplate {
-        taints: vec![Taint { key: "nvidia.com/gpu".into(), value: "".into(), effect: TaintEffect::NoSchedule }],
+        taints: vec![Taint {
+            key: "nvidia.com/gpu".into(),
+            value: "".into(),
+            effect: TaintEffect::NoSchedule,
+        }],
         requirements: requirements(&[
             (label::CAPACITY_TYPE, values(&["spot", "on-demand"])),
             (label::OS, values(&["linux"])),
@@ -167,7 +180,8 @@ fn gpu() -> NodePool {
     pool("gpu", template, disruption, &[("nvidia.com/gpu", 64)])
 }
 
-/// A few hours in which the families that are cheapest as spot have none left, first in one zone, then in all.
+/// A few hours in which the families that are cheapest as spot have none left, first in one zone, then in
+/// all; and a few minutes without any.
 fn outages() -> Vec<Outage> {
     let family = |family: &str, zone: Option<&str>, from: Time, until: Time| Outage {
         types: Some(family.into()),
@@ -184,6 +198,15 @@ fn outages() -> Vec<Outage> {
         all.push(family(name, None, at(14, 10), at(17, 25)));
     }
     all.push(family("g4dn", None, at(9, 0), at(11, 0)));
+    // And a short while without any spot capacity at all.
+    let none = Outage {
+        types: None,
+        zone: None,
+        capacity_type: Some(CapacityType::Spot),
+        from: at(16, 0),
+        until: at(16, 12),
+    };
+    all.push(none);
     all
 }
 
@@ -244,7 +267,12 @@ fn web(day: &mut Scenario, seed: Seed) {
             });
         }
         if number % 2 == 0 {
-            protect(day, "web", &name, Threshold::MaxUnavailable(Amount::Percent(if number % 4 == 0 { 10 } else { 25 })));
+            protect(
+                day,
+                "web",
+                &name,
+                Threshold::MaxUnavailable(Amount::Percent(if number % 4 == 0 { 10 } else { 25 })),
+            );
         }
         let mut rollouts = Vec::new();
         if number == 10 {
@@ -286,7 +314,8 @@ fn rhythm(seed: Seed, name: &str, most: i64, offset_hours: i64) -> Vec<(Time, u3
         let last = steps.last().map(|(_, last)| i64::from(*last));
         // Small changes are let be, as the HorizontalPodAutoscaler's tolerance of a tenth does.
         if last.is_none_or(|last| (wanted - last).abs() * 10 > last) {
-            let moment = at(0, quarter * 15) + Span::secs(if quarter == 0 { 0 } else { draw.between(0, 120) });
+            let moment =
+                at(0, quarter * 15) + Span::secs(if quarter == 0 { 0 } else { draw.between(0, 120) });
             steps.push((moment, u32::try_from(wanted).unwrap_or(1)));
         }
     }
@@ -313,7 +342,11 @@ fn stateful(day: &mut Scenario, seed: Seed) {
             namespace: "store".into(),
             name: name.into(),
             spec: Arc::new(spec),
-            kind: WorkloadKind::Service { replicas: vec![(START, replicas)], rollouts: Vec::new(), ordinals: true },
+            kind: WorkloadKind::Service {
+                replicas: vec![(START, replicas)],
+                rollouts: Vec::new(),
+                ordinals: true,
+            },
         });
     }
 }

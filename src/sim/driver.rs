@@ -12,7 +12,10 @@ use purser_engine::state::State;
 use crate::{Violation, World};
 
 /// The world is listed in full so often, to repair what notifications lost.
-pub const RELIST_EVERY: Span = Span::mins(10);
+pub const RELIST_EVERY: Span = Span::hours(1);
+
+/// The cloud's instances are listed so often, to find those that nobody claims (Karpenter's provider: every two minutes).
+pub const LIST_INSTANCES_EVERY: Span = Span::mins(2);
 
 /// A world and its controller.
 pub struct Simulation<J> {
@@ -22,7 +25,11 @@ pub struct Simulation<J> {
     now: Time,
     wake_at: Option<Time>,
     relist_at: Time,
+    list_instances_at: Time,
     stalled_since: Option<Time>,
+    orders_to_live: Option<u64>,
+    orders_carried_out: u64,
+    died: bool,
 }
 
 /// Why a run ended before its time.
@@ -31,6 +38,9 @@ pub enum SimulationError {
     /// The journal cannot be written.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// The controller died, as it was told to by [`Simulation::die_after_orders`].
+    #[error("the controller died")]
+    Died,
     /// Something happened that must never happen.
     #[error("an invariant is broken: {0}")]
     Violation(#[from] Violation),
@@ -66,8 +76,18 @@ impl<J: Journal> Simulation<J> {
     /// Goes on from a beginning on the virtual clock.
     pub fn new(beginning: Beginning<J>) -> Self {
         let Beginning { world, controller, first, now } = beginning;
-        let mut simulation =
-            Self { world, controller, now, wake_at: None, relist_at: now + RELIST_EVERY, stalled_since: None };
+        let mut simulation = Self {
+            world,
+            controller,
+            now,
+            wake_at: None,
+            relist_at: now + RELIST_EVERY,
+            list_instances_at: now + LIST_INSTANCES_EVERY,
+            stalled_since: None,
+            orders_to_live: None,
+            orders_carried_out: 0,
+            died: false,
+        };
         simulation.carry_out(first);
         simulation
     }
@@ -78,7 +98,7 @@ impl<J: Journal> Simulation<J> {
             (Some(world), Some(controller)) => world.min(controller),
             (world, controller) => world.or(controller)?,
         };
-        Some(next.min(self.relist_at).max(self.now))
+        Some(next.min(self.relist_at).min(self.list_instances_at).max(self.now))
     }
 
     /// Lets the next moment happen. False when nothing is left to happen by `end`.
@@ -95,13 +115,18 @@ impl<J: Journal> Simulation<J> {
             let listed = self.world.list(now);
             let step = self.controller.relist(now, listed)?;
             self.carry_out(step);
+        } else if self.list_instances_at <= now {
+            self.list_instances_at = now + LIST_INSTANCES_EVERY;
+            let listed = self.world.list_instances(now);
+            let step = self.controller.relist_instances(now, listed)?;
+            self.carry_out(step);
         }
         if self.wake_at.is_some_and(|at| at <= now) {
             let step = self.controller.wake(now)?;
             self.carry_out(step);
         }
         self.check()?;
-        Ok(true)
+        if self.died { Err(SimulationError::Died) } else { Ok(true) }
     }
 
     fn check(&mut self) -> Result<(), Violation> {
@@ -128,8 +153,26 @@ impl<J: Journal> Simulation<J> {
             self.wake_at = Some(self.now + Span::secs(1));
         }
         for order in &step.orders {
+            if let Some(left) = &mut self.orders_to_live {
+                if *left == 0 {
+                    self.died = true;
+                    return;
+                }
+                *left -= 1;
+            }
+            self.orders_carried_out += 1;
             self.world.execute(self.now, order);
         }
+    }
+
+    /// Lets the controller die in the middle of a step: when so many more orders were carried out, and before the next is.
+    pub fn die_after_orders(&mut self, orders: u64) {
+        self.orders_to_live = Some(orders);
+    }
+
+    /// How many orders went out so far.
+    pub fn orders_carried_out(&self) -> u64 {
+        self.orders_carried_out
     }
 
     /// What the controller knows.

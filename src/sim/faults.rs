@@ -1,7 +1,7 @@
 //! What can go wrong in the simulated world, and how long things take when nothing does.
 //!
-//! **Invariant:** every knob works through keyed draws ([`crate::keyed`]), so that a fault strikes the same claim, instance,
-//! pod or offering in every run with the same seed, whatever the controller does in between.
+//! **Invariant:** every knob works through keyed draws ([`crate::keyed`]), so that a fault strikes the same
+//! claim, instance, pod or offering in every run with the same seed, whatever the controller does in between.
 
 use purser_engine::model::Span;
 
@@ -42,19 +42,24 @@ pub struct Faults {
     pub dry_spot: Rate,
     /// The share of the time in which an on-demand or reserved offering has no capacity.
     pub dry_on_demand: Rate,
+    /// The share of the time in which nothing at all is to be had of a capacity type, wherever.
+    pub drought: Rate,
     /// Capacity comes and goes in steps of so long, at moments that differ from offering to offering.
     pub dry_for: Span,
 
-    /// Spot instances taken back in an hour, beyond [`crate::Scenario::spot_reclaims`], with two minutes' notice.
+    /// Spot instances taken back in an hour, beyond [`crate::Scenario::spot_reclaims`], with two minutes'
+    /// notice.
     pub reclaims: Rate,
     /// Instances of any kind that die in an hour, without notice: the Node goes not ready, then away.
     pub sudden_deaths: Rate,
 
     /// Launches answered with [`purser_engine::event::LaunchFailure::Unknown`], with nothing started.
     pub throttled: Rate,
-    /// Launches answered with `Unknown` though the instance starts all the same, after [`Faults::late_start`].
+    /// Launches answered with `Unknown` though the instance starts all the same, after
+    /// [`Faults::late_start`].
     pub late_success: Rate,
-    /// Launches answered with `Rejected` though the instance starts all the same, after [`Faults::late_start`].
+    /// Launches answered with `Rejected` though the instance starts all the same, after
+    /// [`Faults::late_start`].
     pub false_failure: Rate,
     /// From the request until the instance that nobody was told of starts.
     pub late_start: Delay,
@@ -96,6 +101,7 @@ impl Faults {
             late_factor: 8,
             dry_spot: Rate::NEVER,
             dry_on_demand: Rate::NEVER,
+            drought: Rate::NEVER,
             dry_for: Span::mins(25),
             reclaims: Rate::NEVER,
             sudden_deaths: Rate::NEVER,
@@ -121,6 +127,7 @@ impl Faults {
             late: Rate::percent(1),
             dry_spot: Rate::percent(6),
             dry_on_demand: Rate(3_000),
+            drought: Rate(2_000),
             reclaims: Rate::percent(1),
             sudden_deaths: Rate(50),
             throttled: Rate::percent(1),
@@ -143,6 +150,7 @@ impl Faults {
             late: Rate::percent(8),
             dry_spot: Rate::percent(35),
             dry_on_demand: Rate::percent(8),
+            drought: Rate::percent(3),
             reclaims: Rate::percent(12),
             sudden_deaths: Rate::percent(2),
             throttled: Rate::percent(15),

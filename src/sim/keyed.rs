@@ -1,7 +1,7 @@
 //! Keyed randomness: every choice is a function of the seed and of what the choice is about.
 //!
-//! **Invariant:** no draw depends on how many draws came before it. A controller that crashes and asks again, or two
-//! runs that differ elsewhere, meet the same fate in the same place.
+//! **Invariant:** no draw depends on how many draws came before it. A controller that crashes and asks again,
+//! or two runs that differ elsewhere, meet the same fate in the same place.
 
 use purser_engine::model::{Span, Time};
 
@@ -41,7 +41,8 @@ impl Draw {
     #[must_use]
     pub fn with(self, part: &str) -> Self {
         // FNV-1a over the bytes; the length keeps ("ab", "c") apart from ("a", "bc").
-        let hash = part.bytes().fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let hash =
+            part.bytes().fold(self.0, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Self(mix(hash ^ (part.len() as u64).rotate_left(48)))
     }
 
@@ -98,7 +99,8 @@ fn mix(mut x: u64) -> u64 {
     x ^ (x >> 31)
 }
 
-/// How long something takes: a distribution by its quantiles, linear between them, so that no float is needed.
+/// How long something takes: a distribution by its quantiles, linear between them, so that no float is
+/// needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delay {
     /// Never less.
@@ -164,7 +166,8 @@ mod tests {
 
     #[test]
     fn chances_come_out_about_as_often_as_they_should() {
-        let hits = (0..100_000).filter(|n| Seed(1).draw("hit").with_number(*n).chance(Rate::percent(5))).count();
+        let hits =
+            (0..100_000).filter(|n| Seed(1).draw("hit").with_number(*n).chance(Rate::percent(5))).count();
         assert!((4_700..5_300).contains(&hits), "{hits}");
         assert!(!Seed(1).draw("hit").chance(Rate::NEVER));
         assert!(Seed(1).draw("hit").chance(Rate::ALWAYS));

@@ -25,7 +25,8 @@ pub struct Report {
     pub node_hours_by_capacity_type: BTreeMap<CapacityType, Span>,
     /// How long instances ran, summed, by pool.
     pub node_hours_by_pool: BTreeMap<Str, Span>,
-    /// Requested of allocatable CPU over the lives of instances, in thousandths. Daemon pods count as requested.
+    /// Requested of allocatable CPU over the lives of instances, in thousandths. Daemon pods count as
+    /// requested.
     pub cpu_utilisation: u32,
     /// Requested of allocatable memory over the lives of instances, in thousandths.
     pub memory_utilisation: u32,
@@ -45,7 +46,8 @@ pub struct Report {
     pub pods_lost_with_node: u64,
     /// Pods that are still without a node, by the reason.
     pub never_ran: BTreeMap<String, u64>,
-    /// Pods that were lost and that their workload did not make again: zero, unless the simulator is at fault.
+    /// Pods that were lost and that their workload did not make again: zero, unless the simulator is at
+    /// fault.
     pub pods_lost: u64,
     /// Instances started.
     pub launches: u64,
@@ -111,8 +113,16 @@ impl fmt::Display for Report {
         for (pool, span) in &self.node_hours_by_pool {
             writeln!(f, "node hours in {pool} {}", hours(*span))?;
         }
-        writeln!(f, "utilisation cpu {} memory {} thousandths", self.cpu_utilisation, self.memory_utilisation)?;
-        writeln!(f, "pending median {} p99 {} max {}", self.pending_median, self.pending_p99, self.pending_max)?;
+        writeln!(
+            f,
+            "utilisation cpu {} memory {} thousandths",
+            self.cpu_utilisation, self.memory_utilisation
+        )?;
+        writeln!(
+            f,
+            "pending median {} p99 {} max {}",
+            self.pending_median, self.pending_p99, self.pending_max
+        )?;
         writeln!(
             f,
             "pods created {} bound {} completed {} ended with their node {} lost {}",

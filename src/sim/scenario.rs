@@ -1,12 +1,13 @@
 //! What is in a simulated world, and what happens in it whatever the controller does.
 //!
-//! **Invariant:** a scenario is plain data. Two worlds made of equal scenarios, with the same seed and faults, are equal.
+//! **Invariant:** a scenario is plain data. Two worlds made of equal scenarios, with the same seed and
+//! faults, are equal.
 
 use std::sync::Arc;
 
 use purser_engine::model::{
-    CapacityType, InstanceType, LabelSelector, NodeFacts, NodeName, NodePool, OfferingKey, PodKey, PodSpec, PoolName,
-    Price, Span, Str, Time, TypeName, Zone,
+    CapacityType, InstanceType, LabelSelector, NodeFacts, NodeName, NodePool, OfferingKey, PodKey, PodSpec,
+    PoolName, Price, Span, Str, Time, TypeName, Zone,
 };
 use purser_engine::settings::Settings;
 
@@ -64,6 +65,17 @@ impl Scenario {
             spot_reclaims: Rate::NEVER,
             sample_every: Span::mins(5),
         }
+    }
+}
+
+impl Scenario {
+    /// When the last pod that is not a replica is wanted; `None` without any.
+    pub fn last_arrival(&self) -> Option<Time> {
+        let runs = self.workloads.iter().filter_map(|workload| match &workload.kind {
+            WorkloadKind::Batch { runs, .. } => runs.iter().map(|run| run.at).max(),
+            WorkloadKind::Service { replicas, .. } => replicas.last().map(|(at, _)| *at),
+        });
+        runs.chain(self.pods.iter().map(|pod| pod.at)).max()
     }
 }
 
@@ -139,7 +151,8 @@ pub enum WorkloadKind {
     Service {
         /// From each moment on, so many; in order of time.
         replicas: Vec<(Time, u32)>,
-        /// From each moment on, pods of this spec; in order of time. A quarter more pods than wanted may be there on the way.
+        /// From each moment on, pods of this spec; in order of time. A quarter more pods than wanted may be
+        /// there on the way.
         rollouts: Vec<(Time, Arc<PodSpec>)>,
         /// Whether pods have numbers and keep their names, as those of a StatefulSet.
         ordinals: bool,
@@ -225,7 +238,13 @@ pub struct Outage {
 
 impl Outage {
     /// Whether an offering has no capacity at a moment for this reason.
-    pub fn covers(&self, instance_type: &TypeName, zone: &Zone, capacity_type: CapacityType, now: Time) -> bool {
+    pub fn covers(
+        &self,
+        instance_type: &TypeName,
+        zone: &Zone,
+        capacity_type: CapacityType,
+        now: Time,
+    ) -> bool {
         let name = instance_type.as_str();
         self.from <= now
             && now < self.until

@@ -15,7 +15,7 @@ pub use orders::order;
 use crate::decide::{Evaluation, Memo, NoTrace, decide};
 use crate::event::{Control, Decision, Event, Seq};
 use crate::model::{Str, Time};
-use crate::port::{Entry, Input, Journal, JournalError, Observation, Order};
+use crate::port::{Entry, Input, InstanceFacts, Journal, JournalError, Observation, Order};
 use crate::settings::Settings;
 use crate::state::State;
 
@@ -175,6 +175,15 @@ impl<J: Journal> Controller<J> {
     /// As [`Controller::step`].
     pub fn relist(&mut self, now: Time, world: Vec<Observation>) -> Result<Step, JournalError> {
         let inputs = relist::with_absences(&self.state, now, world);
+        self.step(now, inputs)
+    }
+
+    /// Takes in the cloud's list of instances: those without a claim are found, and those that are gone.
+    ///
+    /// # Errors
+    /// As [`Controller::step`].
+    pub fn relist_instances(&mut self, now: Time, listed: Vec<InstanceFacts>) -> Result<Step, JournalError> {
+        let inputs = relist::instances_with_absences(&self.state, now, listed);
         self.step(now, inputs)
     }
 

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Span, Time};
-use crate::port::{Input, Observation};
+use crate::model::{InstanceId, Span, Time};
+use crate::port::{Input, InstanceFacts, Observation};
 use crate::state::State;
 
 /// For so long after its launch an instance may be missing from the cloud's list.
@@ -58,15 +58,31 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>) -
     absent.extend(
         state.types.keys().filter(|name| !types.contains(name)).cloned().map(Observation::NoInstanceType),
     );
-    let launched = state.claims.values().filter_map(|claim| claim.instance.as_ref());
-    let missing = launched
-        .filter(|instance| now.since(instance.launched) >= LISTED_WITHIN)
-        .map(|instance| &instance.id)
-        .chain(state.orphans.keys())
-        .filter(|id| !instances.contains(id));
-    absent.extend(missing.cloned().map(Observation::NoInstance));
+    absent.extend(absent_instances(state, now, &instances));
     let listed = world.len() as u64;
     let mut inputs: Vec<Input> = world.into_iter().chain(absent).map(Input::from).collect();
     inputs.push(Observation::Relisted(listed).into());
     inputs
+}
+
+/// The cloud's list of instances, with what it lacks said too.
+pub(super) fn instances_with_absences(state: &State, now: Time, listed: Vec<InstanceFacts>) -> Vec<Input> {
+    let there: BTreeSet<&InstanceId> = listed.iter().map(|instance| &instance.instance).collect();
+    let absent: Vec<Observation> = absent_instances(state, now, &there).collect();
+    listed.into_iter().map(Observation::Instance).chain(absent).map(Input::from).collect()
+}
+
+fn absent_instances<'a>(
+    state: &'a State,
+    now: Time,
+    listed: &'a BTreeSet<&InstanceId>,
+) -> impl Iterator<Item = Observation> + 'a {
+    let launched = state.claims.values().filter_map(|claim| claim.instance.as_ref());
+    launched
+        .filter(move |instance| now.since(instance.launched) >= LISTED_WITHIN)
+        .map(|instance| &instance.id)
+        .chain(state.orphans.keys())
+        .filter(|id| !listed.contains(id))
+        .cloned()
+        .map(Observation::NoInstance)
 }

@@ -9,7 +9,8 @@ use anyhow::{Context, bail};
 use purser_api::Object;
 use purser_engine::model::{NodePool, Span, Time};
 use purser_instances::{NodeSettings, Site};
-use purser_sim::{Faults, Scenario, day};
+use purser_sim::manifests::read_manifests;
+use purser_sim::{Faults, Scenario, day, trace};
 use sha2::{Digest, Sha256};
 
 use crate::catalogue;
@@ -31,6 +32,8 @@ pub(super) struct Input {
     pub(super) seed: u64,
     pub(super) faults: Faults,
     pub(super) fault_level: FaultLevel,
+    /// Whether the journal is synced to disk with each batch, as in a cluster.
+    pub(super) durable: bool,
     until: Option<Time>,
 }
 
@@ -51,7 +54,8 @@ impl Input {
         let source = options.trace.display().to_string();
         let mut scenario = match &kind {
             TraceKind::Day => day::builtin_day_with(options.seed, types),
-            TraceKind::Csv(_) | TraceKind::Manifests => bail!("TEMP"),
+            TraceKind::Csv(text) => trace::csv(&source, text, types)?,
+            TraceKind::Manifests => read_manifests(&options.trace, types, trace::EPOCH, options.seed)?,
         };
         if let Some(file) = &options.nodepools {
             scenario.pools = node_pools(file)?;
@@ -76,6 +80,7 @@ impl Input {
             seed: options.seed,
             faults,
             fault_level: options.faults,
+            durable: options.durable,
             until,
         })
     }
@@ -89,7 +94,7 @@ impl Input {
     /// How long the run will be, as far as that is known.
     pub(super) fn length(&self) -> Option<Span> {
         let end = match self.end() {
-            Time(i64::MAX) => return None,
+            Time(i64::MAX) => self.scenario.last_arrival()?,
             end => end,
         };
         Some(end.since(self.scenario.start))

@@ -11,7 +11,7 @@ use purser_engine::model::{Span, Time};
 use purser_engine::port::Order;
 use purser_events::wire::EventLog;
 use purser_sim::World;
-use purser_sim::driver::{Beginning, RELIST_EVERY};
+use purser_sim::driver::{Beginning, LIST_INSTANCES_EVERY, RELIST_EVERY};
 use tokio::sync::mpsc;
 
 use super::input::Input;
@@ -89,9 +89,11 @@ async fn live(
     mut orders: mpsc::Receiver<Order>,
 ) -> World {
     let mut relist_at = clock.now() + RELIST_EVERY;
+    let mut list_instances_at = clock.now() + LIST_INSTANCES_EVERY;
     loop {
         let now = clock.now().max(world.now());
-        let next = world.next_time().map_or(relist_at, |next| next.min(relist_at)).min(end);
+        let listing = relist_at.min(list_instances_at);
+        let next = world.next_time().map_or(listing, |next| next.min(listing)).min(end);
         tokio::select! {
             biased;
             order = orders.recv() => match order {
@@ -106,6 +108,10 @@ async fn live(
                 if relist_at <= now {
                     relist_at = now + RELIST_EVERY;
                     let _ = messages.send(Message::Listed(world.list(now))).await;
+                }
+                if list_instances_at <= now {
+                    list_instances_at = now + LIST_INSTANCES_EVERY;
+                    let _ = messages.send(Message::InstancesListed(world.list_instances(now))).await;
                 }
                 if now >= end {
                     let _ = messages.send(Message::Stop("the simulation is over".into())).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use indicatif::{ProgressBar, ProgressStyle};
 use purser_engine::controller::{Controller, Start};
 use purser_engine::event::{Control, Seq};
-use purser_engine::model::Time;
+use purser_engine::model::{Span, Time};
 use purser_engine::settings::Settings;
 use purser_engine::snapshot;
 use purser_engine::state::State;
@@ -95,6 +95,9 @@ const INSTANCE: &str = "simulator";
 
 fn options(input: &Input) -> Options {
     let mut options = Options::new(&input.origin, INSTANCE, 1, Arc::new(Purser));
+    options.sync = input.durable;
+    // A trace may span months of simulated time: its quiet weeks are no reason for a thousand almost empty segments.
+    options.seal.max_age_us = Span::hours(24 * 7).0;
     options.identity = IdentitySource::Derived { seed: input.identity };
     options
 }

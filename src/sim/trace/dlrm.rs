@@ -1,8 +1,8 @@
 //! Instances of Alibaba's recommendation models.
 //!
-//! `max_instance_per_node` is a cap on how many instances of an application are on one node. Kubernetes has no such thing, but a
-//! spread constraint over host names comes to the same: with more domains asked for than there can be, the emptiest counts as having none, so
-//! that `maxSkew` is the most that any node may have.
+//! `max_instance_per_node` is a cap on how many instances of an application are on one node. Kubernetes has
+//! no such thing, but a spread constraint over host names comes to the same: with more domains asked for than
+//! there can be, the emptiest counts as having none, so that `maxSkew` is the most that any node may have.
 //!
 //! **Invariant:** each row is one run, in the order of the file.
 
@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    InstanceType, LabelSelector, Labels, OwnerKind, PodSpec, Resources, SpreadPolicy, Time, TopologySpread, Unsatisfiable, label,
+    InstanceType, LabelSelector, Labels, OwnerKind, PodSpec, Resources, SpreadPolicy, Time, TopologySpread,
+    Unsatisfiable, label,
 };
 
 use super::table::{Row, Table};
@@ -38,8 +39,9 @@ const OPTIONAL: [&str; 7] =
 /// More domains than there can be: the largest value that Kubernetes takes.
 const NEVER_ENOUGH_DOMAINS: u32 = i32::MAX.unsigned_abs();
 
-/// Reads the instances of a trace in the form of the disaggregated DLRM trace. What has no `creation_time` is there at the start, and what has no
-/// `deletion_time` runs to the end, which is the last moment that the trace names.
+/// Reads the instances of a trace in the form of the disaggregated DLRM trace. What has no `creation_time` is
+/// there at the start, and what has no `deletion_time` runs to the end, which is the last moment that the
+/// trace names.
 ///
 /// # Errors
 /// The first thing that is wrong.
@@ -55,7 +57,11 @@ pub fn dlrm(file: &str, text: &str, types: Vec<Arc<InstanceType>>) -> Result<Sce
         let deleted = row.time("deletion_time")?;
         let at = created.unwrap_or(EPOCH);
         if deleted.is_some_and(|deleted| deleted < at) {
-            return Err(row.error("deletion_time", "which is before creation_time", "exchange the two, or remove the row"));
+            return Err(row.error(
+                "deletion_time",
+                "which is before creation_time",
+                "exchange the two, or remove the row",
+            ));
         }
         end = [created, scheduled, deleted].into_iter().flatten().fold(end, Time::max);
         let duration = deleted.map(|deleted| lasted(scheduled.unwrap_or(at), deleted));
@@ -69,7 +75,11 @@ pub fn dlrm(file: &str, text: &str, types: Vec<Arc<InstanceType>>) -> Result<Sce
 fn spec(row: &Row<'_>) -> Result<PodSpec, TraceError> {
     let app = row.text("app_name");
     if app.is_empty() {
-        return Err(row.error("app_name", "which names nothing", "give every row the name of its application"));
+        return Err(row.error(
+            "app_name",
+            "which names nothing",
+            "give every row the name of its application",
+        ));
     }
     let labels = Labels::from([("app".into(), app.into()), ("role".into(), row.text("role").into())]);
     let mut requests = Resources::from_iter([("pods", 1)]);
@@ -81,7 +91,11 @@ fn spec(row: &Row<'_>) -> Result<PodSpec, TraceError> {
     if row.text("max_instance_per_node") != "-1" {
         let most = row.number("max_instance_per_node", 1, 1 << 20)?;
         let Some(max_skew) = u32::try_from(most).ok().filter(|most| *most > 0) else {
-            return Err(row.error("max_instance_per_node", "with which none may run", "write 1 or more, or -1 for no limit"));
+            return Err(row.error(
+                "max_instance_per_node",
+                "with which none may run",
+                "write 1 or more, or -1 for no limit",
+            ));
         };
         let by_app = Labels::from([("app".into(), app.into())]);
         spread.push(TopologySpread {

@@ -2,19 +2,22 @@
 //!
 //! Two forms are known, by their header. Columns are found by name, in any order.
 //!
-//! - [`openb`]: pods of Alibaba's GPU cluster (`openb_pod_list`), one a row: `cpu_milli`, `memory_mib`, `num_gpu`. A share of a GPU counts as a whole one.
-//! - [`dlrm`]: instances of Alibaba's recommendation models (`disaggregated_DLRM_trace`), one a row: `cpu_request`, `memory_request` and
-//!   `disk_request` in GiB, `gpu_request`, `max_instance_per_node`. `rdma_request`, a share of a network card, has no Kubernetes resource and is
-//!   left out.
+//! - [`openb`]: pods of Alibaba's GPU cluster (`openb_pod_list`), one a row: `cpu_milli`, `memory_mib`,
+//!   `num_gpu`. A share of a GPU counts as a whole one.
+//! - [`dlrm`]: instances of Alibaba's recommendation models (`disaggregated_DLRM_trace`), one a row:
+//!   `cpu_request`, `memory_request` and `disk_request` in GiB, `gpu_request`, `max_instance_per_node`.
+//!   `rdma_request`, a share of a network card, has no Kubernetes resource and is left out.
 //!
-//! Times are seconds since 2026-01-01T00:00:00Z. A pod is created at its `creation_time` and, once bound, runs for as long as it did: from
-//! `scheduled_time`, or from `creation_time` if it was never scheduled, to `deletion_time`, but a second at least. One that is
-//! lost starts again.
+//! Times are seconds since 2026-01-01T00:00:00Z. A pod is created at its `creation_time` and, once bound,
+//! runs for as long as it did: from `scheduled_time`, or from `creation_time` if it was never scheduled, to
+//! `deletion_time`, but a second at least. One that is lost starts again.
 //!
-//! The nodes come from one NodePool ([`default_pool`]) of on-demand instances of any type ([`default_types`]), each with a root
-//! volume of 16 TiB, the largest gp3 volume: the traces ask for more ephemeral storage than a usual one has.
+//! The nodes come from one NodePool ([`default_pool`]) of on-demand instances of any type
+//! ([`default_types`]), each with a root volume of 16 TiB, the largest gp3 volume: the traces ask for more
+//! ephemeral storage than a usual one has.
 //!
-//! **Invariant:** a file is read whole or not at all, and an error names file, line, column, value and remedy in one line.
+//! **Invariant:** a file is read whole or not at all, and an error names file, line, column, value and remedy
+//! in one line.
 
 mod dlrm;
 mod openb;
@@ -28,8 +31,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    CapacityType, ConsolidationPolicy, Disruption, InstanceType, Limits, NodePool, NodeTemplate, PodSpec, Requirement, Span,
-    Str, Time, label,
+    CapacityType, ConsolidationPolicy, Disruption, InstanceType, Limits, NodePool, NodeTemplate, PodSpec,
+    Requirement, Span, Str, Time, label,
 };
 use purser_instances::{Catalogue, NodeSettings, Site, built_in_facts};
 
@@ -103,9 +106,17 @@ pub fn read_trace(path: &Path) -> Result<Scenario, TraceError> {
     let file = path.display().to_string();
     let text = std::fs::read_to_string(path)
         .map_err(|error| TraceError::File { file: file.clone(), problem: error.to_string() })?;
+    csv(&file, &text, default_types())
+}
+
+/// A trace of either form, told by its header, on these instance types.
+///
+/// # Errors
+/// If the text is no trace that is known.
+pub fn csv(file: &str, text: &str, types: Vec<Arc<InstanceType>>) -> Result<Scenario, TraceError> {
     let header = text.lines().next().unwrap_or_default();
     let is_dlrm = header.split(',').any(|column| column.trim() == "instance_sn");
-    if is_dlrm { dlrm(&file, &text, default_types()) } else { openb(&file, &text, default_types()) }
+    if is_dlrm { dlrm(file, text, types) } else { openb(file, text, types) }
 }
 
 /// The instance types for traces: those of the built-in catalogue, with a root volume of 16 TiB.
@@ -116,7 +127,8 @@ pub fn default_types() -> Vec<Arc<InstanceType>> {
     types.into_iter().filter(|one| !one.offerings.is_empty()).map(Arc::new).collect()
 }
 
-/// The NodePool for traces: on-demand, any type, no limits; nodes are consolidated after half a minute and do not expire.
+/// The NodePool for traces: on-demand, any type, no limits; nodes are consolidated after half a minute and do
+/// not expire.
 pub fn default_pool() -> NodePool {
     let on_demand = Requirement::one_of([Str::from(CapacityType::OnDemand.as_str())]);
     NodePool {

@@ -33,12 +33,17 @@ pub fn openb(file: &str, text: &str, types: Vec<Arc<InstanceType>>) -> Result<Sc
         requests.set("memory", row.number("memory_mib", 1 << 20, 1 << 30)?);
         requests.set("nvidia.com/gpu", row.number("num_gpu", 1, 1_024)?);
         let needed = |column: &str| {
-            row.time(column)?.ok_or_else(|| row.error(column, "which is no time", "write seconds since the trace's start"))
+            row.time(column)?
+                .ok_or_else(|| row.error(column, "which is no time", "write seconds since the trace's start"))
         };
         let created = needed("creation_time")?;
         let deleted = needed("deletion_time")?;
         if deleted < created {
-            return Err(row.error("deletion_time", "which is before creation_time", "exchange the two, or remove the row"));
+            return Err(row.error(
+                "deletion_time",
+                "which is before creation_time",
+                "exchange the two, or remove the row",
+            ));
         }
         let began = row.time("scheduled_time")?.unwrap_or(created);
         let spec = PodSpec {

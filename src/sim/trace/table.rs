@@ -1,6 +1,7 @@
 //! A table with a header: columns by name, values checked.
 //!
-//! **Invariant:** every value that is given out is within its bounds; the error of any other names where it stands.
+//! **Invariant:** every value that is given out is within its bounds; the error of any other names where it
+//! stands.
 
 use std::collections::BTreeMap;
 
@@ -103,17 +104,24 @@ impl Row<'_> {
         let of_dns = |c: char| if c == '_' { '-' } else { c.to_ascii_lowercase() };
         let shown: String = name.chars().map(of_dns).collect();
         if !shown.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.') {
-            return Err(self.error(column, "which no pod can be named", "use letters, digits, '-', '_' and '.' only"));
+            return Err(self.error(
+                column,
+                "which no pod can be named",
+                "use letters, digits, '-', '_' and '.' only",
+            ));
         }
         match seen.insert(shown.clone(), self.line) {
             None => Ok(shown),
-            Some(line) => {
-                Err(self.error(column, format!("which line {line} has already"), "give every row a name of its own"))
-            }
+            Some(line) => Err(self.error(
+                column,
+                format!("which line {line} has already"),
+                "give every row a name of its own",
+            )),
         }
     }
 
-    /// A decimal number of at most so many, in units of which `scale` are one; a fraction of a unit is rounded up.
+    /// A decimal number of at most so many, in units of which `scale` are one; a fraction of a unit is
+    /// rounded up.
     pub(super) fn number(&self, column: &str, scale: i64, most: i64) -> Result<i64, TraceError> {
         let text = self.text(column);
         let remedy = "write a number of zero or more";
@@ -128,12 +136,18 @@ impl Row<'_> {
         // Recorded floats carry noise in the last places; a billionth is enough.
         let fraction = &fraction[..fraction.len().min(9)];
         let tens = 10i128.pow(fraction.len() as u32);
-        let written: i128 = format!("{whole}{fraction}").parse().map_err(|_| self.error(column, "which is not a number", remedy))?;
+        let written: i128 = format!("{whole}{fraction}")
+            .parse()
+            .map_err(|_| self.error(column, "which is not a number", remedy))?;
         let units = written * i128::from(scale);
         let units = units / tens + i128::from(units % tens != 0);
         match i64::try_from(units) {
             Ok(units) if units <= most.saturating_mul(scale) => Ok(units),
-            _ => Err(self.error(column, format!("which is more than {most}, the most that is taken for real"), "check the unit")),
+            _ => Err(self.error(
+                column,
+                format!("which is more than {most}, the most that is taken for real"),
+                "check the unit",
+            )),
         }
     }
 

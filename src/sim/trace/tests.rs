@@ -37,7 +37,8 @@ fn a_row_of_openb_is_a_run() {
 
 #[test]
 fn columns_are_found_by_name() {
-    let text = "scheduled_time,name,num_gpu,memory_mib,cpu_milli,deletion_time,creation_time\n5,a,0,1,1,9,3\n";
+    let text =
+        "scheduled_time,name,num_gpu,memory_mib,cpu_milli,deletion_time,creation_time\n5,a,0,1,1,9,3\n";
     let scenario = openb("t.csv", text, Vec::new()).unwrap();
     assert_eq!(runs(&scenario)[0].1.duration, Some(Span::secs(4)));
 }
@@ -45,18 +46,54 @@ fn columns_are_found_by_name() {
 #[test]
 fn what_is_wrong_is_named_in_one_line() {
     let cases = [
-        (openb_row("a,x,1,0,0,,,,0,1,0"), "t.csv:2: cpu_milli is \"x\", which is not a number; write a number of zero or more"),
-        (openb_row("a,-1,1,0,0,,,,0,1,0"), "t.csv:2: cpu_milli is \"-1\", which is negative; write a number of zero or more"),
-        (openb_row("a,1,1,4000,0,,,,0,1,0"), "t.csv:2: num_gpu is \"4000\", which is more than 1024, the most that is taken for real; check the unit"),
-        (openb_row("a,1,1,0,0,,,,0,1,1e9"), "t.csv:2: scheduled_time is \"1e9\", which is not a number; write a number of zero or more"),
-        (openb_row("a,1,1,0,0,,,,,1,0"), "t.csv:2: creation_time is \"\", which is no time; write seconds since the trace's start"),
-        (openb_row("a,1,1,0,0,,,,5,1,0"), "t.csv:2: deletion_time is \"1\", which is before creation_time; exchange the two, or remove the row"),
-        (openb_row("a,1,1,0,0,,,,0,1,0\na,1,1,0,0,,,,0,1,0"), "t.csv:3: name is \"a\", which line 2 has already; give every row a name of its own"),
-        (openb_row("a,1,1"), "t.csv:2: the row has 3 values for 11 columns; write one row a line with as many values as the header has columns"),
-        (openb("t.csv", "name,colour\n", Vec::new()), "t.csv:1: column \"colour\" is not a column of this trace; remove it, or name it as the trace's documentation does"),
-        (openb("t.csv", "name\n", Vec::new()), "t.csv:1: column \"cpu_milli\" is missing; add it to the header and to every row"),
-        (openb("t.csv", "name,name\n", Vec::new()), "t.csv:1: column \"name\" is there twice; remove one of the two"),
-        (openb("t.csv", "", Vec::new()), "t.csv:1: column \"name\" is missing; add it to the header and to every row"),
+        (
+            openb_row("a,x,1,0,0,,,,0,1,0"),
+            "t.csv:2: cpu_milli is \"x\", which is not a number; write a number of zero or more",
+        ),
+        (
+            openb_row("a,-1,1,0,0,,,,0,1,0"),
+            "t.csv:2: cpu_milli is \"-1\", which is negative; write a number of zero or more",
+        ),
+        (
+            openb_row("a,1,1,4000,0,,,,0,1,0"),
+            "t.csv:2: num_gpu is \"4000\", which is more than 1024, the most that is taken for real; check the unit",
+        ),
+        (
+            openb_row("a,1,1,0,0,,,,0,1,1e9"),
+            "t.csv:2: scheduled_time is \"1e9\", which is not a number; write a number of zero or more",
+        ),
+        (
+            openb_row("a,1,1,0,0,,,,,1,0"),
+            "t.csv:2: creation_time is \"\", which is no time; write seconds since the trace's start",
+        ),
+        (
+            openb_row("a,1,1,0,0,,,,5,1,0"),
+            "t.csv:2: deletion_time is \"1\", which is before creation_time; exchange the two, or remove the row",
+        ),
+        (
+            openb_row("a,1,1,0,0,,,,0,1,0\na,1,1,0,0,,,,0,1,0"),
+            "t.csv:3: name is \"a\", which line 2 has already; give every row a name of its own",
+        ),
+        (
+            openb_row("a,1,1"),
+            "t.csv:2: the row has 3 values for 11 columns; write one row a line with as many values as the header has columns",
+        ),
+        (
+            openb("t.csv", "name,colour\n", Vec::new()),
+            "t.csv:1: column \"colour\" is not a column of this trace; remove it, or name it as the trace's documentation does",
+        ),
+        (
+            openb("t.csv", "name\n", Vec::new()),
+            "t.csv:1: column \"cpu_milli\" is missing; add it to the header and to every row",
+        ),
+        (
+            openb("t.csv", "name,name\n", Vec::new()),
+            "t.csv:1: column \"name\" is there twice; remove one of the two",
+        ),
+        (
+            openb("t.csv", "", Vec::new()),
+            "t.csv:1: column \"name\" is missing; add it to the header and to every row",
+        ),
     ];
     for (result, message) in cases {
         assert_eq!(result.map(|_| ()).unwrap_err().to_string(), message);
@@ -84,7 +121,8 @@ fn a_row_of_dlrm_is_a_run_with_a_cap_per_node() {
     assert!(runs[1].0.spec.spread.is_empty());
     assert_eq!((runs[1].1.at, runs[1].1.duration), (EPOCH + Span::secs(100), Some(Span::secs(300))));
     assert_eq!(scenario.end, Some(EPOCH + Span::millis(460_500)));
-    let none = dlrm("d.csv", &format!("{DLRM}i,,a,1,1,0,0,0,0,1,1,0,0,0,,,\n"), Vec::new()).map(|_| ()).unwrap_err();
+    let none =
+        dlrm("d.csv", &format!("{DLRM}i,,a,1,1,0,0,0,0,1,1,0,0,0,,,\n"), Vec::new()).map(|_| ()).unwrap_err();
     assert!(none.to_string().contains("max_instance_per_node is \"0\""), "{none}");
 }
 

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use purser_engine::model::{ClaimName, Labels, Money, PodPhase, Requirements, Resources, Span, Time, first_untolerated};
+use purser_engine::model::{
+    ClaimName, Labels, Money, PodPhase, Requirements, Resources, Span, Time, first_untolerated,
+};
 
 use super::World;
 use super::class::basic;
@@ -21,7 +23,12 @@ const CLAIMS_EVERY: Span = Span::secs(10);
 
 impl World {
     /// Looks for instances that the controller has no claim for.
-    pub(super) fn check_claims(&mut self, now: Time, known: &dyn Fn(&ClaimName) -> bool, collect_after: Span) {
+    pub(super) fn check_claims(
+        &mut self,
+        now: Time,
+        known: &dyn Fn(&ClaimName) -> bool,
+        collect_after: Span,
+    ) {
         if self.unknown_checked.is_some_and(|last| now.since(last) < CLAIMS_EVERY) {
             return;
         }
@@ -35,7 +42,7 @@ impl World {
             let listed = self.machines.first_listed(*number);
             let since = before.get(number).copied().unwrap_or(now.max(listed));
             self.unknown_claims.insert(*number, since);
-            if now > since + ORPHAN_GRACE + collect_after {
+            if now > since + ORPHAN_GRACE + collect_after && self.orphans_named.insert(*number) {
                 self.violations.push(Violation::Orphan {
                     instance: machine.facts.instance.clone(),
                     claim: machine.claim.clone(),
@@ -46,7 +53,8 @@ impl World {
         }
     }
 
-    /// Recounts everything that is otherwise kept up to date on the way. Slow; for tests and for the end of a run.
+    /// Recounts everything that is otherwise kept up to date on the way. Slow; for tests and for the end of a
+    /// run.
     ///
     /// # Errors
     /// The first thing that does not fit.
@@ -58,8 +66,14 @@ impl World {
             let mut count = 0;
             for pod in &node.pods {
                 let own = &self.pods[*pod as usize];
-                if own.gone || own.node != Some(number) || !matches!(own.phase, PodPhase::Bound | PodPhase::Terminating) {
-                    return wrong(format!("pod {} is in the books of node {} but not on it", own.key, node.facts.name));
+                if own.gone
+                    || own.node != Some(number)
+                    || !matches!(own.phase, PodPhase::Bound | PodPhase::Terminating)
+                {
+                    return wrong(format!(
+                        "pod {} is in the books of node {} but not on it",
+                        own.key, node.facts.name
+                    ));
                 }
                 used.add(&self.classes.all[own.class as usize].spec.requests);
                 count += self.classes.all[own.class as usize].request[3];
@@ -67,15 +81,25 @@ impl World {
             let mut left = basic(&node.facts.allocatable.minus(&used));
             left[3] = node.facts.allocatable.pods - count;
             if left != self.nodes.hot(number).free {
-                return wrong(format!("node {} has {left:?} left, not {:?}", node.facts.name, self.nodes.hot(number).free));
+                return wrong(format!(
+                    "node {} has {left:?} left, not {:?}",
+                    node.facts.name,
+                    self.nodes.hot(number).free
+                ));
             }
         }
         for pod in self.pods.iter().filter(|pod| !pod.gone && pod.phase != PodPhase::Ended) {
             match pod.node {
                 Some(node) if self.nodes.get(node).gone => {
-                    return wrong(format!("pod {} is on node {}, which is gone", pod.key, self.nodes.get(node).facts.name));
+                    return wrong(format!(
+                        "pod {} is on node {}, which is gone",
+                        pod.key,
+                        self.nodes.get(node).facts.name
+                    ));
                 }
-                Some(node) if !self.nodes.get(node).pods.iter().any(|n| self.pods[*n as usize].uid == pod.uid) => {
+                Some(node)
+                    if !self.nodes.get(node).pods.iter().any(|n| self.pods[*n as usize].uid == pod.uid) =>
+                {
                     return wrong(format!("pod {} is not in the books of its node", pod.key));
                 }
                 _ => {}
@@ -83,11 +107,16 @@ impl World {
         }
         for (number, budget) in self.budgets.iter().enumerate() {
             let healthy = self.pods.iter().filter(|pod| {
-                !pod.gone && pod.ready && self.classes.all[pod.class as usize].budgets.contains(&(number as u32))
+                !pod.gone
+                    && pod.ready
+                    && self.classes.all[pod.class as usize].budgets.contains(&(number as u32))
             });
             let healthy = healthy.count();
             if healthy != budget.healthy as usize {
-                return wrong(format!("budget {} counts {} healthy pods, not {healthy}", budget.facts.key, budget.healthy));
+                return wrong(format!(
+                    "budget {} counts {} healthy pods, not {healthy}",
+                    budget.facts.key, budget.healthy
+                ));
             }
         }
         match self.shortfall() {

@@ -1,13 +1,14 @@
-//! The scheduler of the simulated cluster: kube-scheduler's filters, and of its scores the one that spreads by load.
+//! The scheduler of the simulated cluster: kube-scheduler's filters, and of its scores the one that spreads
+//! by load.
 //!
-//! Filters: resources with the number of pods and extended resources, node selector and required node affinity, taints and
-//! cordon, host ports, topology spread with `DoNotSchedule`, required pod affinity and anti-affinity. Pods go in order of
-//! priority, then creation; among feasible nodes the least allocated is taken (`LeastAllocated` over cpu and memory, in
-//! hundredths), then the first by name. Preferences, volumes and resource claims are not looked at, and nothing is
-//! preempted.
+//! Filters: resources with the number of pods and extended resources, node selector and required node
+//! affinity, taints and cordon, host ports, topology spread with `DoNotSchedule`, required pod affinity and
+//! anti-affinity. Pods go in order of priority, then creation; among feasible nodes the least allocated is
+//! taken (`LeastAllocated` over cpu and memory, in hundredths), then the first by name. Preferences, volumes
+//! and resource claims are not looked at, and nothing is preempted.
 //!
-//! **Invariant:** a class that is marked as stuck fits no node but those changed since. So a round looks again only at what can
-//! have helped.
+//! **Invariant:** a class that is marked as stuck fits no node but those changed since. So a round looks
+//! again only at what can have helped.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
@@ -221,7 +222,8 @@ fn score(hot: &Hot, request: &[i64; 4]) -> i64 {
 fn floors(classes: &mut Classes, nodes: &Nodes, class: u32) -> Vec<u32> {
     let mut floors = Vec::new();
     for at in 0..classes.all[class as usize].rules.len() {
-        let Rule::Spread { group, min_domains, honor_affinity, honor_taints, .. } = classes.all[class as usize].rules[at]
+        let Rule::Spread { group, min_domains, honor_affinity, honor_taints, .. } =
+            classes.all[class as usize].rules[at]
         else {
             continue;
         };
@@ -262,7 +264,9 @@ fn is_allowed(classes: &Classes, nodes: &Nodes, class: u32, node: u32, floors: &
             let count = classes.groups[*group as usize].count(node, labels);
             count.is_some_and(|count| count + u32::from(*own) <= max_skew.saturating_add(floor))
         }
-        Rule::Away { group } => classes.groups[*group as usize].count(node, labels).is_none_or(|count| count == 0),
+        Rule::Away { group } => {
+            classes.groups[*group as usize].count(node, labels).is_none_or(|count| count == 0)
+        }
         Rule::Towards { group, own } => {
             let of_group = &classes.groups[*group as usize];
             let there = of_group.count(node, labels);

@@ -2,8 +2,8 @@
 //!
 //! Source: k8s.io/kubernetes, pkg/controller/disruption and pkg/registry/core/pod/storage/eviction.go.
 //!
-//! **Invariant:** the number of healthy pods is that of the pods that are ready and not being deleted, and an eviction is granted only
-//! when it leaves as many as the budget wants.
+//! **Invariant:** the number of healthy pods is that of the pods that are ready and not being deleted, and an
+//! eviction is granted only when it leaves as many as the budget wants.
 
 use purser_engine::model::PodPhase;
 use purser_engine::port::Observation;
@@ -78,7 +78,8 @@ impl World {
         for number in 0..self.budgets.len() {
             let wanted = self.workloads.iter().filter_map(|workload| match &workload.kind {
                 Kind::Service(service) => {
-                    let selected = self.classes.all[service.class as usize].budgets.contains(&(number as u32));
+                    let selected =
+                        self.classes.all[service.class as usize].budgets.contains(&(number as u32));
                     selected.then_some(service.desired)
                 }
                 Kind::Batch(_) => None,
@@ -126,7 +127,8 @@ impl World {
         }
         let budget = &self.budgets[number as usize];
         let (desired, healthy) = (budget.desired(), budget.healthy);
-        let unhealthy = !own.ready && (budget.facts.always_allow_unhealthy || (desired > 0 && healthy >= desired));
+        let unhealthy =
+            !own.ready && (budget.facts.always_allow_unhealthy || (desired > 0 && healthy >= desired));
         (!unhealthy && budget.allowed() == 0).then_some(number)
     }
 }

@@ -1,15 +1,17 @@
-//! Pod classes: what the scheduler needs to know about all pods of one template in one namespace, worked out once.
+//! Pod classes: what the scheduler needs to know about all pods of one template in one namespace, worked out
+//! once.
 //!
-//! **Invariant:** classes, groups and their links are fixed when the world is made; only counts and verdicts change. A
-//! verdict is a pure function of a class and a node class, so remembering it changes nothing but time.
+//! **Invariant:** classes, groups and their links are fixed when the world is made; only counts and verdicts
+//! change. A verdict is a pure function of a class and a node class, so remembering it changes nothing but
+//! time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    HostPort, LabelSelector, Labels, NamespaceSelector, OwnerKind, PodAffinity, PodSpec, Requirements, ResourceName,
-    Resources, SpreadPolicy, Str, Taint, Toleration, TolerationOperator, TopologySpread, Unsatisfiable,
-    first_untolerated, label,
+    HostPort, LabelSelector, Labels, NamespaceSelector, OwnerKind, PodAffinity, PodSpec, Requirements,
+    ResourceName, Resources, SpreadPolicy, Str, Taint, Toleration, TolerationOperator, TopologySpread,
+    Unsatisfiable, first_untolerated, label,
 };
 use rustc_hash::FxHashMap;
 
@@ -206,7 +208,10 @@ impl Classes {
 
     /// The number of a class that was defined.
     pub(super) fn number(&self, namespace: &Str, spec: &Arc<PodSpec>) -> u32 {
-        *self.known.get(&(namespace.clone(), Arc::clone(spec))).expect("invariant: every spec of the scenario is defined first")
+        *self
+            .known
+            .get(&(namespace.clone(), Arc::clone(spec)))
+            .expect("invariant: every spec of the scenario is defined first")
     }
 
     /// The number of an extended resource.
@@ -226,7 +231,8 @@ impl Classes {
             let spec = Arc::clone(&self.all[class].spec);
             let namespace = self.all[class].namespace.clone();
             let mut rules = Vec::new();
-            for spread in spec.spread.iter().filter(|s| s.when_unsatisfiable == Unsatisfiable::DoNotSchedule) {
+            for spread in spec.spread.iter().filter(|s| s.when_unsatisfiable == Unsatisfiable::DoNotSchedule)
+            {
                 let key = spread_key(&namespace, spread);
                 let own = key.selects(&namespace, &spec.labels);
                 let group = self.group(&mut numbers, key);
@@ -275,9 +281,11 @@ impl Classes {
         }
         for class in &mut self.all {
             class.global = class.rules.iter().any(|rule| match rule {
-                // With more domains asked for than there can be, the minimum is zero whatever happens elsewhere.
+                // With more domains asked for than there can be, the minimum is zero whatever happens
+                // elsewhere.
                 Rule::Spread { group, min_domains, .. } => {
-                    !(self.groups[*group as usize].is_by_host() && min_domains.is_some_and(|least| least > 1_000_000))
+                    !(self.groups[*group as usize].is_by_host()
+                        && min_domains.is_some_and(|least| least > 1_000_000))
                 }
                 Rule::Away { group } => !self.groups[*group as usize].is_by_host(),
                 Rule::Towards { .. } => true,

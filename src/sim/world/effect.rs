@@ -16,7 +16,8 @@ use super::{Happening, World};
 use crate::check::Violation;
 
 impl World {
-    /// Sends an order. What comes of it is told by [`World::advance`], with the order's decision as its cause.
+    /// Sends an order. What comes of it is told by [`World::advance`], with the order's decision as its
+    /// cause.
     pub fn execute(&mut self, now: Time, order: &Order) {
         self.pass_time(now.max(self.now));
         self.machines.orders += 1;
@@ -63,12 +64,15 @@ impl World {
                 }
             }
             Effect::Evict { pod, uid, force } => self.evict(&pod, uid, force, cause),
-            Effect::Terminate { claim, instance, node: _ } => self.terminate(&claim, instance.as_ref(), cause),
+            Effect::Terminate { claim, instance, node: _ } => {
+                self.terminate(&claim, instance.as_ref(), cause)
+            }
             Effect::Collect { instance } => self.collect(&instance, cause),
         }
     }
 
-    /// Changes a claim's node. A node that is not there, or is another claim's by now, is left alone, and said so.
+    /// Changes a claim's node. A node that is not there, or is another claim's by now, is left alone, and
+    /// said so.
     fn on_node(
         &mut self,
         claim: &ClaimName,
@@ -92,7 +96,8 @@ impl World {
 
     /// The eviction API, or the deletion of a pod.
     fn evict(&mut self, key: &PodKey, uid: Uid, force: bool, cause: Seq) {
-        let Some(pod) = self.pod_names.get(key).copied().filter(|pod| self.pods[*pod as usize].uid == uid) else {
+        let Some(pod) = self.pod_names.get(key).copied().filter(|pod| self.pods[*pod as usize].uid == uid)
+        else {
             // That pod is gone; a notification of it may have been lost.
             let observation = match self.pod_names.get(key) {
                 Some(other) => Observation::Pod(self.pod_facts(*other)),
@@ -118,7 +123,8 @@ impl World {
         self.delete_pod(pod, Some(cause));
     }
 
-    /// Whether `karpenter.sh/do-not-disrupt` holds a pod. Its creation stands for its start, which is all that the controller is told.
+    /// Whether `karpenter.sh/do-not-disrupt` holds a pod. Its creation stands for its start, which is all
+    /// that the controller is told.
     fn is_protected(&self, pod: u32) -> bool {
         let own = &self.pods[pod as usize];
         match self.classes.all[own.class as usize].spec.do_not_disrupt {
@@ -198,7 +204,8 @@ impl World {
 
     /// Whether the pods that an instance takes with it may go.
     fn check_drained(&mut self, machine: u32) {
-        let Some(node) = self.machines.all[machine as usize].node.filter(|node| !self.nodes.get(*node).gone) else {
+        let Some(node) = self.machines.all[machine as usize].node.filter(|node| !self.nodes.get(*node).gone)
+        else {
             return;
         };
         if self.now + Span::secs(30) >= self.force_from(node, Span::ZERO) {
@@ -215,7 +222,8 @@ impl World {
             }
             let key = own.key.clone();
             if self.is_protected(pod) {
-                self.violations.push(Violation::DoNotDisruptViolated { pod: key, how: "the end of its instance" });
+                self.violations
+                    .push(Violation::DoNotDisruptViolated { pod: key, how: "the end of its instance" });
             } else if let Some(budget) = self.forbidding_budget(pod) {
                 let budget = self.budgets[budget as usize].facts.key.clone();
                 let how = "the end of its instance";

@@ -1,6 +1,7 @@
 //! What is counted and integrated on the way to a report.
 //!
-//! **Invariant:** an integral is brought up to date before any of its rates changes, so that it does not depend on when it is looked at.
+//! **Invariant:** an integral is brought up to date before any of its rates changes, so that it does not
+//! depend on when it is looked at.
 
 use std::collections::BTreeMap;
 

@@ -1,13 +1,15 @@
 //! The simulated world: a cluster and a cloud on one virtual clock.
 //!
-//! **Invariant:** the world is a function of scenario, seed, faults and the orders given to it with their moments. Happenings are taken in
-//! order of time, then of insertion; nothing iterates a hash map on its way to an output.
+//! **Invariant:** the world is a function of scenario, seed, faults and the orders given to it with their
+//! moments. Happenings are taken in order of time, then of insertion; nothing iterates a hash map on its way
+//! to an output.
 
 mod audit;
 mod bind;
 mod budget;
 mod class;
 mod effect;
+mod launch;
 mod machine;
 mod meter;
 mod node;
@@ -15,16 +17,15 @@ mod outbox;
 mod pod;
 mod workload;
 
-
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use purser_engine::event::{Interruption, Seq};
 use purser_engine::model::{
-    ClaimName, InstanceType, NodePool, OfferingKey, PodKey, PoolName, Price, Time, TypeName, Uid,
+    ClaimName, InstanceType, NodePool, OfferingKey, PodKey, PoolName, Price, Span, Time, TypeName, Uid,
 };
-use purser_engine::port::{Input, Observation, Order};
+use purser_engine::port::{Input, InstanceFacts, Observation, Order};
 use rustc_hash::FxHashMap;
 
 use crate::check::Violation;
@@ -40,6 +41,9 @@ use node::Nodes;
 use outbox::{Outbox, Subject};
 use pod::{Owner, Pod};
 use workload::WorkloadState;
+
+/// Whether the controller has a claim, and how long it lets an instance without one live.
+pub type KnownClaims<'a> = (&'a dyn Fn(&ClaimName) -> bool, Span);
 
 /// A simulated cluster and cloud.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ pub struct World {
     /// Claims that the controller did not know of when last asked, and since when.
     unknown_claims: BTreeMap<u32, Time>,
     unknown_checked: Option<Time>,
+    /// Orphans that were named as violations already.
+    orphans_named: BTreeSet<u32>,
     /// Raised when the controller died: answers to its calls are for nobody.
     caller: u32,
 }
@@ -101,7 +107,7 @@ enum Happening {
     PodStopped(u32),
     Effect(Box<Order>),
     MachineUp(u32),
-    LaunchAnswer(ClaimName, Seq, machine::Answer, u32),
+    LaunchAnswer(ClaimName, Seq, launch::Answer, u32),
     NodeJoins(u32),
     NodeReady(u32),
     NodeNotReady(u32),
@@ -157,7 +163,8 @@ impl Queue {
 }
 
 impl World {
-    /// The world at the scenario's start. Nothing has happened yet; what is there already is seen through [`World::list`].
+    /// The world at the scenario's start. Nothing has happened yet; what is there already is seen through
+    /// [`World::list`].
     pub fn new(scenario: Scenario, seed: u64, faults: Faults) -> Self {
         let seed = Seed(seed);
         let classes = Self::define_classes(&scenario);
@@ -191,6 +198,7 @@ impl World {
             settings: None,
             unknown_claims: BTreeMap::new(),
             unknown_checked: None,
+            orphans_named: BTreeSet::new(),
             caller: 0,
         };
         for set in &scenario.daemon_sets {
@@ -254,8 +262,8 @@ impl World {
         (self.end.is_none_or(|end| next <= end)).then_some(next.max(self.now))
     }
 
-    /// Lets everything up to and including a moment happen. Returns what the controller is told of it, in order, with only the last state
-    /// of each object.
+    /// Lets everything up to and including a moment happen. Returns what the controller is told of it, in
+    /// order, with only the last state of each object.
     pub fn advance(&mut self, to: Time) -> Vec<Input> {
         while let Some(entry) = self.queue.heap.peek()
             && entry.time <= to
@@ -306,15 +314,16 @@ impl World {
         }
     }
 
-    /// The controller died: what was on its way to it is lost. What it had ordered goes on. The next one begins with [`World::list`].
+    /// The controller died: what was on its way to it is lost. What it had ordered goes on. The next one
+    /// begins with [`World::list`].
     pub fn controller_died(&mut self) {
         self.caller += 1;
         self.outbox.clear();
         self.machines.forget_calls();
     }
 
-    /// Everything that exists, in a fixed order: types, pools, DaemonSets, budgets, nodes, pods, instances. For start-up and for lists from time
-    /// to time; what is missing from it is not.
+    /// Everything that exists, in a fixed order: types, pools, DaemonSets, budgets, nodes, pods, instances.
+    /// For start-up and for lists from time to time; what is missing from it is not.
     pub fn list(&mut self, now: Time) -> Vec<Observation> {
         let mut all: Vec<Observation> = Vec::with_capacity(self.types.len() + self.pods.len());
         all.extend(self.settings.clone().map(Observation::Settings));
@@ -330,17 +339,17 @@ impl World {
         all.extend(self.nodes.live().map(|node| Observation::Node(self.nodes.get(node).facts.clone())));
         let pods = (0..self.pods.len()).filter(|number| !self.pods[*number].gone);
         all.extend(pods.map(|number| Observation::Pod(self.pod_facts(number as u32))));
-        all.extend(self.list_instances(now));
+        all.extend(self.machines.listed(now).map(Observation::Instance));
         all
     }
 
     /// Instances as the cloud lists them, subject to eventual consistency.
-    pub fn list_instances(&self, now: Time) -> Vec<Observation> {
-        self.machines.listed(now).map(Observation::Instance).collect()
+    pub fn list_instances(&self, now: Time) -> Vec<InstanceFacts> {
+        self.machines.listed(now).collect()
     }
 
-    /// Whether nothing is on its way: no notification, no call, no instance starting or stopping, no pod that goes, and no pod that waits
-    /// though some instance type would take it.
+    /// Whether nothing is on its way: no notification, no call, no instance starting or stopping, no pod that
+    /// goes, and no pod that waits though some instance type would take it.
     pub fn is_settled(&self) -> bool {
         self.outbox.is_empty()
             && !self.waiting.is_round_due()
@@ -351,16 +360,12 @@ impl World {
 
     /// What is wrong with the world since the last time, if anything is.
     ///
-    /// `known` says whether the controller has a claim, and how long it lets an instance without one live; without it,
-    /// instances without claims are not looked for.
+    /// `known` says whether the controller has a claim, and how long it lets an instance without one live;
+    /// without it, instances without claims are not looked for.
     ///
     /// # Errors
     /// The first [`Violation`] since the last call.
-    pub fn check(
-        &mut self,
-        now: Time,
-        known: Option<(&dyn Fn(&ClaimName) -> bool, purser_engine::model::Span)>,
-    ) -> Result<(), Violation> {
+    pub fn check(&mut self, now: Time, known: Option<KnownClaims<'_>>) -> Result<(), Violation> {
         if let Some((known, collect_after)) = known {
             self.check_claims(now, known, collect_after);
         }
@@ -413,7 +418,9 @@ impl World {
                 self.tell(Subject::DaemonSet(key), None);
             }
             Change::NoDisruptionBudget(key) => {
-                if let Some(budget) = self.budgets.iter().position(|budget| budget.live && budget.facts.key == key) {
+                if let Some(budget) =
+                    self.budgets.iter().position(|budget| budget.live && budget.facts.key == key)
+                {
                     self.budgets[budget].live = false;
                     self.tell(Subject::Budget(budget as u32), None);
                 }
@@ -437,10 +444,14 @@ impl World {
     }
 
     fn end_daemon_set(&mut self, key: &PodKey) {
-        let Some(number) = self.daemon_sets.iter().position(|set| set.live && set.key == *key) else { return };
+        let Some(number) = self.daemon_sets.iter().position(|set| set.live && set.key == *key) else {
+            return;
+        };
         self.daemon_sets[number].live = false;
-        let owned = |pod: &Pod| !pod.gone && matches!(pod.owner, Owner::Daemon(set) if set as usize == number);
-        let pods: Vec<u32> = (0..self.pods.len()).filter(|pod| owned(&self.pods[*pod])).map(|pod| pod as u32).collect();
+        let owned =
+            |pod: &Pod| !pod.gone && matches!(pod.owner, Owner::Daemon(set) if set as usize == number);
+        let pods: Vec<u32> =
+            (0..self.pods.len()).filter(|pod| owned(&self.pods[*pod])).map(|pod| pod as u32).collect();
         pods.into_iter().for_each(|pod| self.delete_pod(pod, None));
     }
 }

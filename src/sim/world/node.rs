@@ -1,6 +1,7 @@
 //! Nodes as the scheduler and the API server see them.
 //!
-//! **Invariant:** a node's free amounts are its allocatable less the requests of the pods in its list, always.
+//! **Invariant:** a node's free amounts are its allocatable less the requests of the pods in its list,
+//! always.
 
 use purser_engine::model::{HostPort, NodeFacts, NodeName, Time};
 use rustc_hash::FxHashMap;
@@ -132,7 +133,10 @@ impl Nodes {
         }
         let node = &self.all[hot.node as usize];
         class.other.iter().all(|(resource, amount)| {
-            node.free_other.iter().find(|(known, _)| known == resource).is_some_and(|(_, free)| amount <= free)
+            node.free_other
+                .iter()
+                .find(|(known, _)| known == resource)
+                .is_some_and(|(_, free)| amount <= free)
         }) && class
             .spec
             .host_ports

@@ -1,7 +1,8 @@
 //! What the controller is told, and when.
 //!
-//! **Invariant:** a notification about an object carries the object's state at the moment of delivery, never an older one; of several
-//! about one object only the last is delivered. What is lost stays lost until the world is listed.
+//! **Invariant:** a notification about an object carries the object's state at the moment of delivery, never
+//! an older one; of several about one object only the last is delivered. What is lost stays lost until the
+//! world is listed.
 
 use purser_engine::event::Seq;
 use purser_engine::model::{InstanceId, NodeName, OfferingKey, PodKey, PoolName, TypeName};
@@ -137,7 +138,9 @@ impl World {
             Subject::Node(number) => {
                 let name: &NodeName = &self.nodes.get(*number).facts.name;
                 match self.nodes.find(name) {
-                    Some(current) if current == *number => Observation::Node(self.nodes.get(*number).facts.clone()),
+                    Some(current) if current == *number => {
+                        Observation::Node(self.nodes.get(*number).facts.clone())
+                    }
                     Some(_) => return None,
                     None => Observation::NoNode(name.clone()),
                 }
@@ -150,10 +153,14 @@ impl World {
                 }
                 None => Observation::NoNodePool(name.clone()),
             },
-            Subject::DaemonSet(key) => match self.daemon_sets.iter().find(|set| set.live && set.key == *key) {
-                Some(set) => Observation::DaemonSet(key.clone(), self.classes.all[set.class as usize].spec.clone()),
-                None => Observation::NoDaemonSet(key.clone()),
-            },
+            Subject::DaemonSet(key) => {
+                match self.daemon_sets.iter().find(|set| set.live && set.key == *key) {
+                    Some(set) => {
+                        Observation::DaemonSet(key.clone(), self.classes.all[set.class as usize].spec.clone())
+                    }
+                    None => Observation::NoDaemonSet(key.clone()),
+                }
+            }
             Subject::Budget(budget) => self.budget_observation(*budget),
             Subject::Type(name) => match self.types.get(name) {
                 Some(instance_type) => Observation::InstanceType(instance_type.clone()),

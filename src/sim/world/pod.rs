@@ -1,6 +1,7 @@
 //! The life of a pod.
 //!
-//! **Invariant:** a bound pod goes only by its completion, its deletion (an eviction is one), or the end of its node.
+//! **Invariant:** a bound pod goes only by its completion, its deletion (an eviction is one), or the end of
+//! its node.
 
 use std::sync::Arc;
 
@@ -126,14 +127,20 @@ impl World {
         for set in 0..self.daemon_sets.len() {
             let own = &self.daemon_sets[set];
             let there = &self.nodes.get(node).daemons;
-            if !own.live || self.nodes.get(node).facts.deleting || there.iter().any(|(other, _)| *other == set as u32) {
+            if !own.live
+                || self.nodes.get(node).facts.deleting
+                || there.iter().any(|(other, _)| *other == set as u32)
+            {
                 continue;
             }
             let class = own.class;
             let hot = self.nodes.hot(node);
             let host = self.nodes.get(node).facts.name.as_shared().clone();
             let verdict = self.classes.verdict(class, hot.class, &host);
-            if !(verdict.matches && verdict.tolerated && self.nodes.has_room(&hot, &self.classes.all[class as usize])) {
+            if !(verdict.matches
+                && verdict.tolerated
+                && self.nodes.has_room(&hot, &self.classes.all[class as usize]))
+            {
                 continue;
             }
             let set_key = &self.daemon_sets[set].key;
@@ -156,8 +163,10 @@ impl World {
         own.phase = PodPhase::Bound;
         own.node = Some(node);
         own.bound = Some(now);
-        let start =
-            self.faults.pod_start.sample(&mut self.seed.draw("pod-start").with(&own.key.name).with_number(own.uid.0 as u64));
+        let start = self
+            .faults
+            .pod_start
+            .sample(&mut self.seed.draw("pod-start").with(&own.key.name).with_number(own.uid.0 as u64));
         self.queue.push(now + start, Happening::PodReady(pod));
         let duration = match own.owner {
             Owner::Bare(duration) => duration,
@@ -244,7 +253,8 @@ impl World {
                 self.owner_lost(pod);
             }
             PodPhase::Bound => {
-                let grace = self.classes.all[own.class as usize].spec.termination_grace.unwrap_or(DEFAULT_GRACE);
+                let grace =
+                    self.classes.all[own.class as usize].spec.termination_grace.unwrap_or(DEFAULT_GRACE);
                 let mut draw = self.seed.draw("pod-stop").with(&own.key.name).with_number(own.uid.0 as u64);
                 let stop = self.faults.pod_stop.sample(&mut draw).min(grace);
                 self.no_longer_ready(pod);

@@ -1,7 +1,7 @@
 //! The controllers that make pods, and make them again when they are lost.
 //!
-//! **Invariant:** after every happening each service has as many pods as it wants, and each run that is due and not done has a pod
-//! or waits for its turn.
+//! **Invariant:** after every happening each service has as many pods as it wants, and each run that is due
+//! and not done has a pod or waits for its turn.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -163,7 +163,11 @@ impl World {
         match &mut self.workloads[workload as usize].kind {
             Kind::Service(service) => {
                 service.pods.retain(|pod| !self.pods[*pod as usize].gone);
-                if service.ordinals { self.reconcile_ordinals(workload) } else { self.reconcile_replicas(workload) }
+                if service.ordinals {
+                    self.reconcile_ordinals(workload)
+                } else {
+                    self.reconcile_replicas(workload)
+                }
             }
             Kind::Batch(_) => self.reconcile_runs(workload),
         }
@@ -221,7 +225,8 @@ impl World {
             let own = &self.workloads[workload as usize];
             (Arc::clone(&own.namespace), Arc::clone(&own.name))
         };
-        let template = self.seed.draw("template").with(&namespace).with(&name).with_number(u64::from(class)).suffix(9);
+        let template =
+            self.seed.draw("template").with(&namespace).with(&name).with_number(u64::from(class)).suffix(9);
         let key = loop {
             let Kind::Service(service) = &mut self.workloads[workload as usize].kind else { return };
             service.made += 1;
@@ -258,7 +263,8 @@ impl World {
             }
         }
         // One at a time, the highest first, and only when all others are there.
-        let settled = pods.iter().all(|pod| self.pods[*pod as usize].ready) && present.iter().all(|there| *there);
+        let settled =
+            pods.iter().all(|pod| self.pods[*pod as usize].ready) && present.iter().all(|there| *there);
         if settled {
             let old = pods.iter().copied().filter(|pod| self.pods[*pod as usize].class != class);
             surplus.extend(old.max_by_key(|pod| ordinal(*pod)));
@@ -309,14 +315,16 @@ impl World {
         let missing = self.workloads.iter().map(|workload| match &workload.kind {
             Kind::Service(service) => {
                 let live = service.pods.iter().map(|pod| &self.pods[*pod as usize]);
-                let live = live.filter(|pod| {
-                    !pod.gone && (service.ordinals || pod.phase != PodPhase::Terminating)
-                });
+                let live =
+                    live.filter(|pod| !pod.gone && (service.ordinals || pod.phase != PodPhase::Terminating));
                 (service.desired as usize).saturating_sub(live.count())
             }
             Kind::Batch(batch) => {
                 let lost = |(number, run): &(usize, &RunState)| {
-                    run.attempts > 0 && !run.done && run.pod.is_none() && !batch.due.contains(&(*number as u32))
+                    run.attempts > 0
+                        && !run.done
+                        && run.pod.is_none()
+                        && !batch.due.contains(&(*number as u32))
                 };
                 batch.runs.iter().enumerate().filter(lost).count()
             }
