@@ -6,6 +6,7 @@
 //! **Invariant:** what a launch sets aside of a pool's limits is taken off before the next is opened, so one evaluation cannot
 //! exceed a limit any more than two can.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,9 +16,9 @@ use super::memo::{Hopeless, Memo};
 use super::supply::{ClassSupply, PoolSupply};
 use super::trace::{Note, Tracer};
 use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
-use crate::model::{ClaimName, PodKey, PoolName, Requirements, Resources, Time};
+use crate::model::{ClaimName, PodKey, PoolName, Price, Requirements, Resources, Time};
 use crate::reason::{Reason, ReasonId};
-use crate::state::{Plan, State};
+use crate::state::{Plan, Pod, State};
 
 /// The most pods in one record.
 const MAX_PODS_IN_RECORD: usize = 500;
@@ -50,10 +51,13 @@ struct Class {
 fn pending(pass: &mut Pass<'_>) -> Vec<Class> {
     let state = pass.state;
     let mut by_spec: BTreeMap<SpecId, Vec<(Time, PodKey)>> = BTreeMap::new();
-    for (key, pod) in state.waiting() {
-        match &pod.plan {
-            Plan::Nominated { target, since, .. } if nomination_stands(pass, target, *since) => {}
-            _ => by_spec.entry(pod.spec).or_default().push((pod.created, key.clone())),
+    let mut take = |key: &PodKey, pod: &Pod| by_spec.entry(pod.spec).or_default().push((pod.created, key.clone()));
+    for (key, pod) in state.unplanned() {
+        take(key, pod);
+    }
+    for key in lapsed(pass) {
+        if let Some(pod) = state.pods.get(key) {
+            take(key, pod);
         }
     }
     let mut classes: Vec<Class> = by_spec
@@ -71,24 +75,23 @@ fn pending(pass: &mut Pass<'_>) -> Vec<Class> {
     classes
 }
 
-/// Whether a pod may still be expected where it was nominated: until a while after the node could have taken it.
-fn nomination_stands(pass: &mut Pass<'_>, target: &Target, since: Time) -> bool {
-    let window = pass.state.settings.nomination_window;
-    let ready_since = match target {
-        Target::Node(node) => match pass.state.nodes.get(node) {
-            Some(_) => since,
-            None => return false,
-        },
-        Target::Claim(claim) => match pass.state.claims.get(claim) {
-            Some(claim) if claim.disrupting.is_some() || pass.leaving.contains(&claim.name) => return false,
-            Some(claim) => match claim.initialized {
-                Some(initialized) => initialized.max(since),
-                None => return true,
-            },
-            None => return false,
-        },
-    };
-    !pass.is_due(ready_since + window)
+/// Pods that were expected somewhere and did not come, though their node could have taken them for a while.
+fn lapsed<'a>(pass: &mut Pass<'a>) -> Vec<&'a PodKey> {
+    let state = pass.state;
+    let window = state.settings.nomination_window;
+    let of_claims = state.claims.values().filter_map(|claim| Some((&claim.planned, claim.initialized?)));
+    let of_nodes = state.nodes.values().map(|node| (&node.planned, Time(i64::MIN)));
+    let mut lapsed = Vec::new();
+    for (planned, ready_since) in of_claims.chain(of_nodes) {
+        for key in &planned.pods {
+            if let Some(Plan::Nominated { since, .. }) = state.pods.get(key).map(|pod| &pod.plan)
+                && pass.is_due(ready_since.max(*since) + window)
+            {
+                lapsed.push(key);
+            }
+        }
+    }
+    lapsed
 }
 
 /// Whether no more pods need be waited for.
@@ -141,6 +144,8 @@ struct Planned {
     pods: Vec<PodKey>,
     requests: Resources,
     specs: Vec<SpecId>,
+    /// What is set aside for the types, once somebody asked.
+    reserved: OnceCell<Resources>,
 }
 
 /// One evaluation's packing.
@@ -249,9 +254,11 @@ impl<'a> Packing<'a> {
                 let mut both = requirements.clone();
                 both.add_all(&planned.requirements);
                 let same = both == planned.requirements;
+                let alone = cheapest(pool, types);
                 let types = narrow(pool, &planned.types, types, &requests, (!same).then_some(&both));
-                if !types.is_empty() {
+                if !types.is_empty() && worth_joining(pool, &planned.types, &types, alone) {
                     planned.types = types;
+                    planned.reserved = OnceCell::new();
                     planned.requests = requests;
                     planned.requirements = both;
                     planned.pods.push(pod.clone());
@@ -290,6 +297,7 @@ impl<'a> Packing<'a> {
                         pods: vec![pod.clone()],
                         requests: state.spec(spec).requests.clone(),
                         specs: vec![spec],
+                        reserved: OnceCell::new(),
                     });
                     return Ok(());
                 }
@@ -330,8 +338,11 @@ impl<'a> Packing<'a> {
         if available.is_empty() {
             return Err(Reason::new(ReasonId::NoCapacity, name()));
         }
-        let (used, nodes) = self.usage_of(at);
         let limits = &pool.pool.limits;
+        if limits.is_none() {
+            return Ok((requirements.clone(), available));
+        }
+        let (used, nodes) = self.usage_of(at);
         let mut exceeded = None;
         let within: Vec<(usize, u32)> = available
             .into_iter()
@@ -358,7 +369,7 @@ impl<'a> Packing<'a> {
         let pool = &self.pools[at];
         let (mut used, mut nodes) = self.usage.get(&pool.pool.name).cloned().unwrap_or_default();
         for planned in self.planned.iter().filter(|planned| planned.pool == at) {
-            used.add(&reserve(pool, &planned.types));
+            used.add(planned.reserved.get_or_init(|| reserve(pool, &planned.types)));
             nodes += 1;
         }
         (used, nodes)
@@ -389,7 +400,7 @@ impl<'a> Packing<'a> {
             }
         }
         if let Some(until) = next_retry(pass)
-            && pass.state.waiting().any(|(_, pod)| !matches!(pod.plan, Plan::Nominated { .. }))
+            && pass.state.unplanned().next().is_some()
         {
             pass.wake(until);
         }
@@ -400,7 +411,7 @@ impl Planned {
     fn into_decision<T: Tracer>(self, pools: &[Arc<PoolSupply>], most: usize, tracer: &mut T) -> Decision {
         let pool = &pools[self.pool];
         let considered = pool.types.len() as u32;
-        let mut ranked: Vec<(crate::model::Price, usize, u32)> = self
+        let mut ranked: Vec<(Price, usize, u32)> = self
             .types
             .iter()
             .filter_map(|(at, places)| Some((pool.types[*at].cheapest(*places)?, *at, *places)))
@@ -470,6 +481,20 @@ fn narrow(
         }
     }
     types
+}
+
+/// The lowest price among types in their places.
+fn cheapest(pool: &PoolSupply, types: &[(usize, u32)]) -> Option<Price> {
+    types.iter().filter_map(|(at, places)| pool.types[*at].cheapest(*places)).min()
+}
+
+/// Whether a pod makes a launch dearer by no more than a node of its own would cost. A pod that needs a GPU does not join one
+/// that is large for the sake of its CPU, only because some type has both.
+fn worth_joining(pool: &PoolSupply, before: &[(usize, u32)], after: &[(usize, u32)], alone: Option<Price>) -> bool {
+    match (cheapest(pool, before), cheapest(pool, after), alone) {
+        (Some(before), Some(after), Some(alone)) => after <= before + alone,
+        _ => true,
+    }
 }
 
 /// What has to be set aside of a pool's limits while any of these types may come.

@@ -256,6 +256,11 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether nothing is limited.
+    pub fn is_none(&self) -> bool {
+        self.nodes.is_none() && self.resources.is_empty()
+    }
+
     /// The first limit that a usage would exceed: its name, the limit, the usage.
     pub fn first_exceeded(&self, used: &Resources, nodes: usize) -> Option<(&str, i64, i64)> {
         let by_nodes = self

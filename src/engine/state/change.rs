@@ -29,6 +29,7 @@ impl State {
     pub(super) fn detach(&mut self, seq: Seq, time: Time, key: &PodKey) {
         self.release(time, key);
         self.waiting.remove(key);
+        self.unplanned.remove(key);
         let Some(pod) = self.pods.get(key) else { return };
         let Some(occupancy) = pod.occupies().and_then(|node| self.occupancy.get_mut(node)) else { return };
         let spec = &self.specs[pod.spec.0 as usize];
@@ -65,6 +66,9 @@ impl State {
             }
         } else if pod.phase == PodPhase::Pending && pod.node.is_none() && !spec.is_daemon() {
             self.waiting.insert(key.clone());
+            if !matches!(pod.plan, Plan::Nominated { .. }) {
+                self.unplanned.insert(key.clone());
+            }
         }
     }
 
@@ -80,6 +84,7 @@ impl State {
             };
             let Some(planned) = planned else { continue };
             pod.plan = Plan::Nominated { target: target.clone(), since: time, decision: seq };
+            self.unplanned.remove(key);
             planned.pods.insert(key.clone());
             planned.requests.add(&self.specs[pod.spec.0 as usize].requests);
         }
@@ -91,6 +96,9 @@ impl State {
         let plan = std::mem::take(&mut pod.plan);
         let Plan::Nominated { target, .. } = plan else { return };
         pod.waiting_since = time;
+        if self.waiting.contains(key) {
+            self.unplanned.insert(key.clone());
+        }
         let planned = match &target {
             Target::Node(node) => self.nodes.get_mut(node).map(|node| &mut node.planned),
             Target::Claim(claim) => self.claims.get_mut(claim).map(|claim| &mut claim.planned),
@@ -113,6 +121,9 @@ impl State {
             if let Some(pod) = self.pods.get_mut(&key) {
                 pod.plan = Plan::None;
                 pod.waiting_since = time;
+                if self.waiting.contains(&key) {
+                    self.unplanned.insert(key);
+                }
             }
         }
     }

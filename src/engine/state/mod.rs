@@ -82,6 +82,8 @@ pub struct State {
     label_set_ids: FxHashMap<Arc<Labels>, LabelSetId>,
     occupancy: BTreeMap<NodeName, Occupancy>,
     waiting: BTreeSet<PodKey>,
+    /// Those of them that are not expected anywhere.
+    unplanned: BTreeSet<PodKey>,
     by_instance: BTreeMap<InstanceId, ClaimName>,
     by_node: BTreeMap<NodeName, ClaimName>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Claim, Occupancy, Pod, State};
+use super::{Claim, Occupancy, Plan, Pod, State};
 use crate::event::{LabelSetId, SpecId};
 use crate::model::{
     ClaimName, InstanceId, Labels, NodeName, PodKey, PodPhase, PodSpec, Price, Resources, Taint,
@@ -41,6 +41,11 @@ impl State {
     /// Pods that wait for a node, in name order.
     pub fn waiting(&self) -> impl Iterator<Item = (&PodKey, &Pod)> {
         self.waiting.iter().filter_map(|key| Some((key, self.pods.get(key)?)))
+    }
+
+    /// Pods that wait for a node and are not expected on any, in name order.
+    pub fn unplanned(&self) -> impl Iterator<Item = (&PodKey, &Pod)> {
+        self.unplanned.iter().filter_map(|key| Some((key, self.pods.get(key)?)))
     }
 
     /// The pods bound to a node.
@@ -177,6 +182,8 @@ impl State {
             })
             .map(|(key, _)| key.clone())
             .collect();
+        let nominated = |key: &PodKey| matches!(self.pods.get(key).map(|pod| &pod.plan), Some(Plan::Nominated { .. }));
+        self.unplanned = self.waiting.iter().filter(|key| !nominated(key)).cloned().collect();
         let instance = |claim: &Claim| Some((claim.instance.as_ref()?.id.clone(), claim.name.clone()));
         self.by_instance = self.claims.values().filter_map(instance).collect();
         let node = |claim: &Claim| Some((claim.node.clone()?, claim.name.clone()));

@@ -214,7 +214,10 @@ impl World {
         for pod in self.nodes.get(node).pods.clone() {
             let own = &self.pods[pod as usize];
             let spec = Arc::clone(&self.classes.all[own.class as usize].spec);
+            // A binding of which the controller could not know, as its notification was lost, is not held against
+            // it.
             if own.phase != PodPhase::Bound
+                || !own.told_bound
                 || self.is_daemon_class(own.class)
                 || Taint::disrupted().is_tolerated_by(&spec.tolerations)
             {

@@ -301,9 +301,15 @@ fn labels(
     let custom = single(wanted).into_iter().filter(|(key, _)| !label::is_well_known(key));
     let mut labels: Labels = custom.collect();
     labels.extend(pool.template.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
-    let of_type =
-        instance_type.requirements.iter().filter(|(_, requirement)| requirement.values().len() == 1);
-    labels.extend(single(&of_type.map(|(key, requirement)| (key.clone(), requirement.clone())).collect()));
+    for (key, requirement) in instance_type.requirements.iter().filter(|(_, own)| !own.is_complement()) {
+        // Of several values of a type, such as tenancies, the plain one is had unless the launch says otherwise.
+        let allowed = |value: &&Str| wanted.get(key).is_none_or(|wanted| wanted.has(value));
+        let mut values = requirement.values().iter().filter(allowed);
+        let plain = requirement.values().get("default").filter(allowed);
+        if let Some(value) = plain.or_else(|| values.next().filter(|_| values.next().is_none())) {
+            labels.insert(key.clone(), value.clone());
+        }
+    }
     let region = zone.as_str().trim_end_matches(|c: char| c.is_ascii_lowercase());
     for (key, value) in [
         (label::INSTANCE_TYPE, instance_type.name.as_str()),

@@ -330,6 +330,7 @@ impl World {
         all.extend(self.types.values().cloned().map(Observation::InstanceType));
         all.extend(self.pools.values().cloned().map(Observation::NodePool));
         self.told_pools.clone_from(&self.pools);
+        self.pods.iter_mut().for_each(|pod| pod.told_bound |= pod.node.is_some());
         for set in self.daemon_sets.iter().filter(|set| set.live) {
             let spec = self.classes.all[set.class as usize].spec.clone();
             all.push(Observation::DaemonSet(set.key.clone(), spec));

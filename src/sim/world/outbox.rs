@@ -128,6 +128,8 @@ impl World {
     fn state_of(&mut self, subject: &Subject) -> Option<Observation> {
         Some(match subject {
             Subject::Pod(number) => {
+                let pod = &mut self.pods[*number as usize];
+                pod.told_bound |= pod.node.is_some();
                 let pod = &self.pods[*number as usize];
                 match self.pod_names.get(&pod.key) {
                     Some(current) if current == number => Observation::Pod(self.pod_facts(*number)),

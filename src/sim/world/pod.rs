@@ -44,6 +44,8 @@ pub(super) struct Pod {
     pub(super) bound: Option<Time>,
     pub(super) ready: bool,
     pub(super) gone: bool,
+    /// Whether the controller was told where it runs.
+    pub(super) told_bound: bool,
     cause: Option<Seq>,
 }
 
@@ -66,6 +68,7 @@ impl World {
                 ready: false,
                 // Until it is created.
                 gone: true,
+                told_bound: false,
                 cause: None,
             });
             match pod.node.as_ref().and_then(|name| self.nodes.find(name)) {
@@ -117,6 +120,7 @@ impl World {
             bound: None,
             ready: false,
             gone: false,
+            told_bound: false,
             cause: None,
         });
         number

