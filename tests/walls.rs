@@ -17,29 +17,58 @@ impl Graph {
     fn load() -> Self {
         let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml");
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--all-features", "--manifest-path", manifest])
+            .args([
+                "metadata",
+                "--format-version",
+                "1",
+                "--locked",
+                "--all-features",
+                "--manifest-path",
+                manifest,
+            ])
             .output()
             .unwrap();
         assert!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
         let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
         let text = |value: &Value| value.as_str().unwrap().to_owned();
-        let names = metadata["packages"].as_array().unwrap().iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect();
+        let names = metadata["packages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|p| (text(&p["id"]), text(&p["name"])))
+            .collect();
         let mut edges = BTreeMap::new();
         for node in metadata["resolve"]["nodes"].as_array().unwrap() {
-            let shipped = |dependency: &&Value| dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"] != "dev");
-            let to = node["deps"].as_array().unwrap().iter().filter(shipped).map(|dep| text(&dep["pkg"])).collect();
+            let shipped = |dependency: &&Value| {
+                dependency["dep_kinds"].as_array().unwrap().iter().any(|kind| kind["kind"] != "dev")
+            };
+            let to = node["deps"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(shipped)
+                .map(|dep| text(&dep["pkg"]))
+                .collect();
             edges.insert(text(&node["id"]), to);
         }
         Self { names, edges }
     }
 
     fn direct(&self, package: &str) -> BTreeSet<&str> {
-        let (id, _) = self.names.iter().find(|(_, name)| *name == package).unwrap_or_else(|| panic!("no package {package}"));
+        let (id, _) = self
+            .names
+            .iter()
+            .find(|(_, name)| *name == package)
+            .unwrap_or_else(|| panic!("no package {package}"));
         self.edges[id].iter().map(|to| self.names[to].as_str()).collect()
     }
 
     fn all(&self, package: &str) -> BTreeSet<&str> {
-        let (id, _) = self.names.iter().find(|(_, name)| *name == package).unwrap_or_else(|| panic!("no package {package}"));
+        let (id, _) = self
+            .names
+            .iter()
+            .find(|(_, name)| *name == package)
+            .unwrap_or_else(|| panic!("no package {package}"));
         let mut seen = BTreeSet::from([id.as_str()]);
         let mut queue = vec![id.as_str()];
         while let Some(next) = queue.pop() {
@@ -57,7 +86,9 @@ fn outside_world(name: &str) -> bool {
 #[test]
 fn only_adapters_and_binaries_know_the_outside_world() {
     let graph = Graph::load();
-    for package in ["purser-engine", "purser-events", "purser-instances", "purser-api", "purser-sim", "purser-replay"] {
+    for package in
+        ["purser-engine", "purser-events", "purser-instances", "purser-api", "purser-sim", "purser-replay"]
+    {
         let found: Vec<_> = graph.all(package).into_iter().filter(|name| outside_world(name)).collect();
         assert!(found.is_empty(), "{package} must not depend on {found:?}");
     }
@@ -69,7 +100,10 @@ fn the_engine_depends_on_nothing_of_ours_and_does_no_io() {
     let found: Vec<_> = graph
         .all("purser-engine")
         .into_iter()
-        .filter(|name| name.starts_with("purser") || ["serde", "serde_json", "sled", "uuid", "rand", "getrandom", "tracing"].contains(name))
+        .filter(|name| {
+            name.starts_with("purser")
+                || ["serde", "serde_json", "sled", "uuid", "rand", "getrandom", "tracing"].contains(name)
+        })
         .collect();
     assert!(found.is_empty(), "purser-engine must not depend on {found:?}");
 }
@@ -94,7 +128,8 @@ fn arrows_point_one_way() {
 #[test]
 fn one_crate_knows_the_storage_and_the_wire() {
     let graph = Graph::load();
-    let packages: Vec<&str> = graph.names.values().map(String::as_str).filter(|name| name.starts_with("purser")).collect();
+    let packages: Vec<&str> =
+        graph.names.values().map(String::as_str).filter(|name| name.starts_with("purser")).collect();
     for package in packages.into_iter().filter(|name| *name != "purser-events") {
         for secret in ["sled", "bincode"] {
             assert!(!graph.direct(package).contains(secret), "{package} must not name {secret}");

@@ -107,7 +107,10 @@ mod tests {
         assert_eq!(node.instance, Some(InstanceId::new("i-0abc")));
         assert_eq!(node.labels.len(), 1);
         assert_eq!(node.allocatable.to_string(), "cpu=1930m memory=3055Mi pods=29");
-        assert_eq!(node.taints, [Taint { key: "a".into(), value: "".into(), effect: TaintEffect::NoExecute }]);
+        assert_eq!(
+            node.taints,
+            [Taint { key: "a".into(), value: "".into(), effect: TaintEffect::NoExecute }]
+        );
         assert!(node.ready && node.unschedulable && node.do_not_disrupt && !node.deleting);
         assert_eq!(node.created, Time(1_767_323_045_000_000));
     }

@@ -14,7 +14,8 @@ use crate::output;
 /// If a file cannot be read or stdout cannot be written.
 pub fn run(options: &CatalogueOptions) -> anyhow::Result<()> {
     let catalogue = load(options.catalogue.as_deref(), &Site::default())?;
-    let wanted = |row: &CatalogueRow| options.name.as_ref().is_none_or(|prefix| row.name.starts_with(prefix.as_str()));
+    let wanted =
+        |row: &CatalogueRow| options.name.as_ref().is_none_or(|prefix| row.name.starts_with(prefix.as_str()));
     let rows: Vec<CatalogueRow> = catalogue.rows().into_iter().filter(wanted).collect();
     if let (Some(prefix), true) = (&options.name, rows.is_empty()) {
         bail!("--name: no instance type begins with {prefix:?}; `purser catalogue` lists all");
@@ -30,16 +31,31 @@ pub fn run(options: &CatalogueOptions) -> anyhow::Result<()> {
 /// # Errors
 /// If the file cannot be read.
 pub fn load(file: Option<&Path>, site: &Site) -> anyhow::Result<Catalogue> {
-    let Some(file) = file else { return Ok(Catalogue::from_facts(&purser_instances::built_in_facts(), site)) };
-    let text = std::fs::read_to_string(file).with_context(|| format!("--catalogue {}: cannot be read", file.display()))?;
+    let Some(file) = file else {
+        return Ok(Catalogue::from_facts(&purser_instances::built_in_facts(), site));
+    };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("--catalogue {}: cannot be read", file.display()))?;
     Ok(Catalogue::read(&file.display().to_string(), &text, site)?)
 }
 
 fn print_table(rows: &[CatalogueRow]) -> anyhow::Result<()> {
-    let mut table =
-        output::table(&["TYPE", "ARCH", "CPU", "MEMORY", "PODS", "GPU", "ALLOCATABLE CPU", "ALLOCATABLE MEMORY", "ON-DEMAND $/H", "SPOT $/H"]);
+    let mut table = output::table(&[
+        "TYPE",
+        "ARCH",
+        "CPU",
+        "MEMORY",
+        "PODS",
+        "GPU",
+        "ALLOCATABLE CPU",
+        "ALLOCATABLE MEMORY",
+        "ON-DEMAND $/H",
+        "SPOT $/H",
+    ]);
     for row in rows {
-        let of = |amounts: &std::collections::BTreeMap<String, String>, name: &str| amounts.get(name).cloned().unwrap_or_default();
+        let of = |amounts: &std::collections::BTreeMap<String, String>, name: &str| {
+            amounts.get(name).cloned().unwrap_or_default()
+        };
         let cheapest = |capacity_type: &str| {
             let offers = row.offerings.iter().filter(|offering| offering.capacity_type == capacity_type);
             // Decimal text without an exponent: the shorter whole part is the smaller, and equal lengths compare as text.

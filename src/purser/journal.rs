@@ -62,7 +62,11 @@ fn recovered(recovery: &Recovery) -> Option<Control> {
         TailRecovery::Torn { cut } => Some(Control::JournalRecovered {
             kept: cut.start,
             acknowledged: cut.start,
-            detail: format!("an unfinished batch, never acknowledged, was cut: records {} to {}", cut.start, cut.end).into(),
+            detail: format!(
+                "an unfinished batch, never acknowledged, was cut: records {} to {}",
+                cut.start, cut.end
+            )
+            .into(),
         }),
         TailRecovery::Damaged { kept_size, lost, reason, .. } => Some(Control::JournalRecovered {
             kept: *kept_size,

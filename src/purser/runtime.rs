@@ -106,7 +106,11 @@ pub async fn drive<J: Journal, C: Clock>(
     }
 }
 
-fn stop<J: Journal>(mut controller: Controller<J>, now: Time, reason: &str) -> Result<Controller<J>, JournalError> {
+fn stop<J: Journal>(
+    mut controller: Controller<J>,
+    now: Time,
+    reason: &str,
+) -> Result<Controller<J>, JournalError> {
     controller.record(now, Control::ControllerStopped { reason: reason.into() })?;
     Ok(controller)
 }

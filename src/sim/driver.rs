@@ -17,6 +17,9 @@ pub const RELIST_EVERY: Span = Span::hours(1);
 /// The cloud's instances are listed so often, to find those that nobody claims (Karpenter's provider: every two minutes).
 pub const LIST_INSTANCES_EVERY: Span = Span::mins(2);
 
+/// What is seen within so long goes into one step, as it does in a cluster while a batch is on its way to the disk.
+const REACTION: Span = Span::millis(50);
+
 /// A world and its controller.
 pub struct Simulation<J> {
     /// The world.
@@ -63,7 +66,13 @@ impl<J: Journal> Beginning<J> {
     ///
     /// # Errors
     /// If the journal cannot be written.
-    pub fn new(mut world: World, journal: J, state: State, now: Time, start: Start) -> Result<Self, JournalError> {
+    pub fn new(
+        mut world: World,
+        journal: J,
+        state: State,
+        now: Time,
+        start: Start,
+    ) -> Result<Self, JournalError> {
         // What the world would have told a controller that was not there is in the list.
         world.advance(now);
         let listed = world.list(now);
@@ -106,7 +115,9 @@ impl<J: Journal> Simulation<J> {
     /// # Errors
     /// If the journal cannot be written or an invariant is broken.
     pub fn step(&mut self, end: Time) -> Result<bool, SimulationError> {
-        let Some(now) = self.next_time().filter(|next| *next <= end) else { return Ok(false) };
+        let Some(next) = self.next_time().filter(|next| *next <= end) else { return Ok(false) };
+        let told = self.world.next_time().is_some_and(|world| world <= next);
+        let now = if told { (next + REACTION).min(end) } else { next };
         self.now = now;
         let inputs = self.world.advance(now);
         self.see(now, inputs)?;

@@ -30,7 +30,8 @@ impl JournalFaults for DieAt {
 }
 
 /// The steps of an append: before the batch is in the tail, when it is in memory, in the file, before and after the anchor.
-const STEPS: [Point; 5] = [Point::TailApply, Point::TailFlush, Point::TailSync, Point::AnchorWrite, Point::Acknowledge];
+const STEPS: [Point; 5] =
+    [Point::TailApply, Point::TailFlush, Point::TailSync, Point::AnchorWrite, Point::Acknowledge];
 
 struct Uninterrupted {
     outcome: BTreeMap<String, String>,
@@ -58,10 +59,16 @@ fn uninterrupted() -> Uninterrupted {
     }
     let dir = lab::temp_dir();
     let count = Arc::new(Count(AtomicU64::new(0)));
-    let simulation = lab::begin(lab::small_scenario(), 1, Faults::none(), dir.path(), Some(count.clone())).unwrap();
+    let simulation =
+        lab::begin(lab::small_scenario(), 1, Faults::none(), dir.path(), Some(count.clone())).unwrap();
     let (state, launches, simulation) = run_out(simulation);
     let orders = simulation.orders_carried_out();
-    Uninterrupted { outcome: lab::outcome(&state), launches, appends: count.0.load(Ordering::Relaxed), orders }
+    Uninterrupted {
+        outcome: lab::outcome(&state),
+        launches,
+        appends: count.0.load(Ordering::Relaxed),
+        orders,
+    }
 }
 
 /// The next controller in the same world.
@@ -84,7 +91,10 @@ fn compare(expected: &Uninterrupted, simulation: Simulation<EventLog>, dir: &Pat
     drop(simulation);
     assert_eq!(lab::outcome(&state), expected.outcome, "{how}: the same world at the end");
     assert_eq!(launches, expected.launches, "{how}: as many instances were started");
-    assert!(lab::reexecute(dir) == state, "{how}: the fold of the log is the State, every decision the one its records lead to");
+    assert!(
+        lab::reexecute(dir) == state,
+        "{how}: the fold of the log is the State, every decision the one its records lead to"
+    );
 }
 
 #[test]
@@ -101,7 +111,9 @@ fn death_at_any_step_of_any_append_changes_nothing() {
             let how = format!("append {append}, at {point:?}");
             let dir = lab::temp_dir();
             let death: Arc<dyn JournalFaults> = Arc::new(DieAt { point, left: AtomicU64::new(append) });
-            let Ok(mut simulation) = lab::begin(lab::small_scenario(), 1, Faults::none(), dir.path(), Some(death)) else {
+            let Ok(mut simulation) =
+                lab::begin(lab::small_scenario(), 1, Faults::none(), dir.path(), Some(death))
+            else {
                 // It died at its first words; the world has not begun.
                 let world = World::new(lab::small_scenario(), 1, Faults::none());
                 compare(&expected, go_on(world, dir.path()), dir.path(), &how);

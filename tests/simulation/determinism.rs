@@ -28,7 +28,10 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         if path.is_dir() {
             files.extend(self::files(&path));
         } else if !path.ends_with("lock") {
-            files.insert(path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap());
+            files.insert(
+                path.file_name().unwrap().to_string_lossy().into_owned(),
+                std::fs::read(&path).unwrap(),
+            );
         }
     }
     files

@@ -52,7 +52,8 @@ pub(crate) fn small_scenario() -> Scenario {
     let minute = |n: i64| begin + Span::mins(n);
     let mut scenario = Scenario::new("small", begin);
     let wanted = ["m7g.large", "m7g.xlarge", "c7g.xlarge", "m7i.large"];
-    scenario.types = trace::default_types().into_iter().filter(|t| wanted.contains(&t.name.as_str())).collect();
+    scenario.types =
+        trace::default_types().into_iter().filter(|t| wanted.contains(&t.name.as_str())).collect();
     let mut pool = trace::default_pool();
     pool.disruption.consolidate_after = Some(Span::secs(30));
     pool.template.expire_after = Some(Span::mins(20));
@@ -60,7 +61,12 @@ pub(crate) fn small_scenario() -> Scenario {
     scenario.end = Some(minute(45));
     let spec = |cpu: i64, mib: i64| {
         let requests: Resources = [("cpu", cpu), ("memory", mib << 20), ("pods", 1)].into_iter().collect();
-        Arc::new(PodSpec { requests, owner: OwnerKind::Controller, termination_grace: Some(Span::secs(10)), ..PodSpec::default() })
+        Arc::new(PodSpec {
+            requests,
+            owner: OwnerKind::Controller,
+            termination_grace: Some(Span::secs(10)),
+            ..PodSpec::default()
+        })
     };
     let service = Workload {
         namespace: "default".into(),
@@ -72,23 +78,35 @@ pub(crate) fn small_scenario() -> Scenario {
             ordinals: false,
         },
     };
-    let run = |n: i64| Run { name: format!("job-{n}").into(), at: minute(3 * n), duration: Some(Span::mins(4)) };
+    let run =
+        |n: i64| Run { name: format!("job-{n}").into(), at: minute(3 * n), duration: Some(Span::mins(4)) };
     let batch = Workload {
         namespace: "default".into(),
         name: "job".into(),
         spec: spec(1_500, 2_000),
-        kind: WorkloadKind::Batch { runs: (0..5).map(run).collect(), parallelism: None, linger: Span::secs(5) },
+        kind: WorkloadKind::Batch {
+            runs: (0..5).map(run).collect(),
+            parallelism: None,
+            linger: Span::secs(5),
+        },
     };
     scenario.workloads = vec![service, batch];
     scenario
 }
 
 /// A run of a scenario in a new journal.
-pub(crate) fn begin(scenario: Scenario, seed: u64, faults: Faults, dir: &Path, disk: Option<Arc<dyn JournalFaults>>) -> Result<Simulation<EventLog>, String> {
+pub(crate) fn begin(
+    scenario: Scenario,
+    seed: u64,
+    faults: Faults,
+    dir: &Path,
+    disk: Option<Arc<dyn JournalFaults>>,
+) -> Result<Simulation<EventLog>, String> {
     let now = scenario.start;
     let world = World::new(scenario, seed, faults);
     let journal = Journal::create(dir, options(seed, disk), now.0).map_err(|error| error.to_string())?;
-    let beginning = Beginning::new(world, EventLog::new(journal), State::default(), now, start(1)).map_err(|error| error.to_string())?;
+    let beginning = Beginning::new(world, EventLog::new(journal), State::default(), now, start(1))
+        .map_err(|error| error.to_string())?;
     Ok(Simulation::new(beginning))
 }
 
@@ -98,7 +116,8 @@ pub(crate) fn reexecute(dir: &Path) -> State {
     let mut again = Reexecution::default();
     for record in Events::read(&reader, Seq(0)) {
         let record = record.unwrap();
-        let logged = Logged { seq: record.seq, time: record.time, commit: record.commit, event: record.event };
+        let logged =
+            Logged { seq: record.seq, time: record.time, commit: record.commit, event: record.event };
         again.feed(&logged).unwrap_or_else(|divergence| panic!("{divergence:#?}"));
     }
     again.into_state()
@@ -108,8 +127,14 @@ pub(crate) fn reexecute(dir: &Path) -> State {
 pub(crate) fn outcome(state: &State) -> BTreeMap<String, String> {
     let mut outcome = BTreeMap::new();
     for claim in state.claims.values() {
-        let instance = claim.instance.as_ref().map(|i| format!("{} {} {} {}", i.id, i.instance_type, i.zone, i.capacity_type));
-        outcome.insert(format!("claim {}", claim.name), format!("{:?} {instance:?} on {:?}", claim.phase(), claim.node));
+        let instance = claim
+            .instance
+            .as_ref()
+            .map(|i| format!("{} {} {} {}", i.id, i.instance_type, i.zone, i.capacity_type));
+        outcome.insert(
+            format!("claim {}", claim.name),
+            format!("{:?} {instance:?} on {:?}", claim.phase(), claim.node),
+        );
     }
     for (name, node) in &state.nodes {
         outcome.insert(format!("node {name}"), format!("{:?} {:?}", node.facts.labels, node.facts.taints));

@@ -51,19 +51,17 @@ enum Verdict {
 fn candidate(pass: &Pass<'_>, claim: &Claim) -> Verdict {
     let state = pass.state;
     let Some(initialized) = claim.initialized else { return Verdict::NotEmpty };
-    if claim.disrupting.is_some() || pass.leaving.contains(&claim.name) {
+    // The cheap questions first: most nodes are in use.
+    if claim.workload_pods > 0 || !claim.planned.pods.is_empty() || claim.disrupting.is_some() {
+        return Verdict::NotEmpty;
+    }
+    if pass.leaving.contains(&claim.name) || pass.chosen.contains(&Target::Claim(claim.name.clone())) {
         return Verdict::NotEmpty;
     }
     let Some(node) = claim.node.as_ref().and_then(|node| state.nodes.get(node)) else {
         return Verdict::NotEmpty;
     };
     let occupancy = state.occupancy(&node.facts.name);
-    if occupancy.is_some_and(|occupancy| occupancy.workload_pods > 0)
-        || !claim.planned.pods.is_empty()
-        || pass.chosen.contains(&Target::Claim(claim.name.clone()))
-    {
-        return Verdict::NotEmpty;
-    }
     let Some(pool) = state.pools.get(&claim.pool).filter(|pool| pool.facts.replicas.is_none()) else {
         return Verdict::NotEmpty;
     };

@@ -33,6 +33,10 @@ pub(super) fn decide(pass: &mut Pass<'_>) {
 
 /// A claim that is to stay: helps it along, or finds that it has to go.
 fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
+    if claim.calm {
+        expire(pass, claim);
+        return;
+    }
     let settings = &pass.state.settings;
     let Some(instance) = &claim.instance else {
         if pass.is_due(claim.created + settings.launch_timeout) {
@@ -59,12 +63,8 @@ fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
     if node.facts.deleting {
         return remove(pass, claim, DisruptionReason::Deleted);
     }
-    if let Some(expire_after) = claim.template.template.expire_after
-        && pass.is_due(claim.created + expire_after)
-    {
-        let age = pass.now.since(claim.created);
-        pass.decisions.push(Decision::Expire { claim: claim.name.clone(), age });
-        return remove(pass, claim, DisruptionReason::Expired);
+    if expire(pass, claim) {
+        return;
     }
     if claim.registered.is_none() {
         pass.decisions.push(Decision::Register { claim: claim.name.clone(), node: node.facts.name.clone() });
@@ -72,6 +72,18 @@ fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
         pass.decisions
             .push(Decision::Initialize { claim: claim.name.clone(), node: node.facts.name.clone() });
     }
+}
+
+/// Begins the removal of a node that has reached its age.
+fn expire(pass: &mut Pass<'_>, claim: &Claim) -> bool {
+    let Some(expire_after) = claim.template.template.expire_after else { return false };
+    if !pass.is_due(claim.created + expire_after) {
+        return false;
+    }
+    let age = pass.now.since(claim.created);
+    pass.decisions.push(Decision::Expire { claim: claim.name.clone(), age });
+    remove(pass, claim, DisruptionReason::Expired);
+    true
 }
 
 /// Ready, startup taints gone, known ephemeral taints gone, and every resource that is asked for there.
@@ -132,7 +144,7 @@ fn depart(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting) {
         return;
     }
     if disrupting.draining.is_none() {
-        if disrupting.reason == DisruptionReason::Empty && pass.state.workload_pods(claim) > 0 {
+        if disrupting.reason == DisruptionReason::Empty && claim.workload_pods > 0 {
             // A pod was bound before the mark was seen. The node is not empty, and so it stays.
             let reason = Reason::new(ReasonId::NoLongerEmpty, [("node", node.to_string())]);
             pass.decisions.push(Decision::AbandonDisruption { claim: name.clone(), reason });

@@ -18,7 +18,7 @@ use super::trace::{Note, Tracer};
 use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
 use crate::model::{ClaimName, PodKey, PoolName, Price, Requirements, Resources, Time};
 use crate::reason::{Reason, ReasonId};
-use crate::state::{Plan, Pod, State};
+use crate::state::{Claim, Plan, Pod, State};
 
 /// The most pods in one record.
 const MAX_PODS_IN_RECORD: usize = 500;
@@ -51,7 +51,8 @@ struct Class {
 fn pending(pass: &mut Pass<'_>) -> Vec<Class> {
     let state = pass.state;
     let mut by_spec: BTreeMap<SpecId, Vec<(Time, PodKey)>> = BTreeMap::new();
-    let mut take = |key: &PodKey, pod: &Pod| by_spec.entry(pod.spec).or_default().push((pod.created, key.clone()));
+    let mut take =
+        |key: &PodKey, pod: &Pod| by_spec.entry(pod.spec).or_default().push((pod.created, key.clone()));
     for (key, pod) in state.unplanned() {
         take(key, pod);
     }
@@ -79,10 +80,19 @@ fn pending(pass: &mut Pass<'_>) -> Vec<Class> {
 fn lapsed<'a>(pass: &mut Pass<'a>) -> Vec<&'a PodKey> {
     let state = pass.state;
     let window = state.settings.nomination_window;
-    let of_claims = state.claims.values().filter_map(|claim| Some((&claim.planned, claim.initialized?)));
+    let stays = |claim: &&Claim| claim.disrupting.is_none() && !pass.leaving.contains(&claim.name);
+    let of_claims: Vec<_> = state
+        .claims
+        .values()
+        .filter(|claim| !claim.planned.pods.is_empty())
+        .filter(stays)
+        .filter_map(|claim| Some((&claim.planned, claim.initialized?)))
+        .collect();
     let of_nodes = state.nodes.values().map(|node| (&node.planned, Time(i64::MIN)));
-    let mut lapsed = Vec::new();
-    for (planned, ready_since) in of_claims.chain(of_nodes) {
+    // What was to run on a claim that leaves needs another place at once.
+    let leaving = pass.leaving.iter().filter_map(|name| state.claims.get(name));
+    let mut lapsed: Vec<&PodKey> = leaving.flat_map(|claim| &claim.planned.pods).collect();
+    for (planned, ready_since) in of_claims.into_iter().chain(of_nodes) {
         for key in &planned.pods {
             if let Some(Plan::Nominated { since, .. }) = state.pods.get(key).map(|pod| &pod.plan)
                 && pass.is_due(ready_since.max(*since) + window)
@@ -490,7 +500,12 @@ fn cheapest(pool: &PoolSupply, types: &[(usize, u32)]) -> Option<Price> {
 
 /// Whether a pod makes a launch dearer by no more than a node of its own would cost. A pod that needs a GPU does not join one
 /// that is large for the sake of its CPU, only because some type has both.
-fn worth_joining(pool: &PoolSupply, before: &[(usize, u32)], after: &[(usize, u32)], alone: Option<Price>) -> bool {
+fn worth_joining(
+    pool: &PoolSupply,
+    before: &[(usize, u32)],
+    after: &[(usize, u32)],
+    alone: Option<Price>,
+) -> bool {
     match (cheapest(pool, before), cheapest(pool, after), alone) {
         (Some(before), Some(after), Some(alone)) => after <= before + alone,
         _ => true,

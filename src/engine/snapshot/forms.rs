@@ -137,7 +137,7 @@ structs! {
     Disrupting { reason, since, decision, taint_asked, tainted, draining, evictions, terminated }
     Claim {
         name, pool, template, launch, created, requirements, requests, places, options, daemons, floor, counted, changed,
-        planned, attempts, retry_at, instance, node, registered, initialized, disrupting,
+        planned, attempts, retry_at, instance, node, registered, initialized, disrupting, workload_pods, calm,
     }
 }
 

@@ -118,6 +118,8 @@ impl State {
                 }
                 if let Some(claim) = self.by_node.remove(node).and_then(|claim| self.claims.get_mut(&claim)) {
                     claim.node = None;
+                    claim.workload_pods = 0;
+                    claim.calm = false;
                 }
             }
             // Claims of others are taken over by `Decision::Adopt`; until then they are only seen.
@@ -255,6 +257,7 @@ impl State {
                 };
                 let Some(instance) = &mut claim.instance else { return };
                 instance.interruption = Some(*at);
+                claim.calm = false;
                 if instance.capacity_type == CapacityType::Spot {
                     let offering = OfferingKey {
                         instance_type: instance.instance_type.clone(),

@@ -57,6 +57,8 @@ impl State {
                     registered: None,
                     initialized: None,
                     disrupting: None,
+                    workload_pods: 0,
+                    calm: false,
                 };
                 self.claims.insert(claim.clone(), launched);
                 self.nominate(seq, time, &Target::Claim(claim.clone()), pods);
@@ -86,12 +88,14 @@ impl State {
                 if let Some(claim) = self.claims.get_mut(claim) {
                     claim.initialized = Some(time);
                     claim.changed = seq;
+                    claim.calm = true;
                 }
             }
             Decision::Disrupt { reason, candidates, .. } => {
                 self.supply_changed = seq;
                 for name in candidates {
                     let Some(claim) = self.claims.get_mut(name) else { continue };
+                    claim.calm = false;
                     claim.disrupting = Some(Disrupting {
                         reason: *reason,
                         since: time,

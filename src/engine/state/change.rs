@@ -41,6 +41,11 @@ impl State {
         } else {
             occupancy.workload_pods -= 1;
             occupancy.last_pod_event = time;
+            let workload_pods = occupancy.workload_pods;
+            let node = pod.occupies().and_then(|node| self.by_node.get(node));
+            if let Some(claim) = node.and_then(|claim| self.claims.get_mut(claim)) {
+                claim.workload_pods = workload_pods;
+            }
         }
         if occupancy.pods.is_empty()
             && let Some(node) = pod.occupies()
@@ -63,6 +68,10 @@ impl State {
             } else {
                 occupancy.workload_pods += 1;
                 occupancy.last_pod_event = time;
+                let workload_pods = occupancy.workload_pods;
+                if let Some(claim) = self.by_node.get(node).and_then(|claim| self.claims.get_mut(claim)) {
+                    claim.workload_pods = workload_pods;
+                }
             }
         } else if pod.phase == PodPhase::Pending && pod.node.is_none() && !spec.is_daemon() {
             self.waiting.insert(key.clone());
@@ -133,6 +142,11 @@ impl State {
     pub(super) fn observe_node(&mut self, seq: Seq, facts: NodeFacts) {
         let name = facts.name.clone();
         let instance = facts.instance.clone();
+        if facts.deleting
+            && let Some(claim) = self.by_node.get(&name).and_then(|claim| self.claims.get_mut(claim))
+        {
+            claim.calm = false;
+        }
         match self.nodes.get_mut(&name) {
             Some(node) => {
                 node.facts = facts;
@@ -163,6 +177,7 @@ impl State {
             return;
         };
         claim.node = Some(name.clone());
+        claim.workload_pods = self.occupancy.get(name).map_or(0, |occupancy| occupancy.workload_pods);
         claim.changed = seq;
         self.by_node.insert(name.clone(), claim.name.clone());
     }

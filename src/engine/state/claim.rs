@@ -55,6 +55,10 @@ pub struct Claim {
     pub initialized: Option<Time>,
     /// How far its removal has come, if it is being removed.
     pub disrupting: Option<Disrupting>,
+    /// Pods on its node, daemon pods aside.
+    pub workload_pods: usize,
+    /// Whether it is set up and nothing has happened to it or its node since: only its age is left to watch.
+    pub calm: bool,
 }
 
 /// The instance of a claim.

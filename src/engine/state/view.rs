@@ -75,15 +75,6 @@ impl State {
         self.claims.values().filter_map(|claim| claim.instance.as_ref()).map(|instance| instance.price).sum()
     }
 
-    /// Pods on the node of a claim that are not daemon pods.
-    pub fn workload_pods(&self, claim: &Claim) -> usize {
-        claim
-            .node
-            .as_ref()
-            .and_then(|node| self.occupancy.get(node))
-            .map_or(0, |occupancy| occupancy.workload_pods)
-    }
-
     /// What pods could use of all nodes with claims, and what they do use.
     pub fn utilisation(&self) -> (Resources, Resources) {
         let mut offered = Resources::default();
@@ -182,7 +173,8 @@ impl State {
             })
             .map(|(key, _)| key.clone())
             .collect();
-        let nominated = |key: &PodKey| matches!(self.pods.get(key).map(|pod| &pod.plan), Some(Plan::Nominated { .. }));
+        let nominated =
+            |key: &PodKey| matches!(self.pods.get(key).map(|pod| &pod.plan), Some(Plan::Nominated { .. }));
         self.unplanned = self.waiting.iter().filter(|key| !nominated(key)).cloned().collect();
         let instance = |claim: &Claim| Some((claim.instance.as_ref()?.id.clone(), claim.name.clone()));
         self.by_instance = self.claims.values().filter_map(instance).collect();

@@ -46,11 +46,19 @@ impl Input {
         let kind = TraceKind::of(&options.trace)?;
         let site = match kind {
             TraceKind::Day | TraceKind::Manifests => Site::default(),
-            TraceKind::Csv(_) => {
-                Site { settings: NodeSettings { root_volume_bytes: TRACE_ROOT_VOLUME_BYTES, ..NodeSettings::default() }, ..Site::default() }
-            }
+            TraceKind::Csv(_) => Site {
+                settings: NodeSettings {
+                    root_volume_bytes: TRACE_ROOT_VOLUME_BYTES,
+                    ..NodeSettings::default()
+                },
+                ..Site::default()
+            },
         };
-        let types = catalogue::load(options.catalogue.as_deref(), &site)?.into_types().into_iter().map(Arc::new).collect();
+        let types = catalogue::load(options.catalogue.as_deref(), &site)?
+            .into_types()
+            .into_iter()
+            .map(Arc::new)
+            .collect();
         let source = options.trace.display().to_string();
         let mut scenario = match &kind {
             TraceKind::Day => day::builtin_day_with(options.seed, types),
@@ -69,7 +77,11 @@ impl Input {
             FaultLevel::Typical => Faults::typical(),
             FaultLevel::Hostile => Faults::hostile(),
         };
-        let name = format!("{}-seed{}", options.trace.file_stem().unwrap_or_default().to_string_lossy(), options.seed);
+        let name = format!(
+            "{}-seed{}",
+            options.trace.file_stem().unwrap_or_default().to_string_lossy(),
+            options.seed
+        );
         let digest = digest(&scenario, options)?;
         let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
@@ -113,10 +125,14 @@ impl TraceKind {
             return Ok(Self::Day);
         }
         if !trace.exists() {
-            bail!("--trace {}: there is no such file or folder; give `day`, a CSV file or Kubernetes manifests", trace.display());
+            bail!(
+                "--trace {}: there is no such file or folder; give `day`, a CSV file or Kubernetes manifests",
+                trace.display()
+            );
         }
         if trace.extension().is_some_and(|extension| extension == "csv") {
-            let text = std::fs::read_to_string(trace).with_context(|| format!("--trace {}: cannot be read", trace.display()))?;
+            let text = std::fs::read_to_string(trace)
+                .with_context(|| format!("--trace {}: cannot be read", trace.display()))?;
             return Ok(Self::Csv(text));
         }
         Ok(Self::Manifests)
@@ -146,7 +162,9 @@ fn moment(text: &str, start: Time) -> anyhow::Result<Time> {
         Ok(moment) => Time(moment.timestamp_micros()),
         Err(_) => match purser_api::parse_go_duration(text) {
             Some(span) => start + span,
-            None => bail!("--until {text:?}: neither a duration such as 6h30m nor a moment such as 2026-07-20T06:00:00Z"),
+            None => bail!(
+                "--until {text:?}: neither a duration such as 6h30m nor a moment such as 2026-07-20T06:00:00Z"
+            ),
         },
     };
     if moment <= start {
@@ -165,7 +183,10 @@ fn digest(scenario: &Scenario, options: &SimulateOptions) -> anyhow::Result<[u8;
     };
     part("seed", &options.seed.to_le_bytes());
     part("faults", options.faults.as_str().as_bytes());
-    part("scenario", format!("{:?} {:?} {:?}", scenario.name, scenario.pools, scenario.types.len()).as_bytes());
+    part(
+        "scenario",
+        format!("{:?} {:?} {:?}", scenario.name, scenario.pools, scenario.types.len()).as_bytes(),
+    );
     let named = [Some(&options.trace), options.nodepools.as_ref(), options.catalogue.as_ref()];
     for file in named.into_iter().flatten().filter(|file| file.is_file()) {
         let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;

@@ -29,7 +29,10 @@ pub fn run(options: &SimulateOptions) -> anyhow::Result<()> {
         None => free_folder(&input.name)?,
     };
     if !options.resume && options.journal.is_some() && is_in_use(&folder)? {
-        bail!("--journal {}: the folder is not empty; choose another, or add --resume to go on with its journal", folder.display());
+        bail!(
+            "--journal {}: the folder is not empty; choose another, or add --resume to go on with its journal",
+            folder.display()
+        );
     }
     let started = Clock::start();
     let finished = match options.pace {

@@ -122,13 +122,22 @@ impl Tending {
 }
 
 /// Closes the journal of a controller that has stopped, and sums up.
-pub(super) fn close(world: &World, controller: Controller<EventLog>, folder: &Path) -> anyhow::Result<Finished> {
+pub(super) fn close(
+    world: &World,
+    controller: Controller<EventLog>,
+    folder: &Path,
+) -> anyhow::Result<Finished> {
     let (log, state) = controller.into_parts();
     let mut journal = log.into_journal();
     journal.seal()?;
     journal.put_snapshot(&snapshot::tag(), &snapshot::write(&state))?;
     journal.close()?;
-    Ok(Finished { report: world.report(world.now()), folder: folder.to_owned(), journal: inspect(folder)?, state })
+    Ok(Finished {
+        report: world.report(world.now()),
+        folder: folder.to_owned(),
+        journal: inspect(folder)?,
+        state,
+    })
 }
 
 fn progress(input: &Input) -> ProgressBar {

@@ -117,10 +117,25 @@ impl Summary {
             cost_microusd: report.cost.0,
             lower_bound_microusd: bound.0,
             cost_to_bound_permille: (bound.0 > 0).then(|| permille(report.cost, bound)),
-            node_seconds: report.node_hours_by_capacity_type.iter().map(|(k, v)| (k.to_string(), seconds(v))).collect(),
-            node_seconds_by_nodepool: report.node_hours_by_pool.iter().map(|(k, v)| (k.to_string(), seconds(v))).collect(),
-            utilisation_permille: Utilisation { cpu: report.cpu_utilisation, memory: report.memory_utilisation },
-            pending_us: Pending { p50: report.pending_median.0, p99: report.pending_p99.0, max: report.pending_max.0 },
+            node_seconds: report
+                .node_hours_by_capacity_type
+                .iter()
+                .map(|(k, v)| (k.to_string(), seconds(v)))
+                .collect(),
+            node_seconds_by_nodepool: report
+                .node_hours_by_pool
+                .iter()
+                .map(|(k, v)| (k.to_string(), seconds(v)))
+                .collect(),
+            utilisation_permille: Utilisation {
+                cpu: report.cpu_utilisation,
+                memory: report.memory_utilisation,
+            },
+            pending_us: Pending {
+                p50: report.pending_median.0,
+                p99: report.pending_p99.0,
+                max: report.pending_max.0,
+            },
             pods: Pods {
                 created: report.pods_created,
                 bound: report.pods_bound,
@@ -144,10 +159,15 @@ impl Summary {
                 root: journal.root.map_or_else(String::new, |root| root.to_string()),
                 segments: journal.segments.len(),
                 bytes: journal.total_bytes,
-                bytes_per_record_hundredths: (journal.total_bytes * 100).checked_div(journal.records).unwrap_or(0),
+                bytes_per_record_hundredths: (journal.total_bytes * 100)
+                    .checked_div(journal.records)
+                    .unwrap_or(0),
             },
             samples: report.samples.iter().map(SampleFigures::from).collect(),
-            wall: Wall { seconds: wall_seconds, records_per_second: journal.records as f64 / wall_seconds.max(1e-9) },
+            wall: Wall {
+                seconds: wall_seconds,
+                records_per_second: journal.records as f64 / wall_seconds.max(1e-9),
+            },
         }
     }
 
@@ -161,26 +181,43 @@ impl Summary {
         row("scenario", format!("{}, seed {}, faults {}", self.scenario, self.seed, self.faults));
         row("simulated time", format!("{} to {}", self.start, self.end));
         row("cost", Money(self.cost_microusd).to_string());
-        let over = self.cost_to_bound_permille.map_or_else(String::new, |p| format!(" (cost is {}.{:03} of it)", p / 1_000, p % 1_000));
+        let over = self
+            .cost_to_bound_permille
+            .map_or_else(String::new, |p| format!(" (cost is {}.{:03} of it)", p / 1_000, p % 1_000));
         row("lower bound", format!("{}{over}", Money(self.lower_bound_microusd)));
-        let kinds = |by: &BTreeMap<String, i64>| by.iter().map(|(k, v)| format!("{k} {}", hours(*v))).collect::<Vec<_>>().join(", ");
+        let kinds = |by: &BTreeMap<String, i64>| {
+            by.iter().map(|(k, v)| format!("{k} {}", hours(*v))).collect::<Vec<_>>().join(", ")
+        };
         row("node hours", kinds(&self.node_seconds));
         row("  by nodepool", kinds(&self.node_seconds_by_nodepool));
         let percent = |permille: u32| format!("{}.{} %", permille / 10, permille % 10);
         row(
             "utilisation",
-            format!("cpu {}, memory {}", percent(self.utilisation_permille.cpu), percent(self.utilisation_permille.memory)),
+            format!(
+                "cpu {}, memory {}",
+                percent(self.utilisation_permille.cpu),
+                percent(self.utilisation_permille.memory)
+            ),
         );
         let span = |us: i64| Span(us / 1_000 * 1_000).to_string();
         row(
             "pods waited",
-            format!("p50 {}, p99 {}, max {}", span(self.pending_us.p50), span(self.pending_us.p99), span(self.pending_us.max)),
+            format!(
+                "p50 {}, p99 {}, max {}",
+                span(self.pending_us.p50),
+                span(self.pending_us.p99),
+                span(self.pending_us.max)
+            ),
         );
         row(
             "pods",
             format!(
                 "{} created, {} ran, {} to their end, {} lost their node, {} lost for good",
-                self.pods.created, self.pods.bound, self.pods.completed, self.pods.ended_with_their_node, self.pods.lost
+                self.pods.created,
+                self.pods.bound,
+                self.pods.completed,
+                self.pods.ended_with_their_node,
+                self.pods.lost
             ),
         );
         for (why, count) in &self.pods.without_a_node {
@@ -188,7 +225,10 @@ impl Summary {
         }
         row(
             "nodes",
-            format!("{} launched, {} removed, {} at once at most, {} at the end", self.launches, self.removals, self.peak_nodes, self.nodes_at_end),
+            format!(
+                "{} launched, {} removed, {} at once at most, {} at the end",
+                self.launches, self.removals, self.peak_nodes, self.nodes_at_end
+            ),
         );
         row("evictions", format!("{}, {} refused for a budget", self.evictions, self.evictions_refused));
         row(
@@ -211,7 +251,10 @@ impl Summary {
             ),
         );
         row("  Merkle root", self.journal.root.clone());
-        row("took", format!("{:.1} s ({:.0} records a second)", self.wall.seconds, self.wall.records_per_second));
+        row(
+            "took",
+            format!("{:.1} s ({:.0} records a second)", self.wall.seconds, self.wall.records_per_second),
+        );
         let of = |f: fn(&SampleFigures) -> i64| self.samples.iter().map(f).collect::<Vec<_>>();
         let nodes = of(|sample| i64::try_from(sample.nodes).unwrap_or(i64::MAX));
         let cost = of(|sample| sample.microusd_per_hour);
@@ -228,7 +271,12 @@ impl Summary {
 
 impl From<&Sample> for SampleFigures {
     fn from(sample: &Sample) -> Self {
-        Self { at: sample.at.to_string(), nodes: sample.nodes, microusd_per_hour: sample.price.0, pending: sample.pending }
+        Self {
+            at: sample.at.to_string(),
+            nodes: sample.nodes,
+            microusd_per_hour: sample.price.0,
+            pending: sample.pending,
+        }
     }
 }
 
@@ -246,12 +294,19 @@ fn lower_bound(input: &Input, finished: &Finished) -> Money {
         .iter()
         .filter_map(|offer| {
             // The cheapest offering of the type that any pool allows.
-            let cheapest = offer.offerings.iter().filter(|o| pools.iter().any(|pool| allows(pool, offer, o))).map(|o| o.price).min()?;
+            let cheapest = offer
+                .offerings
+                .iter()
+                .filter(|o| pools.iter().any(|pool| allows(pool, offer, o)))
+                .map(|o| o.price)
+                .min()?;
             Some((offer, cheapest))
         })
         .collect();
-    let types: Vec<BoundType> =
-        offers.iter().map(|(offer, price)| BoundType { allocatable: offer.allocatable(), price: *price }).collect();
+    let types: Vec<BoundType> = offers
+        .iter()
+        .map(|(offer, price)| BoundType { allocatable: offer.allocatable(), price: *price })
+        .collect();
     let classes: Vec<PodClass> = report
         .specs
         .iter()
@@ -259,28 +314,33 @@ fn lower_bound(input: &Input, finished: &Finished) -> Money {
             let wanted = spec.node_alternatives();
             let allowed = offers
                 .iter()
-                .map(|(offer, _)| wanted.iter().any(|wanted| offer.requirements.first_conflict(wanted, |_| true).is_none()))
+                .map(|(offer, _)| {
+                    wanted.iter().any(|wanted| offer.requirements.first_conflict(wanted, |_| true).is_none())
+                })
                 .collect();
             PodClass { requests: spec.requests.clone(), allowed }
         })
         .collect();
-    let runs: Vec<Run> =
-        report.ran.iter().map(|ran| Run { class: ran.class as usize, start: ran.start, end: ran.end }).collect();
+    let runs: Vec<Run> = report
+        .ran
+        .iter()
+        .map(|ran| Run { class: ran.class as usize, start: ran.start, end: ran.end })
+        .collect();
     let length = report.end.since(report.start).0;
-    let instants: Vec<Time> =
-        (0..=BOUND_INTERVALS).map(|i| report.start + Span((i128::from(length) * i128::from(i) / i128::from(BOUND_INTERVALS)) as i64)).collect();
+    let instants: Vec<Time> = (0..=BOUND_INTERVALS)
+        .map(|i| {
+            report.start + Span((i128::from(length) * i128::from(i) / i128::from(BOUND_INTERVALS)) as i64)
+        })
+        .collect();
     bound_over_time(&classes, &runs, &types, &instants, BOUND_PROGRAMS).cost
 }
 
 /// Whether a pool may buy an instance type so.
-fn allows(
-    pool: &NodePool,
-    offer: &InstanceType,
-    offering: &Offering,
-) -> bool {
+fn allows(pool: &NodePool, offer: &InstanceType, offering: &Offering) -> bool {
     let own = InstanceType::offering_requirements(offering);
     let wanted = &pool.template.requirements;
-    offer.requirements.first_conflict(wanted, |_| true).is_none() && own.first_conflict(wanted, |_| true).is_none()
+    offer.requirements.first_conflict(wanted, |_| true).is_none()
+        && own.first_conflict(wanted, |_| true).is_none()
 }
 
 /// A line of at most 72 blocks, the highest value full.
