@@ -2,6 +2,8 @@
 //!
 //! A crate here is worth its wall since it keeps a dependency out. Dev-dependencies do not count: they ship with nobody.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

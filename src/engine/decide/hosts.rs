@@ -3,6 +3,7 @@
 //! **Invariant:** a target that takes a pod here also takes it by kube-scheduler's filters once the node is there; what cannot be
 //! told yet of a claim without an instance counts against it.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use crate::event::{Place, SpecId, Target};
@@ -20,14 +21,17 @@ pub(super) struct Host<'a> {
     /// The number of records folded when room was last made here.
     pub changed: u64,
     shape: Shape<'a>,
-    /// Specs of the pods that are or will be here, where constraints between pods need them.
-    pub specs: Vec<SpecId>,
+    /// Specs of the pods that this evaluation sent here.
+    sent: Vec<SpecId>,
+    /// Specs of the pods that were here or expected before, once somebody asked: only constraints between pods need them.
+    before: OnceCell<Vec<SpecId>>,
 }
 
 enum Shape<'a> {
     Node(&'a Node, Option<&'a Claim>),
     /// An instance, no node yet: labels of its type, its place and its pool.
     Launched {
+        claim: &'a Claim,
         labels: Labels,
         taints: &'a [Taint],
     },
@@ -80,28 +84,25 @@ fn of_claim<'a>(state: &'a State, claim: &'a Claim) -> Option<Host<'a>> {
             labels.insert(label::NODEPOOL.into(), claim.pool.as_shared().clone());
             labels.insert(label::ZONE.into(), instance.zone.as_shared().clone());
             labels.insert(label::CAPACITY_TYPE.into(), instance.capacity_type.as_str().into());
-            (instance_type.allocatable(), Shape::Launched { labels, taints: &template.taints })
+            (instance_type.allocatable(), Shape::Launched { claim, labels, taints: &template.taints })
         }
         None => (claim.floor.clone(), Shape::Launching { claim, taints: &template.taints }),
     };
     let mut free = offered.minus(&claim.planned.requests);
     free = free.minus(&claim.daemons);
-    let specs = claim.planned.pods.iter().filter_map(|pod| Some(state.pods.get(pod)?.spec)).collect();
-    Some(Host { target: Target::Claim(claim.name.clone()), free, changed: claim.changed.0, shape, specs })
+    let target = Target::Claim(claim.name.clone());
+    Some(Host { target, free, changed: claim.changed.0, shape, sent: Vec::new(), before: OnceCell::new() })
 }
 
 fn of_node<'a>(state: &'a State, node: &'a Node, claim: Option<&'a Claim>) -> Host<'a> {
     let planned = claim.map_or(&node.planned, |claim| &claim.planned);
     let mut free = node.facts.allocatable.minus(&planned.requests);
     let mut changed = node.changed.max(claim.map_or(node.changed, |claim| claim.changed));
-    let mut specs: Vec<SpecId> =
-        planned.pods.iter().filter_map(|pod| Some(state.pods.get(pod)?.spec)).collect();
     let mut daemons = claim.map(|claim| claim.daemons.clone()).unwrap_or_default();
     if let Some(occupancy) = state.occupancy(&node.facts.name) {
         free = free.minus(&occupancy.used);
         daemons = daemons.minus(&occupancy.used_by_daemons).elementwise_max(&Resources::default());
         changed = changed.max(occupancy.freed);
-        specs.extend(occupancy.pods.iter().filter_map(|pod| Some(state.pods.get(pod)?.spec)));
     }
     // Daemon pods that are still to come.
     free = free.minus(&daemons);
@@ -109,7 +110,14 @@ fn of_node<'a>(state: &'a State, node: &'a Node, claim: Option<&'a Claim>) -> Ho
         Some(claim) => Target::Claim(claim.name.clone()),
         None => Target::Node(node.facts.name.clone()),
     };
-    Host { target, free, changed: changed.0, shape: Shape::Node(node, claim), specs }
+    Host {
+        target,
+        free,
+        changed: changed.0,
+        shape: Shape::Node(node, claim),
+        sent: Vec::new(),
+        before: OnceCell::new(),
+    }
 }
 
 impl Host<'_> {
@@ -125,7 +133,26 @@ impl Host<'_> {
         if let Some(label) = self.conflict(state, spec, spec_id) {
             return Some((ReasonId::RequirementsConflict, label));
         }
-        beside_others(state, spec, &self.specs)
+        if spec.spread.is_empty() && spec.host_ports.is_empty() {
+            return None;
+        }
+        let others: Vec<SpecId> = self.before(state).iter().chain(&self.sent).copied().collect();
+        beside_others(state, spec, &others)
+    }
+
+    /// Specs of the pods that were here or expected before this evaluation.
+    fn before(&self, state: &State) -> &[SpecId] {
+        self.before.get_or_init(|| {
+            let (planned, node) = match &self.shape {
+                Shape::Node(node, claim) => {
+                    (claim.map_or(&node.planned, |claim| &claim.planned), Some(&node.facts.name))
+                }
+                Shape::Launched { claim, .. } | Shape::Launching { claim, .. } => (&claim.planned, None),
+            };
+            let there =
+                node.and_then(|node| state.occupancy(node)).into_iter().flat_map(|occupancy| &occupancy.pods);
+            planned.pods.iter().chain(there).filter_map(|pod| Some(state.pods.get(pod)?.spec)).collect()
+        })
     }
 
     /// The same, as a reason.
@@ -137,7 +164,7 @@ impl Host<'_> {
     /// Sets aside what a pod asks for.
     pub(super) fn take(&mut self, state: &State, spec: SpecId) {
         self.free.subtract(&state.spec(spec).requests);
-        self.specs.push(spec);
+        self.sent.push(spec);
     }
 
     fn untolerated(&self, spec: &PodSpec) -> Option<&Taint> {
@@ -176,8 +203,8 @@ impl Host<'_> {
             Shape::Node(node, _) => unmet(&node.facts.labels),
             Shape::Launched { labels, .. } => unmet(labels),
             Shape::Launching { claim, .. } => {
-                let free_to_choose =
-                    wanted.iter().any(Requirements::is_empty) || self.specs.contains(&spec_id);
+                let free_to_choose = wanted.iter().any(Requirements::is_empty)
+                    || (self.sent.contains(&spec_id) || self.before(state).contains(&spec_id));
                 let settled = || wanted.iter().any(|wanted| all_options_satisfy(state, claim, wanted));
                 (!free_to_choose && !settled()).then(|| "instance type not settled yet".to_owned())
             }

@@ -30,7 +30,6 @@ struct PacedClock {
 }
 
 impl PacedClock {
-    #[expect(clippy::disallowed_methods, reason = "the driver in real time is where the clock is read")]
     fn start(origin: Time, pace: u32) -> Self {
         Self { origin, started: tokio::time::Instant::now(), pace }
     }

@@ -1,0 +1,122 @@
+//! The program as its users run it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn purser(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_purser")).args(args).output().unwrap()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Runs the first minutes of the day and gives the summary, what depends on the machine aside.
+fn summary(journal: &Path, more: &[&str]) -> Value {
+    let mut args = vec!["simulate", "--until", "6m", "-o", "json", "--journal", text(journal)];
+    args.extend(more);
+    let output = purser(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let fields = summary.as_object_mut().unwrap();
+    fields.remove("wall").unwrap();
+    fields["journal"].as_object_mut().unwrap().remove("folder").unwrap();
+    summary
+}
+
+#[test]
+fn bad_input_is_one_line_with_the_remedy_exit_code_2_and_nothing_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    };
+    let header = "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time";
+    let unknown = file("unknown.csv", &format!("{header},colour\na,1,1,0,0,,LS,Running,0,9,0,red\n"));
+    let negative = file("negative.csv", &format!("{header}\na,-5,1,0,0,,LS,Running,0,9,0\n"));
+    let quantity = file(
+        "pod.yaml",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, resources: {requests: {cpu: 1Qx}}}]}\n",
+    );
+    let pool = file(
+        "pool.yaml",
+        "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata: {name: bad}\nspec: {weight: 1000, template: {spec: {requirements: [], nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: d}}}}\n",
+    );
+    let types = file("types.csv", "name,wings\nm7g.large,2\n");
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["--trace", text(&unknown)], &["unknown.csv", "colour"]),
+        (&["--trace", text(&negative)], &["negative.csv", "2", "cpu_milli", "-5"]),
+        (&["--trace", text(&quantity)], &["pod.yaml", "Pod", "requests", "1Qx"]),
+        (&["--trace", "no-such-file.csv"], &["no-such-file.csv"]),
+        (&["--nodepools", text(&pool)], &["pool.yaml", "NodePool", "bad", "weight"]),
+        (&["--catalogue", text(&types)], &["types.csv", "wings"]),
+        (&["--until", "soon"], &["--until", "soon"]),
+        (&["--until", "2020-01-01T00:00:00Z"], &["--until", "not after the start"]),
+    ];
+    let journal = dir.path().join("journal");
+    for (args, told) in cases {
+        let mut all = vec!["simulate", "--journal", text(&journal)];
+        all.extend(args);
+        let output = purser(&all);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
+        for part in told {
+            assert!(stderr.contains(part), "{args:?}: {part:?} is not in {stderr}");
+        }
+        assert!(output.stdout.is_empty() && !journal.exists(), "{args:?}: nothing written");
+    }
+}
+
+#[test]
+fn the_same_input_gives_the_same_summary_and_a_folder_in_use_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+    let first = summary(&one, &[]);
+    assert_eq!(summary(&two, &[]), first);
+    assert!(first["pods"]["bound"].as_u64().unwrap() > 100);
+    assert_ne!(summary(&dir.path().join("three"), &["--seed", "2"])["journal"]["root"], first["journal"]["root"]);
+
+    let again = purser(&["simulate", "--until", "6m", "--journal", text(&one)]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8(again.stderr).unwrap().contains("--resume"));
+    let other = purser(&["simulate", "--until", "6m", "--seed", "3", "--journal", text(&one), "--resume"]);
+    assert_eq!(other.status.code(), Some(2), "a journal of another input is not gone on with");
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = dir.path().join("journal");
+    let whole = summary(&dir.path().join("whole"), &[]);
+    let stopped = purser(&["simulate", "--until", "3m", "-o", "json", "--journal", text(&journal)]);
+    assert!(stopped.status.success());
+    let resumed = summary(&journal, &["--resume"]);
+    for figure in ["launches", "cost_microusd", "pods", "nodes_at_end"] {
+        assert_eq!(resumed[figure], whole[figure], "{figure}");
+    }
+}
+
+#[test]
+fn the_driver_in_real_time_runs_the_same_world() {
+    let dir = tempfile::tempdir().unwrap();
+    let paced = summary(&dir.path().join("paced"), &["--pace", "120"]);
+    assert!(paced["pods"]["bound"].as_u64().unwrap() > 100);
+    assert_eq!(paced["pods"]["lost"], 0);
+}
+
+#[test]
+fn the_catalogue_is_shown_whole_and_by_name() {
+    let output = purser(&["catalogue", "-o", "json"]);
+    let rows: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(rows.len() > 700);
+    let one = rows.iter().find(|row| row["name"] == "m7g.large").unwrap();
+    assert_eq!(one["allocatable"]["cpu"], "1930m");
+    let table = String::from_utf8(purser(&["catalogue", "--name", "m7g.large"]).stdout).unwrap();
+    assert!(table.contains("m7g.large") && table.contains("1 instance types"), "{table}");
+    assert_eq!(purser(&["catalogue", "--name", "nothing"]).status.code(), Some(2));
+}
