@@ -8,9 +8,9 @@ use purser_sim::{Faults, day};
 
 use crate::lab;
 
-fn run_day(seed: u64, faults: Faults, hours: i64, dir: &Path) -> String {
+fn run_day(seed: u64, faults: Faults, minutes: i64, dir: &Path) -> String {
     let scenario = day::builtin_day(seed);
-    let end = scenario.start + Span::hours(hours);
+    let end = scenario.start + Span::mins(minutes);
     let mut simulation = lab::begin(scenario, seed, faults, dir, None).unwrap();
     while simulation.step(end).unwrap() {}
     let (_, controller) = simulation.into_parts();
@@ -40,17 +40,17 @@ fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn the_same_seed_gives_the_same_journal_and_another_seed_another() {
     let (one, two, three) = (lab::temp_dir(), lab::temp_dir(), lab::temp_dir());
-    let root = run_day(5, Faults::hostile(), 2, one.path());
-    assert_eq!(run_day(5, Faults::hostile(), 2, two.path()), root);
+    let root = run_day(5, Faults::hostile(), 20, one.path());
+    assert_eq!(run_day(5, Faults::hostile(), 20, two.path()), root);
     assert_eq!(files(one.path()), files(two.path()), "byte for byte");
-    assert_ne!(run_day(6, Faults::hostile(), 2, three.path()), root);
+    assert_ne!(run_day(6, Faults::hostile(), 20, three.path()), root);
 }
 
 #[test]
 fn seeds_run_with_every_fault_and_no_invariant_broken() {
     for seed in 0..4 {
         let dir = lab::temp_dir();
-        run_day(seed, if seed % 2 == 0 { Faults::typical() } else { Faults::hostile() }, 1, dir.path());
+        run_day(seed, if seed % 2 == 0 { Faults::typical() } else { Faults::hostile() }, 30, dir.path());
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn small_scenario() -> Scenario {
     let begin = Time(1_784_505_600_000_000);
     let minute = |n: i64| begin + Span::mins(n);
     let mut scenario = Scenario::new("small", begin);
-    let wanted = ["m7g.large", "m7g.xlarge", "c7g.xlarge", "m7i.large"];
+    let wanted = ["m5.large", "m5.xlarge", "m7i.large", "c5.xlarge"];
     scenario.types =
         trace::default_types().into_iter().filter(|t| wanted.contains(&t.name.as_str())).collect();
     let mut pool = trace::default_pool();

@@ -37,7 +37,7 @@ pub fn write(state: &State) -> Vec<u8> {
 /// State from bytes.
 ///
 /// # Errors
-/// If the bytes are not what [`write`] gave.
+/// If the bytes are not what [`write()`] gave.
 pub fn read(bytes: &[u8]) -> Result<State, SnapshotError> {
     let mut reader = Reader::new(bytes);
     let state = State::get(&mut reader)?;
