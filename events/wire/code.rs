@@ -8,8 +8,8 @@ use std::fmt::Display;
 
 use purser_engine::event::Interruption;
 use purser_engine::model::{
-    CapacityType, ConsolidationPolicy, DisruptionReason, Effect, LabelOperator, OwnerKind, PodPhase,
-    Protocol, SpreadPolicy, TolerationOperator, Unsatisfiable,
+    CapacityType, ConsolidationPolicy, DisruptionReason, LabelOperator, OwnerKind, PodPhase, Protocol,
+    SpreadPolicy, TaintEffect, TolerationOperator, Unsatisfiable,
 };
 
 /// The message for a code or word that is not known.
@@ -82,7 +82,7 @@ mirrored_enum! {
     SpreadPolicyCode = SpreadPolicy "spread policy" { Honor = 1 "Honor", Ignore = 2 "Ignore" }
 
     /// What a taint does.
-    TaintEffectCode = Effect "taint effect" {
+    TaintEffectCode = TaintEffect "taint effect" {
         NoSchedule = 1 "NoSchedule",
         PreferNoSchedule = 2 "PreferNoSchedule",
         NoExecute = 3 "NoExecute",

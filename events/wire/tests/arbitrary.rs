@@ -11,11 +11,11 @@ use purser_engine::event::{
 };
 use purser_engine::model::{
     Budget, BudgetNodes, BudgetSchedule, CapacityType, ConsolidationPolicy, Disruption, DisruptionReason,
-    DoNotDisrupt, Effect, HostPort, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
-    Limits, NamespaceSelector, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind, PodAffinity, PodKey,
+    DoNotDisrupt, HostPort, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels, Limits,
+    NamespaceSelector, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind, PodAffinity, PodKey,
     PodPhase, PodSpec, PreferredTerm, Price, Protocol, Requirement, Requirements, Resources, Span,
-    SpreadPolicy, Str, Taint, Time, Toleration, TolerationOperator, TopologySpread, Uid, Unsatisfiable,
-    VolumeRef,
+    SpreadPolicy, Str, Taint, TaintEffect, Time, Toleration, TolerationOperator, TopologySpread, Uid,
+    Unsatisfiable, VolumeRef,
 };
 use purser_engine::reason::{Reason, ReasonId};
 
@@ -104,8 +104,8 @@ fn selector() -> BoxedStrategy<LabelSelector> {
     vec(expression, 0..3).prop_map(LabelSelector).boxed()
 }
 
-fn effect() -> BoxedStrategy<Effect> {
-    select(vec![Effect::NoSchedule, Effect::PreferNoSchedule, Effect::NoExecute]).boxed()
+fn effect() -> BoxedStrategy<TaintEffect> {
+    select(vec![TaintEffect::NoSchedule, TaintEffect::PreferNoSchedule, TaintEffect::NoExecute]).boxed()
 }
 
 fn taints() -> BoxedStrategy<Vec<Taint>> {

@@ -1,4 +1,4 @@
-use purser_engine::model::{DoNotDisrupt, Effect, HostPort, Protocol, Span, Time, TolerationOperator};
+use purser_engine::model::{DoNotDisrupt, HostPort, Protocol, Span, TaintEffect, Time, TolerationOperator};
 use serde_json::{Value, json};
 
 use super::*;
@@ -138,7 +138,7 @@ fn tolerations_are_checked() {
     let all = one(json!({"operator": "Exists"})).unwrap();
     assert_eq!((all.key, all.operator, all.effect), (None, TolerationOperator::Exists, None));
     let equal = one(json!({"key": "a", "value": "1", "effect": "NoExecute"})).unwrap();
-    assert_eq!((equal.operator, equal.effect), (TolerationOperator::Equal, Some(Effect::NoExecute)));
+    assert_eq!((equal.operator, equal.effect), (TolerationOperator::Equal, Some(TaintEffect::NoExecute)));
     assert_eq!(
         one(json!({"key": "a", "operator": "Gt", "value": "5"})).unwrap().operator,
         TolerationOperator::Gt

@@ -33,5 +33,3 @@ pub use requirement::{Bound, Operator, Requirement, RequirementError, Requiremen
 pub use resources::Resources;
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator, first_untolerated};
 pub use time::{Money, Price, Span, Time};
-#[doc(hidden)]
-pub type Effect = TaintEffect;

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use purser_engine::model::{
     Budget, BudgetNodes, BudgetSchedule, CapacityType, ConsolidationPolicy, Disruption, DisruptionReason,
-    DoNotDisrupt, Effect, HostPort, InstanceId, InstanceType, LabelExpression, LabelOperator, LabelSelector,
-    Labels, Limits, NamespaceSelector, NodeName, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind,
+    DoNotDisrupt, HostPort, InstanceId, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
+    Limits, NamespaceSelector, NodeName, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind,
     PodAffinity, PodKey, PodSpec, PreferredTerm, Price, Protocol, Requirement, Requirements, Resources, Span,
-    SpreadPolicy, Str, Taint, Time, Toleration, TolerationOperator, TopologySpread, Uid, Unsatisfiable,
-    VolumeRef,
+    SpreadPolicy, Str, Taint, TaintEffect, Time, Toleration, TolerationOperator, TopologySpread, Uid,
+    Unsatisfiable, VolumeRef,
 };
 use purser_engine::reason::{Reason, ReasonId};
 
@@ -84,9 +84,9 @@ pub(crate) fn selector() -> LabelSelector {
 pub(crate) fn taints() -> Vec<Taint> {
     let taint = |key: &str, value: &str, effect| Taint { key: text(key), value: text(value), effect };
     vec![
-        taint("dedicated", "gpu", Effect::NoSchedule),
-        taint("spot", "", Effect::PreferNoSchedule),
-        taint("drain", "now", Effect::NoExecute),
+        taint("dedicated", "gpu", TaintEffect::NoSchedule),
+        taint("spot", "", TaintEffect::PreferNoSchedule),
+        taint("drain", "now", TaintEffect::NoExecute),
     ]
 }
 
@@ -105,9 +105,9 @@ pub(crate) fn spec() -> PodSpec {
         preferred_terms: vec![PreferredTerm { weight: 100, requirements: requirements() }],
         tolerations: vec![
             toleration(None, TolerationOperator::Exists, "", None),
-            toleration(Some("dedicated"), TolerationOperator::Equal, "gpu", Some(Effect::NoSchedule)),
-            toleration(Some("generation"), TolerationOperator::Gt, "5", Some(Effect::NoExecute)),
-            toleration(Some("generation"), TolerationOperator::Lt, "9", Some(Effect::PreferNoSchedule)),
+            toleration(Some("dedicated"), TolerationOperator::Equal, "gpu", Some(TaintEffect::NoSchedule)),
+            toleration(Some("generation"), TolerationOperator::Gt, "5", Some(TaintEffect::NoExecute)),
+            toleration(Some("generation"), TolerationOperator::Lt, "9", Some(TaintEffect::PreferNoSchedule)),
         ],
         spread: vec![
             TopologySpread {
