@@ -256,7 +256,7 @@ impl<'a> Packing<'a> {
         while let Some(planned) = self.planned.get_mut(*next) {
             let pool = &self.pools[planned.pool];
             let class = memo.class(state, pool, spec);
-            if let ClassSupply::Types { requirements, types } = &*class
+            if let ClassSupply::Types { requirements, types, cheapest: alone } = &*class
                 && planned.requirements.first_conflict(requirements, |_| true).is_none()
                 && hosts::beside_others(state, state.spec(spec), &planned.specs).is_none()
             {
@@ -264,9 +264,8 @@ impl<'a> Packing<'a> {
                 let mut both = requirements.clone();
                 both.add_all(&planned.requirements);
                 let same = both == planned.requirements;
-                let alone = cheapest(pool, types);
                 let types = narrow(pool, &planned.types, types, &requests, (!same).then_some(&both));
-                if !types.is_empty() && worth_joining(pool, &planned.types, &types, alone) {
+                if !types.is_empty() && worth_joining(pool, &planned.types, &types, *alone) {
                     planned.types = types;
                     planned.reserved = OnceCell::new();
                     planned.requests = requests;
@@ -337,7 +336,7 @@ impl<'a> Packing<'a> {
         let pool = &self.pools[at];
         let (requirements, types) = match class {
             ClassSupply::None(reason) => return Err(reason.clone()),
-            ClassSupply::Types { requirements, types } => (requirements, types),
+            ClassSupply::Types { requirements, types, .. } => (requirements, types),
         };
         let name = || [("nodepool", pool.pool.name.to_string())];
         let available: Vec<(usize, u32)> = types
@@ -493,11 +492,6 @@ fn narrow(
     types
 }
 
-/// The lowest price among types in their places.
-fn cheapest(pool: &PoolSupply, types: &[(usize, u32)]) -> Option<Price> {
-    types.iter().filter_map(|(at, places)| pool.types[*at].cheapest(*places)).min()
-}
-
 /// Whether a pod makes a launch dearer by no more than a node of its own would cost. A pod that needs a GPU does not join one
 /// that is large for the sake of its CPU, only because some type has both.
 fn worth_joining(
@@ -506,7 +500,7 @@ fn worth_joining(
     after: &[(usize, u32)],
     alone: Option<Price>,
 ) -> bool {
-    match (cheapest(pool, before), cheapest(pool, after), alone) {
+    match (pool.cheapest(before), pool.cheapest(after), alone) {
         (Some(before), Some(after), Some(alone)) => after <= before + alone,
         _ => true,
     }

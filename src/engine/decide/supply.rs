@@ -38,7 +38,8 @@ pub(super) struct TypeSupply {
 #[derive(Debug)]
 pub(super) enum ClassSupply {
     /// These types, by index, in these places each; and what that asks of the node's labels.
-    Types { requirements: Requirements, types: Vec<(usize, u32)> },
+    /// `cheapest` is what a node for one such pod costs at least.
+    Types { requirements: Requirements, types: Vec<(usize, u32)>, cheapest: Option<Price> },
     /// Nothing.
     None(Reason),
 }
@@ -56,6 +57,11 @@ impl TypeSupply {
 }
 
 impl PoolSupply {
+    /// The lowest price among types in their places.
+    pub(super) fn cheapest(&self, types: &[(usize, u32)]) -> Option<Price> {
+        types.iter().filter_map(|(at, places)| self.types[*at].cheapest(*places)).min()
+    }
+
     /// The places in which a type has capacity at the moment, as far as is known.
     pub(super) fn available(&self, state: &State, at: usize, now: Time) -> u32 {
         let supply = &self.types[at];
@@ -210,7 +216,8 @@ fn class_supply(state: &State, pool: &PoolSupply, spec: SpecId) -> ClassSupply {
             }
         }
         if !types.is_empty() {
-            return ClassSupply::Types { requirements, types };
+            let cheapest = pool.cheapest(&types);
+            return ClassSupply::Types { requirements, types, cheapest };
         }
     }
     ClassSupply::None(match (excess, conflict) {
