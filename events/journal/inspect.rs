@@ -200,7 +200,8 @@ pub fn inspect(dir: &Path) -> Result<Inspection, ReadError> {
             .collect::<Result<_, FileError>>()?,
         records: end.size(),
         root: segments.iter().all(|segment| segment.problem.is_none()).then(|| end.root()),
-        total_bytes: length(layout.root())?,
+        // The lock file is the holder's note to others, as long as its process number is.
+        total_bytes: length(layout.root())?.saturating_sub(length(&layout.lock()).unwrap_or(0)),
         identity,
         segments,
         tails,
