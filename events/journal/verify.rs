@@ -62,6 +62,9 @@ pub struct VerifyReport {
     pub size: u64,
     /// The Merkle root over the log.
     pub root: Hash,
+    /// How many signed checkpoints, the journal's own and those kept elsewhere, are valid and were compared with the
+    /// records. One of records that retention deleted cannot be.
+    pub checkpoints: u64,
     /// Everything that is wrong; empty when the journal is what it was.
     pub findings: Vec<Finding>,
 }
@@ -347,7 +350,8 @@ pub fn verify(
         Err(error @ super::OpenError::Identity { .. }) => {
             findings.add(&layout.identity(), None, FindingKind::Damaged, &error.to_string());
             let root = Frontier::default().root();
-            return Ok(VerifyReport { records: 0, first_seq: 0, size: 0, root, findings: findings.list });
+            let findings = findings.list;
+            return Ok(VerifyReport { records: 0, first_seq: 0, size: 0, root, checkpoints: 0, findings });
         }
         Err(error) => return Err(error.into()),
     };
@@ -406,9 +410,10 @@ pub fn verify(
     }
     // An archive folder has neither an anchor nor a secret; the missing secret is reported, and is reason enough.
     files::check_anchor(&layout, identity.log, size, tail, &roots, &mut findings)?;
-    files::check_checkpoints(&layout, vkey.as_ref(), size, &roots, options, &mut findings)?;
+    let checkpoints = files::check_checkpoints(&layout, vkey.as_ref(), size, &roots, options, &mut findings)?;
     files::check_snapshots(&layout, identity.log, size, &roots, &mut findings)?;
-    Ok(VerifyReport { records, first_seq: begin, size, root: frontier.root(), findings: findings.list })
+    let (root, findings) = (frontier.root(), findings.list);
+    Ok(VerifyReport { records, first_seq: begin, size, root, checkpoints, findings })
 }
 
 /// Where a segment with a damaged header ends, by the next one's name or the next checkpoint.

@@ -194,7 +194,7 @@ pub(super) fn check_anchor(
     Ok(())
 }
 
-/// Checks every checkpoint file, and those that are kept elsewhere.
+/// Checks every checkpoint file, and those that are kept elsewhere; returns how many were compared with the records.
 pub(super) fn check_checkpoints(
     layout: &Layout,
     vkey: Option<&VerifierKey>,
@@ -202,8 +202,9 @@ pub(super) fn check_checkpoints(
     roots: &Roots,
     options: &VerifyOptions,
     findings: &mut Findings,
-) -> Result<(), FileError> {
-    let Some(vkey) = vkey else { return Ok(()) };
+) -> Result<u64, FileError> {
+    let Some(vkey) = vkey else { return Ok(0) };
+    let mut compared = 0;
     for named in layout.list_checkpoints()? {
         let file = layout.checkpoint(named);
         let bytes = read_optional(&file)?.unwrap_or_default();
@@ -214,19 +215,24 @@ pub(super) fn check_checkpoints(
                 let text = format!("it is a checkpoint of {} records", point.size);
                 findings.add(&file, None, FindingKind::Signature, &text);
             }
-            Ok(point) => check_root(&file, point.size, &point.root, size, roots, findings),
+            Ok(point) => {
+                compared += u64::from(check_root(&file, point.size, &point.root, size, roots, findings));
+            }
         }
     }
     for older in &options.older {
         let file = Path::new(&older.name);
         match vkey.open(&older.text) {
             Err(error) => findings.add(file, None, FindingKind::Signature, &error.to_string()),
-            Ok(point) => check_root(file, point.size, &point.root, size, roots, findings),
+            Ok(point) => {
+                compared += u64::from(check_root(file, point.size, &point.root, size, roots, findings));
+            }
         }
     }
-    Ok(())
+    Ok(compared)
 }
 
+/// Compares a stated root with the computed one; says whether there was one to compare with.
 fn check_root(
     file: &Path,
     stated: u64,
@@ -234,15 +240,19 @@ fn check_root(
     size: u64,
     roots: &Roots,
     findings: &mut Findings,
-) {
+) -> bool {
     if stated > size {
         let text = format!("it was made at {stated} records, and there are only {size}: history is missing");
         findings.add(file, Some(size), FindingKind::Rewritten, &text);
-    } else if roots.get(stated).is_some_and(|found| found != *root) {
+        return false;
+    }
+    let Some(found) = roots.get(stated) else { return false };
+    if found != *root {
         let text =
             format!("the first {stated} records do not have the root {root} any more: history was changed");
         findings.add(file, None, FindingKind::Rewritten, &text);
     }
+    true
 }
 
 /// Checks the digests and roots of snapshots.

@@ -31,7 +31,7 @@ struct Report {
     first_record: u64,
     size: u64,
     root: String,
-    checkpoints: usize,
+    checkpoints: u64,
     integrity: Vec<Finding>,
     /// `None` where no decision could be taken again.
     decisions: Option<Decisions>,
@@ -73,7 +73,6 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
     let bar = Progress::new("integrity", log.size());
     let integrity = verify(&log.dir, &options, &mut |done, total| bar.at(done, total))?;
     let mut seconds = bar.finish().as_secs_f64();
-    let checkpoints = integrity_checkpoints(log, &options)?;
 
     let bar = Progress::new("decisions", log.size());
     let reexecuted = reexecute(log, arguments, &bar);
@@ -82,7 +81,7 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         Ok(Checked { decisions, stopped, note }) => (Some(decisions), stopped, note),
         Err(error) => (None, Some(format!("{error:#}")), None),
     };
-    let VerifyReport { records, first_seq, size, root, findings } = integrity;
+    let VerifyReport { records, first_seq, size, root, checkpoints, findings } = integrity;
     let differing = decisions.as_ref().is_some_and(|decisions| !decisions.differing.is_empty());
     let report = Report {
         passed: findings.is_empty() && !differing && not_checked.is_none(),
@@ -119,11 +118,6 @@ fn options(log: &Log, arguments: &VerifyArgs) -> Result<VerifyOptions> {
         options.expected_key = Some(key.with_context(|| format!("--vkey {}", file.display()))?);
     }
     Ok(options)
-}
-
-/// The number of checkpoints that integrity was checked against: those of the segments and those that were given.
-fn integrity_checkpoints(log: &Log, options: &VerifyOptions) -> Result<usize> {
-    Ok(log.reader().segments().len() + options.older.len())
 }
 
 /// Decisions taken again, and what stopped that before the end.
@@ -285,7 +279,7 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
         },
         text::count(report.records as usize, "record"),
         report.root,
-        text::count(report.checkpoints, "checkpoint"),
+        text::count(report.checkpoints as usize, "checkpoint"),
         report.seconds,
     ))?;
     Ok(())
