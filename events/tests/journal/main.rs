@@ -6,5 +6,7 @@ mod common;
 mod crash;
 mod damage;
 mod golden;
+mod large;
 mod live;
+mod samples;
 mod upkeep;
