@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use crate::journal;
 
 /// The longest encoding of a value, in bytes: the largest payload that the journal takes.
-pub const MAX_LEN: usize = 64 * 1024;
+pub const MAX_LEN: usize = purser_engine::port::MAX_EVENT_BYTES;
 
 const _: () = assert!(MAX_LEN == journal::MAX_PAYLOAD_LEN, "what can be encoded can be appended");
 

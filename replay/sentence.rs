@@ -3,6 +3,7 @@
 //! **Invariant:** a sentence says what the record says and nothing that it does not; a new kind of event does not compile before it
 //! has one.
 
+use purser_engine::controller::limits::{refused, refused_requirements, refused_selector};
 use purser_engine::event::{Control, Decision, Event, Fact, Interruption, LaunchFailure, Target};
 use purser_engine::model::{Limits, NodePool, OfferingKey, PodPhase};
 
@@ -23,6 +24,11 @@ pub fn target(target: &Target) -> String {
         Target::Node(node) => format!("node {node}"),
         Target::Claim(claim) => format!("nodeclaim {claim}"),
     }
+}
+
+/// What is said of an object that was too large to record.
+fn refusal(text: Option<&str>) -> String {
+    text.map(|text| format!("; refused: {text}")).unwrap_or_default()
 }
 
 fn of_control(control: &Control) -> String {
@@ -68,10 +74,12 @@ fn of_control(control: &Control) -> String {
 fn of_fact(fact: &Fact) -> String {
     match fact {
         Fact::PodSpecDefined { id, spec } => {
-            format!("pod spec {}: asks for {}", id.0, text::resources(&spec.requests))
+            let asks = text::resources(&spec.requests);
+            format!("pod spec {}: asks for {asks}{}", id.0, refusal(refused(&spec.labels)))
         }
         Fact::LabelSetDefined { id, labels } => {
-            format!("label set {}: {}", id.0, text::count(labels.len(), "label"))
+            let count = text::count(labels.len(), "label");
+            format!("label set {}: {count}{}", id.0, refusal(refused(labels)))
         }
         Fact::PodObserved { pod, spec, phase, node, .. } => match node {
             Some(node) => format!("pod {pod} is {} on {node}, spec {}", of_phase(*phase), spec.0),
@@ -114,10 +122,11 @@ fn of_fact(fact: &Fact) -> String {
             format!("daemonset {daemon_set} has pods of spec {}", spec.0)
         }
         Fact::DaemonSetDeleted { daemon_set } => format!("daemonset {daemon_set} is gone"),
-        Fact::DisruptionBudgetObserved { budget, disruptions_allowed, .. } => {
+        Fact::DisruptionBudgetObserved { budget, disruptions_allowed, selector, .. } => {
             format!(
-                "poddisruptionbudget {budget} allows {}",
-                text::count(*disruptions_allowed as usize, "eviction")
+                "poddisruptionbudget {budget} allows {}{}",
+                text::count(*disruptions_allowed as usize, "eviction"),
+                refusal(refused_selector(selector))
             )
         }
         Fact::DisruptionBudgetDeleted { budget } => format!("poddisruptionbudget {budget} is gone"),
@@ -130,7 +139,8 @@ fn of_fact(fact: &Fact) -> String {
             let cheapest = instance_type.offerings.iter().map(|offering| offering.price).min();
             let from = cheapest.map(|price| format!(" from {}", text::price(price))).unwrap_or_default();
             let offerings = text::count(instance_type.offerings.len(), "offering");
-            format!("instance type {} has {offerings}{from}", instance_type.name)
+            let refusal = refusal(refused_requirements(&instance_type.requirements));
+            format!("instance type {} has {offerings}{from}{refusal}", instance_type.name)
         }
         Fact::InstanceTypeRemoved { instance_type } => {
             format!("instance type {instance_type} is no longer offered")
@@ -256,7 +266,7 @@ fn of_pool(pool: &NodePool) -> String {
         None => "consolidateAfter Never".to_owned(),
     });
     is.extend(pool.template.expire_after.map(|after| format!("expireAfter {after}")));
-    format!("nodepool {} is {}", pool.name, is.join(", "))
+    format!("nodepool {} is {}{}", pool.name, is.join(", "), refusal(refused(&pool.template.labels)))
 }
 
 /// Limits in words.

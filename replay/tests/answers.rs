@@ -1,7 +1,7 @@
 //! That answers have the right facts, in every form.
 
 use purser_engine::event::Decision;
-use purser_engine::model::{PodKey, Span, Time};
+use purser_engine::model::{PodKey, Span, Time, Toleration, TolerationOperator};
 use purser_engine::port::Observation;
 use serde_json::Value;
 
@@ -254,4 +254,28 @@ fn inspection_has_the_totals_at_the_top() {
     assert!(found["bytes"].as_u64().unwrap() > 0);
     assert_eq!(found["root"].as_str().unwrap().len(), 64);
     assert_eq!(found["segments"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn an_object_that_was_too_large_says_so_and_how_to_mend_it() {
+    let mut world = story().world;
+    let toleration = |n| Toleration {
+        key: Some(format!("example.com/team-{n}").into()),
+        operator: TolerationOperator::Exists,
+        value: "".into(),
+        effect: None,
+    };
+    let mut monster = pod("monster", 100);
+    std::sync::Arc::make_mut(&mut monster.spec).tolerations = (0..5_000).map(toleration).collect();
+    world.see([Observation::Pod(monster)]);
+    let out = table(&world.journal(), &["why", "pod", "default/monster"]);
+    assert!(
+        out.starts_with(
+            "pod default/monster: it is held back, as it was refused: spec.tolerations: too large to record: "
+        ),
+        "{out}"
+    );
+    assert!(out.contains("use fewer or shorter entries; until then nothing is launched for it"), "{out}");
+    let out = table(&world.journal(), &["list", "--kind", "pod-spec-defined", "--tail", "1"]);
+    assert!(out.contains("; refused: spec.tolerations: too large to record"), "{out}");
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use purser_engine::controller::limits::refused;
 use purser_engine::event::{Decision, Event, Fact, SpecId, Target};
 use purser_engine::model::{ClaimName, PodKey, PodPhase, Span, Time};
 use purser_engine::state::{Plan, State};
@@ -138,7 +139,11 @@ impl Gathered<'_> {
             (Some(node), _) => {
                 format!("it is {} on {node}; it waited {pending}", sentence::of_phase(pod.phase))
             }
-            (None, _) if pod.phase != PodPhase::Pending => format!("it is {}", sentence::of_phase(pod.phase)),
+            (None, _) if pod.phase != PodPhase::Pending => {
+                let refused = refused(&state.spec(pod.spec).labels);
+                let why = refused.map(|text| format!(", as it was refused: {text}")).unwrap_or_default();
+                format!("it is {}{why}", sentence::of_phase(pod.phase))
+            }
             (None, Plan::None) => format!("it has waited {pending} and nothing is decided about it yet"),
             (None, Plan::Nominated { target, .. }) => {
                 format!("it has waited {pending} and is expected on {}", sentence::target(target))

@@ -207,9 +207,12 @@ pub struct Entry {
     pub causes: Vec<Seq>,
 }
 
+/// The longest event that a journal takes, in its wire form.
+pub const MAX_EVENT_BYTES: usize = 64 * 1024;
+
 /// Where the log is kept.
 pub trait Journal {
-    /// Appends a batch, whole or not at all. On return it is durable.
+    /// Appends a batch, whole or not at all. On return it is durable. No event may take more than [`MAX_EVENT_BYTES`].
     ///
     /// # Errors
     /// [`JournalError::Full`] if nothing was written for want of space: the same call may succeed later. Any other error is final.

@@ -1,12 +1,13 @@
 //! From observations to records: only what is news, in normal form.
 //!
-//! **Invariant:** an observation that State already has makes no record.
+//! **Invariant:** an observation that State already has makes no record, and each record that is made fits the journal.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{Labels, NodeFacts, NodeName, PodFacts, PodKey, PodPhase, PodSpec};
 use crate::port::{Entry, Input, InstanceFacts, Observation};
@@ -76,7 +77,8 @@ struct Intake<'a> {
 impl Intake<'_> {
     fn take(&mut self, input: &Input) {
         let state = self.state;
-        let event: Event = match &input.observation {
+        let Some(observation) = limits::fitting(&input.observation) else { return };
+        let event: Event = match &*observation {
             Observation::Pod(pod) => return self.pod(input, pod),
             Observation::NoPod(pod) if state.pods.contains_key(pod) => {
                 Fact::PodDeleted { pod: pod.clone() }.into()

@@ -7,6 +7,7 @@
 //! Decisions are taken once after each batch of observations, at the time of that batch; a replay relies on it.
 
 mod intake;
+pub mod limits;
 mod orders;
 mod relist;
 

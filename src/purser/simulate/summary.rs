@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use purser_engine::controller::limits::refusals;
 use purser_engine::model::{InstanceType, Money, NodePool, Offering, Price, Span, Time};
 use purser_sim::bound::{BoundType, PodClass, Run, bound_over_time};
 use purser_sim::report::Sample;
@@ -47,6 +48,8 @@ pub(super) struct Summary {
     insufficient_capacity: u64,
     peak_nodes: u64,
     nodes_at_end: usize,
+    /// Objects that are too large to record, each with its field and the remedy.
+    refused: Vec<String>,
     journal: JournalFigures,
     samples: Vec<SampleFigures>,
     wall: Wall,
@@ -153,6 +156,7 @@ impl Summary {
             insufficient_capacity: report.insufficient_capacity,
             peak_nodes: report.peak_nodes,
             nodes_at_end: finished.state.nodes.len(),
+            refused: refusals(&finished.state),
             journal: JournalFigures {
                 folder: finished.folder.display().to_string(),
                 records: journal.records,
@@ -238,6 +242,9 @@ impl Summary {
                 self.interruptions, self.sudden_deaths, self.insufficient_capacity
             ),
         );
+        for refusal in &self.refused {
+            row("refused", refusal.clone());
+        }
         let bytes = self.journal.bytes_per_record_hundredths;
         row(
             "journal",

@@ -132,3 +132,30 @@ fn the_catalogue_is_shown_whole_and_by_name() {
     assert!(table.contains("m5.large") && table.contains("1 instance types"), "{table}");
     assert_eq!(purser(&["catalogue", "--name", "nothing"]).status.code(), Some(2));
 }
+
+#[test]
+fn one_monstrous_pod_is_refused_and_the_rest_of_a_dump_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let tolerations: Vec<String> =
+        (0..5_000).map(|n| format!(r#"{{"key":"example.com/team-{n}","operator":"Exists"}}"#)).collect();
+    let pod = |name: &str, tolerations: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{name}"}},"spec":{{"tolerations":[{tolerations}],
+            "containers":[{{"name":"c","image":"i","resources":{{"requests":{{"cpu":"500m","memory":"1Gi"}}}}}}]}}}}"#
+        )
+    };
+    let manifests = dir.path().join("dump.json");
+    let pool = r#"{"apiVersion":"karpenter.sh/v1","kind":"NodePool","metadata":{"name":"default"},"spec":{"template":{"spec":{
+        "nodeClassRef":{"group":"karpenter.k8s.aws","kind":"EC2NodeClass","name":"default"},"requirements":[]}}}}"#;
+    let items = [pool.to_owned(), pod("monster", &tolerations.join(",")), pod("web", "")].join(",");
+    let list = format!(r#"{{"apiVersion":"v1","kind":"List","items":[{items}]}}"#);
+    std::fs::write(&manifests, list).unwrap();
+    let journal = dir.path().join("journal");
+    let told = summary(&journal, &["--trace", text(&manifests), "--faults", "none"]);
+    assert_eq!(told["pods"]["created"], 2);
+    assert!(told["launches"].as_u64() > Some(0) && told["pods"]["bound"].as_u64() > Some(0), "{told}");
+    let refused = told["refused"].as_array().unwrap();
+    assert_eq!(refused.len(), 1);
+    let refused = refused[0].as_str().unwrap();
+    assert!(refused.starts_with("Pod default/monster: spec.tolerations: too large to record"), "{refused}");
+}

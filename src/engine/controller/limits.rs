@@ -1,0 +1,444 @@
+//! What is too large for a record, and what is recorded in its place.
+//!
+//! A record holds at most [`MAX_EVENT_BYTES`], and Kubernetes takes objects of more than a megabyte. An object whose parts
+//! that matter here take more than [`MAX_OBJECT_BYTES`] is refused: a stand-in is recorded for it, which lacks the largest
+//! of these parts, says so under the label [`REFUSED`], and takes no part in decisions:
+//!
+//! - a pod without a node is held back, so that nothing is launched for it. On a node it counts for what it asks, and
+//!   nothing disrupts it of its own accord;
+//! - a DaemonSet's pods are taken to run on every node;
+//! - a NodePool is not ready, and its nodes are left alone;
+//! - a node gets no pods and is left alone;
+//! - an instance type is not offered;
+//! - a PodDisruptionBudget selects nothing (the API server, which grants evictions, still knows all of it).
+//!
+//! **Invariant:** whatever is observed, each record that is made of it fits; and of an object that fits nothing is changed.
+
+mod size;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::event::LaunchFailure;
+use crate::model::{
+    Budget, BudgetNodes, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
+    NodeFacts, NodePool, PodFacts, PodPhase, PodSpec, Requirement, Requirements, Resources, Str, Taint,
+    Toleration, TolerationOperator, label,
+};
+use crate::port::{MAX_EVENT_BYTES, Observation};
+use crate::state::State;
+
+/// The most that one object may take in a record, in bytes. A launch is made of two, a NodePool and a pod; the rest of a
+/// record is for the launch's own.
+pub const MAX_OBJECT_BYTES: usize = 24 * 1024;
+
+const _: () = assert!(2 * MAX_OBJECT_BYTES + 8 * 1024 <= MAX_EVENT_BYTES, "a launch has room for its own");
+
+/// The label of a stand-in. Its value says what was refused and what to do. No label of Kubernetes begins so.
+pub const REFUSED: &str = "!refused";
+
+/// Room in a stand-in for the text under [`REFUSED`].
+const MARK_BYTES: usize = 1024;
+
+/// What others say, such as the cloud about a launch that failed, is cut to this length.
+const MAX_TEXT_BYTES: usize = 4 * 1024;
+
+/// The longest name that Kubernetes gives an object.
+const MAX_NAME_BYTES: usize = 253;
+
+/// The labels of a node without which it could not be told whose it is.
+const NODE_LABELS: [&str; 9] = [
+    label::NODEPOOL,
+    label::CAPACITY_TYPE,
+    label::REGISTERED,
+    label::INITIALIZED,
+    label::ZONE,
+    label::REGION,
+    label::INSTANCE_TYPE,
+    label::ARCH,
+    label::OS,
+];
+
+/// The objects that are refused at the moment, each with the field and the remedy.
+pub fn refusals(state: &State) -> Vec<String> {
+    let of = |kind: &str, name: &dyn std::fmt::Display, text: &str| format!("{kind} {name}: {text}");
+    let mut all = Vec::new();
+    for (name, pool) in &state.pools {
+        all.extend(refused(&pool.facts.template.labels).map(|text| of("NodePool", name, text)));
+    }
+    for (name, spec) in &state.daemon_sets {
+        all.extend(refused(&state.spec(*spec).labels).map(|text| of("DaemonSet", name, text)));
+    }
+    for (name, node) in &state.nodes {
+        all.extend(refused(&node.facts.labels).map(|text| of("Node", name, text)));
+    }
+    for (name, budget) in &state.disruption_budgets {
+        all.extend(refused_selector(&budget.selector).map(|text| of("PodDisruptionBudget", name, text)));
+    }
+    for (name, offer) in &state.types {
+        all.extend(refused_requirements(&offer.requirements).map(|text| of("instance type", name, text)));
+    }
+    for (name, pod) in &state.pods {
+        all.extend(refused(&state.spec(pod.spec).labels).map(|text| of("Pod", name, text)));
+    }
+    all
+}
+
+/// Why the object with these labels is refused, if it is: the field and the remedy.
+pub fn refused(labels: &Labels) -> Option<&str> {
+    labels.get(REFUSED).map(|text| &**text)
+}
+
+/// As [`refused`], of what has a selector instead of labels.
+pub fn refused_selector(selector: &LabelSelector) -> Option<&str> {
+    let mark = selector.0.iter().find(|expression| &*expression.key == REFUSED)?;
+    mark.values.first().map(|text| &**text)
+}
+
+/// As [`refused`], of what has requirements instead of labels.
+pub fn refused_requirements(requirements: &Requirements) -> Option<&str> {
+    requirements.get(REFUSED)?.values().first().map(|text| &**text)
+}
+
+/// What is recorded of an observation: itself, a stand-in, or nothing where not even its name fits.
+pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>> {
+    if names(observation).iter().flatten().any(|name| name.len() > MAX_NAME_BYTES) {
+        return None;
+    }
+    let stand_in = match observation {
+        Observation::Pod(pod) => pod_stand_in(pod).map(Observation::Pod),
+        Observation::Node(node) => node_stand_in(node).map(Observation::Node),
+        Observation::NodePool(pool) => pool_stand_in(pool).map(|pool| Observation::NodePool(Arc::new(pool))),
+        Observation::DaemonSet(name, spec) => {
+            daemon_stand_in(spec).map(|spec| Observation::DaemonSet(name.clone(), Arc::new(spec)))
+        }
+        Observation::InstanceType(offer) => {
+            type_stand_in(offer).map(|offer| Observation::InstanceType(Arc::new(offer)))
+        }
+        Observation::DisruptionBudget { budget, selector, disruptions_allowed, always_allow_unhealthy } => {
+            selector_stand_in(selector).map(|selector| Observation::DisruptionBudget {
+                budget: budget.clone(),
+                selector,
+                disruptions_allowed: *disruptions_allowed,
+                always_allow_unhealthy: *always_allow_unhealthy,
+            })
+        }
+        Observation::LaunchFailed(claim, failure) => {
+            shorter_failure(failure).map(|failure| Observation::LaunchFailed(claim.clone(), failure))
+        }
+        Observation::EvictionBlocked(pod, by) => {
+            shorter_text(by).map(|by| Observation::EvictionBlocked(pod.clone(), by))
+        }
+        Observation::EffectFailed(claim, message) => {
+            shorter_text(message).map(|message| Observation::EffectFailed(claim.clone(), message))
+        }
+        _ => None,
+    };
+    Some(stand_in.map_or(Cow::Borrowed(observation), Cow::Owned))
+}
+
+/// The names that go into records as they are.
+fn names(observation: &Observation) -> [Option<&str>; 3] {
+    match observation {
+        Observation::Pod(pod) => {
+            [Some(&*pod.key.namespace), Some(&*pod.key.name), pod.node.as_ref().map(|node| node.as_str())]
+        }
+        Observation::DaemonSet(key, _)
+        | Observation::DisruptionBudget { budget: key, .. }
+        | Observation::EvictionBlocked(key, _) => [Some(&*key.namespace), Some(&*key.name), None],
+        Observation::Node(node) => {
+            [Some(node.name.as_str()), node.instance.as_ref().map(|instance| instance.as_str()), None]
+        }
+        Observation::NodePool(pool) => {
+            [Some(pool.name.as_str()), pool.template.class.as_ref().map(|(_, name)| name.as_str()), None]
+        }
+        Observation::InstanceType(offer) => [Some(offer.name.as_str()), None, None],
+        Observation::Instance(instance) => [
+            Some(instance.instance.as_str()),
+            Some(instance.instance_type.as_str()),
+            Some(instance.zone.as_str()),
+        ],
+        Observation::EffectFailed(claim, _) => [Some(claim.as_str()), None, None],
+        _ => [None, None, None],
+    }
+}
+
+// === stand-ins ===
+
+/// A part of an object that can be of any size.
+struct Part<T> {
+    /// Its field, as Kubernetes has it.
+    field: &'static str,
+    /// The most that it takes in a record.
+    bytes: fn(&T) -> usize,
+    /// Takes it out, or what of it can be long.
+    leave_out: fn(&mut T),
+}
+
+/// What an object takes beside its parts, at most.
+const FIXED_BYTES: usize = 1024;
+
+/// An object that is too large, without its largest parts, and what is to be said about it. `None` for one that fits.
+fn without_largest<T: Clone>(whole: &T, parts: &[Part<T>], consequence: &str) -> Option<(T, Str)> {
+    let mut by_size: Vec<(usize, &Part<T>)> = parts.iter().map(|part| ((part.bytes)(whole), part)).collect();
+    let total: usize = FIXED_BYTES + by_size.iter().map(|(bytes, _)| bytes).sum::<usize>();
+    if total <= MAX_OBJECT_BYTES {
+        return None;
+    }
+    // Largest first; those of one size in the order of the list.
+    by_size.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+    let (mut rest, mut left, mut fields) = (whole.clone(), total, Vec::new());
+    for (bytes, part) in by_size {
+        if left <= MAX_OBJECT_BYTES - MARK_BYTES {
+            break;
+        }
+        (part.leave_out)(&mut rest);
+        left = left - bytes + (part.bytes)(&rest);
+        fields.push(part.field);
+    }
+    let text = format!(
+        "{}: too large to record: the object takes {total} bytes and may take {MAX_OBJECT_BYTES}: use fewer or shorter \
+         entries; until then {consequence}",
+        fields.join(", ")
+    );
+    Some((rest, text.into()))
+}
+
+fn pod_stand_in(pod: &PodFacts) -> Option<PodFacts> {
+    let consequence = "nothing is launched for it, and nothing disrupts it of its own accord";
+    let (mut spec, text) = without_largest(&*pod.spec, &POD_PARTS, consequence)?;
+    spec.labels.insert(REFUSED.into(), text);
+    spec.do_not_disrupt = Some(DoNotDisrupt::Always);
+    let phase = if pod.phase == PodPhase::Pending { PodPhase::Held } else { pod.phase };
+    Some(PodFacts { spec: Arc::new(spec), phase, ..pod.clone() })
+}
+
+fn daemon_stand_in(spec: &PodSpec) -> Option<PodSpec> {
+    let (mut spec, text) = without_largest(spec, &POD_PARTS, "its pods are taken to run on every node")?;
+    spec.labels.insert(REFUSED.into(), text);
+    // To reserve too much on some node wastes a little; to reserve too little launches nodes that are too small, again and
+    // again.
+    spec.node_selector.clear();
+    spec.required_terms.clear();
+    spec.tolerations = vec![tolerates_all()];
+    Some(spec)
+}
+
+fn node_stand_in(node: &NodeFacts) -> Option<NodeFacts> {
+    let consequence = "no pods are sent to it, and it is not disrupted";
+    let (mut node, text) = without_largest(node, &NODE_PARTS, consequence)?;
+    Arc::make_mut(&mut node.labels).insert(REFUSED.into(), text);
+    Some(NodeFacts { unschedulable: true, do_not_disrupt: true, ..node })
+}
+
+fn pool_stand_in(pool: &NodePool) -> Option<NodePool> {
+    let consequence = "nothing is launched from it, and its nodes are not disrupted";
+    let (mut pool, text) = without_largest(pool, &POOL_PARTS, consequence)?;
+    pool.template.labels.insert(REFUSED.into(), text);
+    pool.disruption.consolidate_after = None;
+    pool.disruption.budgets = vec![Budget { reasons: None, nodes: BudgetNodes::Count(0), schedule: None }];
+    Some(NodePool { ready: false, ..pool })
+}
+
+fn type_stand_in(offer: &InstanceType) -> Option<InstanceType> {
+    let (mut offer, text) = without_largest(offer, &TYPE_PARTS, "it is not offered")?;
+    offer.requirements.add(REFUSED, Requirement::one_of([text]));
+    offer.offerings.clear();
+    Some(offer)
+}
+
+fn selector_stand_in(selector: &LabelSelector) -> Option<LabelSelector> {
+    let consequence = "evictions are left to the API server to refuse";
+    let (_, text) = without_largest(selector, &SELECTOR_PARTS, consequence)?;
+    let mark = LabelExpression { key: REFUSED.into(), operator: LabelOperator::In, values: vec![text] };
+    Some(LabelSelector(vec![mark]))
+}
+
+/// Tolerates every taint.
+fn tolerates_all() -> Toleration {
+    Toleration { key: None, operator: TolerationOperator::Exists, value: "".into(), effect: None }
+}
+
+/// The resources that every node has.
+fn common(all: &Resources) -> Resources {
+    ["cpu", "memory", "ephemeral-storage", "pods"].into_iter().map(|name| (name, all.get(name))).collect()
+}
+
+// === texts ===
+
+/// A text that is too long, cut. `None` for one that fits.
+fn shorter_text(text: &Str) -> Option<Str> {
+    if text.len() <= MAX_TEXT_BYTES {
+        return None;
+    }
+    let cut = text.floor_char_boundary(MAX_TEXT_BYTES);
+    Some(format!("{}... ({} bytes in all)", &text[..cut], text.len()).into())
+}
+
+fn shorter_failure(failure: &LaunchFailure) -> Option<LaunchFailure> {
+    match failure {
+        LaunchFailure::Rejected { message } => {
+            shorter_text(message).map(|message| LaunchFailure::Rejected { message })
+        }
+        LaunchFailure::Unknown { message } => {
+            shorter_text(message).map(|message| LaunchFailure::Unknown { message })
+        }
+        // Those that are left out are found without capacity when they are asked for again.
+        LaunchFailure::InsufficientCapacity { offerings } => {
+            let mut room = MAX_OBJECT_BYTES;
+            let fit = |offering: &_| {
+                let rest = room.checked_sub(size::offering_key(offering));
+                room = rest.unwrap_or(room);
+                rest.is_some()
+            };
+            let kept: Vec<_> = offerings.iter().cloned().take_while(fit).collect();
+            (kept.len() < offerings.len()).then_some(LaunchFailure::InsufficientCapacity { offerings: kept })
+        }
+    }
+}
+
+// === the parts of each kind of object ===
+
+const POD_PARTS: [Part<PodSpec>; 11] = [
+    Part {
+        field: "metadata.labels",
+        bytes: |spec| size::labels(&spec.labels),
+        leave_out: |spec| spec.labels.clear(),
+    },
+    Part {
+        field: "spec.nodeSelector",
+        bytes: |spec| size::labels(&spec.node_selector),
+        leave_out: |spec| spec.node_selector.clear(),
+    },
+    Part {
+        field: "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution",
+        bytes: |spec| size::list(&spec.required_terms, size::requirements),
+        leave_out: |spec| spec.required_terms.clear(),
+    },
+    Part {
+        field: "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution",
+        bytes: |spec| size::list(&spec.preferred_terms, |term| 1 + size::requirements(&term.requirements)),
+        leave_out: |spec| spec.preferred_terms.clear(),
+    },
+    Part {
+        field: "spec.tolerations",
+        bytes: |spec| size::list(&spec.tolerations, size::toleration),
+        leave_out: |spec| spec.tolerations.clear(),
+    },
+    Part {
+        field: "spec.topologySpreadConstraints",
+        bytes: |spec| size::list(&spec.spread, size::spread),
+        leave_out: |spec| spec.spread.clear(),
+    },
+    Part {
+        field: "spec.affinity.podAffinity and podAntiAffinity",
+        bytes: |spec| size::list(&spec.affinity, size::affinity),
+        leave_out: |spec| spec.affinity.clear(),
+    },
+    Part {
+        field: "spec.containers[*].ports",
+        bytes: |spec| size::list(&spec.host_ports, |port| size::text(&port.ip) + 4),
+        leave_out: |spec| spec.host_ports.clear(),
+    },
+    Part {
+        field: "spec.volumes",
+        bytes: |spec| size::list(&spec.volumes, |volume| size::text(&volume.claim)),
+        leave_out: |spec| spec.volumes.clear(),
+    },
+    Part {
+        field: "spec.resourceClaims",
+        bytes: |spec| size::list(&spec.resource_claims, |claim| size::text(claim)),
+        leave_out: |spec| spec.resource_claims.clear(),
+    },
+    Part {
+        field: "spec.containers[*].resources.requests",
+        bytes: |spec| size::resources(&spec.requests),
+        leave_out: |spec| spec.requests = common(&spec.requests),
+    },
+];
+
+const NODE_PARTS: [Part<NodeFacts>; 3] = [
+    Part {
+        field: "metadata.labels",
+        bytes: |node| size::labels(&node.labels),
+        leave_out: |node| {
+            let own = |key: &str, value: &str| NODE_LABELS.contains(&key) && value.len() <= MAX_NAME_BYTES;
+            Arc::make_mut(&mut node.labels).retain(|key, value| own(key, value));
+        },
+    },
+    Part {
+        field: "spec.taints",
+        bytes: |node| size::list(&node.taints, size::taint),
+        // The marks of its own life stay.
+        leave_out: |node| node.taints.retain(|t| *t == Taint::disrupted() || *t == Taint::unregistered()),
+    },
+    Part {
+        field: "status.allocatable",
+        bytes: |node| size::resources(&node.allocatable),
+        leave_out: |node| node.allocatable = common(&node.allocatable),
+    },
+];
+
+const POOL_PARTS: [Part<NodePool>; 7] = [
+    Part {
+        field: "spec.template.metadata.labels",
+        bytes: |pool| size::labels(&pool.template.labels),
+        leave_out: |pool| pool.template.labels.clear(),
+    },
+    Part {
+        field: "spec.template.spec.taints",
+        bytes: |pool| size::list(&pool.template.taints, size::taint),
+        leave_out: |pool| pool.template.taints.clear(),
+    },
+    Part {
+        field: "spec.template.spec.startupTaints",
+        bytes: |pool| size::list(&pool.template.startup_taints, size::taint),
+        leave_out: |pool| pool.template.startup_taints.clear(),
+    },
+    Part {
+        field: "spec.template.spec.requirements",
+        bytes: |pool| size::requirements(&pool.template.requirements),
+        leave_out: |pool| pool.template.requirements = Requirements::new(),
+    },
+    Part {
+        field: "spec.disruption.budgets",
+        bytes: |pool| size::list(&pool.disruption.budgets, size::budget),
+        leave_out: |pool| pool.disruption.budgets.clear(),
+    },
+    Part {
+        field: "spec.limits",
+        bytes: |pool| size::list(&pool.limits.resources, |(name, _)| size::text(name) + 9),
+        leave_out: |pool| pool.limits.resources.clear(),
+    },
+    Part {
+        field: "spec.template.spec.nodeClassRef",
+        bytes: |pool| pool.template.class.as_ref().map_or(0, |(kind, _)| size::text(kind)),
+        leave_out: |pool| pool.template.class = None,
+    },
+];
+
+const TYPE_PARTS: [Part<InstanceType>; 4] = [
+    Part {
+        field: "requirements",
+        bytes: |offer| size::requirements(&offer.requirements),
+        leave_out: |offer| offer.requirements = Requirements::new(),
+    },
+    Part {
+        field: "capacity",
+        bytes: |offer| size::resources(&offer.capacity),
+        leave_out: |offer| offer.capacity = common(&offer.capacity),
+    },
+    Part {
+        field: "overhead",
+        bytes: |offer| size::resources(&offer.overhead),
+        leave_out: |offer| offer.overhead = common(&offer.overhead),
+    },
+    Part {
+        field: "offerings",
+        bytes: |offer| size::list(&offer.offerings, size::offering),
+        leave_out: |offer| offer.offerings.clear(),
+    },
+];
+
+const SELECTOR_PARTS: [Part<LabelSelector>; 1] =
+    [Part { field: "spec.selector", bytes: size::selector, leave_out: |selector| selector.0.clear() }];
