@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use super::disk::{At as _, Disk, FileError, Severity, read_optional};
 use super::error::{OpenError, ReadError, WriteError};
 use super::faults::{Artifact, Point};
+use super::identity::Identity;
 use super::layout::Layout;
 use super::note::{NoteError, VerifierKey};
+use super::record::LogId;
 use super::segment_read::SegmentFile;
 use super::writer::Journal;
 
@@ -45,6 +47,23 @@ impl Archive {
 
     pub(super) fn add(&mut self, first: u64) {
         self.pending.insert(first);
+    }
+
+    /// Refuses a folder that has the archive of another log: its segments would be written over. A new log takes only a
+    /// folder without one.
+    pub(super) fn check(dir: &Path, journal: &Path, log: Option<LogId>) -> Result<(), OpenError> {
+        let refused = |reason| Err(OpenError::Archive { dir: dir.to_owned(), reason });
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        if whole(dir).starts_with(whole(journal)) || whole(journal).starts_with(whole(dir)) {
+            return refused("it is in the journal's folder, or the journal in it");
+        }
+        match (Identity::read(&Layout::new(dir)), log) {
+            (Ok(found), Some(log)) if found.log == log => Ok(()),
+            (Ok(_), Some(_)) => refused("it is the archive of another journal"),
+            (Ok(_), None) => refused("there is the archive of a journal in it already"),
+            // One that cannot be read now may be there later: it is tried again with each segment.
+            (Err(_), _) => Ok(()),
+        }
     }
 
     /// Finds out, when the journal is opened, which segments are not in the archive.
@@ -101,7 +120,7 @@ pub struct RetentionPolicy {
     pub keep_segments: usize,
 }
 
-/// What retention did.
+/// What retention did, or would do.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Retained {
     /// The first sequence number of each segment that was deleted.
@@ -180,8 +199,16 @@ impl Journal {
         Ok(())
     }
 
-    /// Deletes the oldest sealed segments as far as the policy allows. The caller has appended the record that says so.
+    /// Deletes the oldest sealed segments as far as the policy allows. Whoever wants a record to say so first plans it,
+    /// appends the record, and then lets go of what was planned.
     pub fn retain(&mut self, policy: &RetentionPolicy, now_us: i64) -> Result<Retained, WriteError> {
+        let plan = self.plan_retention(policy, now_us)?;
+        self.let_go(&plan, now_us)?;
+        Ok(plan)
+    }
+
+    /// What [`Journal::retain`] would do now. Changes nothing.
+    pub fn plan_retention(&mut self, policy: &RetentionPolicy, now_us: i64) -> Result<Retained, WriteError> {
         self.ready()?;
         let firsts = self.layout.list_segments().map_err(|error| self.fail_untouched(error))?;
         let mut outcome =
@@ -219,24 +246,33 @@ impl Journal {
             outcome.deleted.push(*first);
             first_seq = header.end();
         }
-        if outcome.deleted.is_empty() {
-            return Ok(outcome);
-        }
         outcome.first_seq = first_seq;
-        let note = RetainedNote { first_seq, time_us: now_us };
+        Ok(outcome)
+    }
+
+    /// Deletes the segments of a plan. What is gone already is no error.
+    pub fn let_go(&mut self, plan: &Retained, now_us: i64) -> Result<(), WriteError> {
+        if plan.deleted.is_empty() {
+            return Ok(());
+        }
+        self.ready()?;
+        let note = RetainedNote { first_seq: plan.first_seq, time_us: now_us };
         let text = self.key.sign_text(&note.body(&self.identity.origin));
         let path = self.layout.retained();
         self.disk
             .write_over(Artifact::Retained, &path, text.as_bytes())
             .map_err(|error| self.fail_untouched(error))?;
-        for first in &outcome.deleted {
+        for first in &plan.deleted {
             let path = self.layout.segment(*first);
             let delete = || {
                 self.disk.pass(Point::RetainDelete)?;
-                fs::remove_file(&path)
+                match fs::remove_file(&path) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                    other => other,
+                }
             };
             delete().at(&path).map_err(|error| self.fail_untouched(error))?;
         }
-        Ok(outcome)
+        Ok(())
     }
 }

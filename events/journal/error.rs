@@ -86,6 +86,14 @@ pub enum OpenError {
         /// The name.
         name: String,
     },
+    /// The archive folder cannot be this journal's.
+    #[error("{}: {reason}: give another folder as the archive", dir.display())]
+    Archive {
+        /// The archive folder.
+        dir: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Another process writes this journal.
     #[error("{}: the journal is in use by {holder}: a journal has one writer", dir.display())]
     InUse {

@@ -80,6 +80,9 @@ impl Journal {
         check_name("instance", &options.instance)?;
         let layout = Layout::new(dir);
         let disk = Disk { sync: options.sync, faults: options.faults.clone() };
+        if let Some(archive) = &options.archive {
+            Archive::check(archive, dir, None)?;
+        }
         fs::create_dir_all(dir).at(dir)?;
         // A lock and unfinished small files may be left from a creation that was interrupted.
         if layout.identity().exists()
@@ -137,6 +140,9 @@ impl Journal {
                 expected: options.origin,
                 found: identity.origin,
             });
+        }
+        if let Some(archive) = &options.archive {
+            Archive::check(archive, dir, Some(identity.log))?;
         }
         let missing = |reason: &str| OpenError::Secret { file: layout.secret(), reason: reason.to_owned() };
         let secret =

@@ -80,6 +80,13 @@ pub struct SimulateOptions {
     /// Where the journal goes; a new folder below ./purser-journal if not given.
     #[arg(long, value_name = "DIR")]
     pub journal: Option<PathBuf>,
+    /// Where sealed segments of the journal are copied to: a folder of their own.
+    #[arg(long, value_name = "DIR")]
+    pub archive: Option<PathBuf>,
+    /// How much of the journal to keep, in simulated time such as 12h or in records such as 100000; older segments are deleted,
+    /// with --archive once their copies are there.
+    #[arg(long, value_name = "AGE|RECORDS")]
+    pub keep: Option<String>,
     /// Go on with the journal of a run that was stopped.
     #[arg(long, requires = "journal")]
     pub resume: bool,

@@ -37,14 +37,15 @@ pub fn create(dir: &Path, options: Options, now: Time) -> anyhow::Result<Opened>
 /// # Errors
 /// If it cannot be opened, or a record cannot be read.
 pub fn open(dir: &Path, options: Options) -> anyhow::Result<Opened> {
+    let archive = options.archive.clone();
     let (journal, recovery) = Journal::open(dir, options)?;
-    let state = fold(dir, &journal)?;
+    let state = fold(dir, archive.as_deref(), &journal)?;
     Ok(Opened { recovered: recovered(&recovery), log: EventLog::new(journal), state })
 }
 
-/// The State of a journal: the newest snapshot that can be read, and the records behind it.
-fn fold(dir: &Path, journal: &Journal) -> anyhow::Result<State> {
-    let reader = Reader::open(dir, Arc::new(Purser))?;
+/// The State of a journal: the newest snapshot that can be read, and the records behind it, from the archive where need be.
+fn fold(dir: &Path, archive: Option<&Path>, journal: &Journal) -> anyhow::Result<State> {
+    let reader = Reader::open_with_archive(dir, archive, Arc::new(Purser))?;
     let kept = reader.latest_snapshot(&snapshot::tag(), journal.size())?;
     // A snapshot that cannot be read is as good as none: it is a cache.
     let mut state = kept.and_then(|kept| snapshot::read(&kept.bytes).ok()).unwrap_or_default();

@@ -8,3 +8,4 @@ pub mod journal;
 pub mod output;
 pub mod runtime;
 pub mod simulate;
+pub mod tending;

@@ -98,21 +98,17 @@ pub async fn drive<J: Journal, C: Clock>(
                 Message::Seen(inputs) => controller.step(now, inputs)?,
                 Message::Listed(world) => controller.relist(now, world)?,
                 Message::InstancesListed(instances) => controller.relist_instances(now, instances)?,
-                Message::Stop(reason) => return stop(controller, now, &reason),
+                Message::Stop(reason) => {
+                    let reason = Control::ControllerStopped { reason: reason.into() };
+                    controller.record(now, reason)?;
+                    tend(&mut controller, now);
+                    return Ok(controller);
+                }
             };
             carry_out(step, &mut wake_at, now, &orders).await;
         }
         tend(&mut controller, now);
     }
-}
-
-fn stop<J: Journal>(
-    mut controller: Controller<J>,
-    now: Time,
-    reason: &str,
-) -> Result<Controller<J>, JournalError> {
-    controller.record(now, Control::ControllerStopped { reason: reason.into() })?;
-    Ok(controller)
 }
 
 async fn carry_out(step: Step, wake_at: &mut Option<Time>, now: Time, orders: &mpsc::Sender<Order>) {

@@ -110,6 +110,56 @@ fn segments_are_archived_and_only_then_retired() {
 }
 
 #[test]
+fn an_archive_is_of_one_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let with = |archive: &str| Options { archive: Some(path(archive)), ..options() };
+    let mut journal = Journal::create(&path("one"), with("archive"), time(0)).unwrap();
+    append(&mut journal, 5).unwrap();
+    journal.close().unwrap();
+    let other = IdentitySource::Derived { seed: [1; 32] };
+    Journal::create(&path("two"), Options { identity: other, ..options() }, time(0))
+        .unwrap()
+        .close()
+        .unwrap();
+    let before = files(dir.path());
+    let refused = |error: Option<OpenError>| match error {
+        Some(error @ OpenError::Archive { .. }) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    let new = refused(Journal::create(&path("three"), with("archive"), time(0)).err());
+    assert!(new.contains("there is the archive of a journal in it already"), "{new}");
+    let old = refused(Journal::open(&path("two"), with("archive")).err());
+    assert!(old.contains("it is the archive of another journal: give another folder"), "{old}");
+    refused(Journal::open(&path("one"), with("one/archive")).err());
+    refused(Journal::create(&path("four/j"), with("four"), time(0)).err());
+    assert!(files(dir.path()) == before, "nothing was written");
+    Journal::open(&path("one"), with("archive")).unwrap();
+}
+
+#[test]
+fn what_is_planned_is_let_go_of_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(dir.path(), options(), time(0)).unwrap();
+    for _ in 0..4 {
+        append(&mut journal, 5).unwrap();
+        journal.seal().unwrap();
+    }
+    let before = files(dir.path());
+    let policy = RetentionPolicy { max_age_us: None, max_records: Some(8), keep_segments: 1 };
+    let plan = journal.plan_retention(&policy, time(30)).unwrap();
+    assert_eq!((plan.deleted.as_slice(), plan.first_seq), (&[0, 5][..], 10));
+    assert!(files(dir.path()) == before, "a plan changes nothing");
+    // More could go by now; only what was planned does.
+    append(&mut journal, 5).unwrap();
+    journal.seal().unwrap();
+    journal.let_go(&plan, time(31)).unwrap();
+    journal.let_go(&plan, time(31)).unwrap();
+    journal.close().unwrap();
+    assert_eq!(assert_sound(dir.path(), 25).first_seq, 10);
+}
+
+#[test]
 fn inspection_accounts_for_every_byte() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = Journal::create(dir.path(), options(), time(0)).unwrap();

@@ -58,6 +58,8 @@ pub struct Controller<J> {
     memo: Memo,
     journal: J,
     stall: Option<Stall>,
+    /// What is to be said with the next batch.
+    announced: Vec<Control>,
 }
 
 /// What waits while the journal has no space.
@@ -106,7 +108,8 @@ impl<J: Journal> Controller<J> {
         if start.settings != state.settings || state.size == 0 {
             preamble.push(Control::SettingsChanged { settings: start.settings });
         }
-        let mut controller = Self { state, memo: Memo::default(), journal, stall: None };
+        let mut controller =
+            Self { state, memo: Memo::default(), journal, stall: None, announced: Vec::new() };
         let inputs = relist::with_absences(&controller.state, now, world);
         // The settings among the preamble do not matter to what is news.
         let mut entries: Vec<Entry> =
@@ -196,6 +199,17 @@ impl<J: Journal> Controller<J> {
         self.record_and_decide(now, vec![Entry { event: control.into(), causes: Vec::new() }], Vec::new())
     }
 
+    /// Says something about the log with the next batch that there is for another reason. It leads to no decision of its own, and
+    /// so to no order that somebody would have to carry out.
+    pub fn announce(&mut self, control: Control) {
+        self.announced.push(control);
+    }
+
+    /// Whether all that was announced is in the journal.
+    pub fn has_announced_all(&self) -> bool {
+        self.announced.is_empty()
+    }
+
     /// What is known.
     pub fn state(&self) -> &State {
         &self.state
@@ -219,13 +233,20 @@ impl<J: Journal> Controller<J> {
     fn record_and_decide(
         &mut self,
         now: Time,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         inputs: Vec<Input>,
     ) -> Result<Step, JournalError> {
+        // Behind the record that says why decisions may be missing before it, which has to come first.
+        let resumes = |entry: &Entry| matches!(entry.event, Event::Control(Control::JournalResumed { .. }));
+        let at = usize::from(entries.first().is_some_and(resumes));
+        let announced =
+            self.announced.iter().map(|control| Entry { event: control.clone().into(), causes: Vec::new() });
+        entries.splice(at..at, announced);
         if self.append(now, &entries)?.is_none() {
             self.stall = Some(Stall { since: now, inputs: intake::coalesce(inputs) });
             return Ok(Step { stalled_since: Some(now), ..Step::default() });
         }
+        self.announced.clear();
         let trigger = Seq(self.state.size - 1);
         let Evaluation { decisions, wake_at } = decide(&self.state, now, &mut self.memo, &mut NoTrace);
         if decisions.is_empty() {

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** a value of [`Input`] is complete and valid. Nothing was written while it was read.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue;
 use crate::cli::{FaultLevel, SimulateOptions};
+use crate::tending::Keep;
 
 /// The root volume of the nodes that run a trace, in bytes: the largest that EBS has, so that what the pods of a trace want of
 /// local disk can be had on any type.
@@ -34,6 +35,10 @@ pub(super) struct Input {
     pub(super) fault_level: FaultLevel,
     /// Whether the journal is synced to disk with each batch, as in a cluster.
     pub(super) durable: bool,
+    /// Where sealed segments are copied to.
+    pub(super) archive: Option<PathBuf>,
+    /// How much of the journal to keep.
+    pub(super) keep: Option<Keep>,
     until: Option<Time>,
 }
 
@@ -93,6 +98,8 @@ impl Input {
             faults,
             fault_level: options.faults,
             durable: options.durable,
+            archive: options.archive.clone(),
+            keep: options.keep.as_deref().map(keep).transpose()?,
             until,
         })
     }
@@ -154,6 +161,13 @@ fn node_pools(file: &Path) -> anyhow::Result<Vec<Arc<NodePool>>> {
         bail!("--nodepools {}: there is no karpenter.sh/v1 NodePool in it", file.display());
     }
     Ok(pools)
+}
+
+fn keep(text: &str) -> anyhow::Result<Keep> {
+    match Keep::parse(text) {
+        Some(keep) => Ok(keep),
+        None => bail!("--keep {text:?}: neither an age such as 12h nor a number of records such as 100000"),
+    }
 }
 
 /// A moment: RFC 3339, or a Go duration after the start.

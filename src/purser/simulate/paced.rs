@@ -15,8 +15,9 @@ use purser_sim::driver::{Beginning, LIST_INSTANCES_EVERY, RELIST_EVERY};
 use tokio::sync::mpsc;
 
 use super::input::Input;
-use super::run::{self, Finished, Tending};
+use super::run::{self, Finished};
 use crate::runtime::{self, Clock, Message};
+use crate::tending::Tending;
 
 /// Room in the channels.
 const CHANNEL: usize = 1_024;
@@ -59,8 +60,8 @@ async fn run_in_real_time(input: &Input, folder: &Path, resume: bool, pace: u32)
     let end = input.end();
     let (messages, inbox) = mpsc::channel(CHANNEL);
     let (orders, outbox) = mpsc::channel(CHANNEL);
+    let mut tending = Tending::new(input.keep);
     let controller = std::thread::spawn(move || -> anyhow::Result<_> {
-        let mut tending = Tending::default();
         let mut failure = None;
         let tend = |controller: &mut Controller<EventLog>, now| {
             if let Err(error) = tending.tend(controller, now) {

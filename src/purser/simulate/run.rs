@@ -3,20 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use purser_engine::controller::{Controller, Start};
 use purser_engine::event::{Control, Seq};
-use purser_engine::model::{Span, Time};
+use purser_engine::model::Span;
 use purser_engine::settings::Settings;
 use purser_engine::snapshot;
 use purser_engine::state::State;
-use purser_events::journal::{IdentitySource, Inspection, Options, Reader, inspect};
+use purser_events::journal::{ArchiveStatus, IdentitySource, Inspection, Options, Reader, inspect};
 use purser_events::wire::{EventLog, Events, Purser};
 use purser_sim::driver::{Beginning, Rebuild, Simulation};
 use purser_sim::{Report, World};
 
 use super::input::Input;
 use crate::journal;
+use crate::tending::Tending;
 
 /// What a run left.
 pub(super) struct Finished {
@@ -26,6 +28,8 @@ pub(super) struct Finished {
     pub(super) folder: PathBuf,
     /// What is on disk.
     pub(super) journal: Inspection,
+    /// What is in the archive, if there is one.
+    pub(super) archive: Option<ArchiveStatus>,
     /// What the controller knew at the end.
     pub(super) state: State,
 }
@@ -35,7 +39,7 @@ pub(super) fn run(input: &Input, folder: &Path, resume: bool) -> anyhow::Result<
     let mut simulation = Simulation::new(begin(input, folder, resume)?);
     let end = input.end();
     let progress = progress(input);
-    let mut tending = Tending::default();
+    let mut tending = Tending::new(input.keep);
     let mut stalled = false;
     while simulation.step(end)? {
         progress.set_position(simulation.now().since(input.scenario.start).0.unsigned_abs() / 1_000_000);
@@ -54,6 +58,7 @@ pub(super) fn run(input: &Input, folder: &Path, resume: bool) -> anyhow::Result<
     let (world, controller) = simulation.into_parts();
     let (now, mut controller) = (world.now(), controller);
     controller.record(now, Control::ControllerStopped { reason: "the simulation is over".into() })?;
+    tending.tend(&mut controller, now)?;
     close(&world, controller, folder)
 }
 
@@ -73,10 +78,19 @@ pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Resul
         let opened = journal::create(folder, options(input), input.scenario.start)?;
         return Ok(Beginning::new(world, opened.log, opened.state, input.scenario.start, start)?);
     }
+    let reader = || Reader::open_with_archive(folder, input.archive.as_deref(), Arc::new(Purser));
+    let first = reader()?.first_seq();
+    if first > 0 {
+        bail!(
+            "--resume: {}: the records before {first} are not here, as retention took them, and the world is rebuilt from all; \
+             name their archive with --archive DIR",
+            folder.display()
+        );
+    }
     let mut opened = journal::open(folder, options(input))?;
     super::tell("rebuilding the world from the journal");
     let mut rebuild = Rebuild::new(world);
-    for record in Events::read(&Reader::open(folder, Arc::new(Purser))?, Seq(0)) {
+    for record in Events::read(&reader()?, Seq(0)) {
         let record = record?;
         rebuild.feed(record.seq, record.time, &record.event);
     }
@@ -99,26 +113,11 @@ fn options(input: &Input) -> Options {
     // A trace may span months of simulated time: its quiet weeks are no reason for a thousand almost empty segments.
     options.seal.max_age_us = Span::hours(24 * 7).0;
     options.identity = IdentitySource::Derived { seed: input.identity };
-    options
-}
-
-/// Keeps a journal in shape between steps: a snapshot with each segment, so that opening it stays quick.
-#[derive(Default)]
-pub(super) struct Tending {
-    sealed: u64,
-}
-
-impl Tending {
-    pub(super) fn tend(&mut self, controller: &mut Controller<EventLog>, now: Time) -> anyhow::Result<()> {
-        controller.journal_mut().journal_mut().tick(now.0)?;
-        let sealed = controller.journal().journal().sealed_size();
-        if sealed != self.sealed {
-            self.sealed = sealed;
-            let bytes = snapshot::write(controller.state());
-            controller.journal_mut().journal_mut().put_snapshot(&snapshot::tag(), &bytes)?;
-        }
-        Ok(())
+    options.archive = input.archive.clone();
+    if let Some(keep) = input.keep {
+        keep.fit(&mut options.seal);
     }
+    options
 }
 
 /// Closes the journal of a controller that has stopped, and sums up.
@@ -131,11 +130,13 @@ pub(super) fn close(
     let mut journal = log.into_journal();
     journal.seal()?;
     journal.put_snapshot(&snapshot::tag(), &snapshot::write(&state))?;
+    let archive = journal.archive_status();
     journal.close()?;
     Ok(Finished {
         report: world.report(world.now()),
         folder: folder.to_owned(),
         journal: inspect(folder)?,
+        archive,
         state,
     })
 }

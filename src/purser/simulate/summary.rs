@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use purser_engine::controller::limits::refusals;
 use purser_engine::model::{InstanceType, Money, NodePool, Offering, Price, Span, Time};
+use purser_events::journal::ArchiveStatus;
 use purser_sim::bound::{BoundType, PodClass, Run, bound_over_time};
 use purser_sim::report::Sample;
 use serde::Serialize;
@@ -82,8 +83,12 @@ struct Pods {
 struct JournalFigures {
     folder: String,
     records: u64,
+    /// The first that is kept.
+    first_record: u64,
     root: String,
     segments: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive: Option<ArchiveStatus>,
     bytes: u64,
     /// Bytes a record, in hundredths.
     bytes_per_record_hundredths: u64,
@@ -160,8 +165,14 @@ impl Summary {
             journal: JournalFigures {
                 folder: finished.folder.display().to_string(),
                 records: journal.records,
+                first_record: journal
+                    .segments
+                    .first()
+                    .and_then(|segment| segment.header.as_ref())
+                    .map_or(0, |header| header.first_seq),
                 root: journal.root.map_or_else(String::new, |root| root.to_string()),
                 segments: journal.segments.len(),
+                archive: finished.archive.clone(),
                 bytes: journal.total_bytes,
                 bytes_per_record_hundredths: (journal.total_bytes * 100)
                     .checked_div(journal.records)
@@ -257,6 +268,21 @@ impl Summary {
                 bytes % 100
             ),
         );
+        if self.journal.first_record > 0 {
+            row("  kept", format!("from record {} on", self.journal.first_record));
+        }
+        if let Some(archive) = &self.journal.archive {
+            let folder = archive.folder.display();
+            row(
+                "  archive",
+                match &archive.last_error {
+                    None => format!("{folder}: has every sealed segment"),
+                    Some(error) => {
+                        format!("{folder}: {} segments are not there: {error}", archive.pending.len())
+                    }
+                },
+            );
+        }
         row("  Merkle root", self.journal.root.clone());
         row(
             "took",

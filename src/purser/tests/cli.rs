@@ -1,9 +1,15 @@
 //! The program as its users run it.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Arc;
 
+use purser_engine::event::{Control, Event, Seq};
+use purser_engine::reexecute::{Logged, Reexecution};
+use purser_events::journal::{Reader, VerifyOptions, verify};
+use purser_events::wire::{Events, LoggedEvent, Purser};
 use serde_json::Value;
 
 fn purser(args: &[&str]) -> Output {
@@ -47,7 +53,8 @@ fn bad_input_is_one_line_with_the_remedy_exit_code_2_and_nothing_written() {
         "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata: {name: bad}\nspec: {weight: 1000, template: {spec: {requirements: [], nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: d}}}}\n",
     );
     let types = file("types.csv", "name,wings\nm7g.large,2\n");
-    let cases: [(&[&str], &[&str]); 8] = [
+    let inside = dir.path().join("journal/archive");
+    let cases: [(&[&str], &[&str]); 11] = [
         (&["--trace", text(&unknown)], &["unknown.csv", "colour"]),
         (&["--trace", text(&negative)], &["negative.csv", "2", "cpu_milli", "-5"]),
         (&["--trace", text(&quantity)], &["pod.yaml", "Pod", "requests", "1Qx"]),
@@ -55,6 +62,12 @@ fn bad_input_is_one_line_with_the_remedy_exit_code_2_and_nothing_written() {
         (&["--nodepools", text(&pool)], &["pool.yaml", "NodePool", "bad", "weight"]),
         (&["--catalogue", text(&types)], &["types.csv", "wings"]),
         (&["--until", "soon"], &["--until", "soon"]),
+        (&["--keep", "10GB"], &["--keep", "10GB", "12h", "100000"]),
+        (&["--keep", "0"], &["--keep", "0"]),
+        (
+            &["--archive", text(&inside)],
+            &["journal/archive", "in the journal's folder", "give another folder"],
+        ),
         (&["--until", "2020-01-01T00:00:00Z"], &["--until", "not after the start"]),
     ];
     let journal = dir.path().join("journal");
@@ -158,4 +171,101 @@ fn one_monstrous_pod_is_refused_and_the_rest_of_a_dump_runs() {
     assert_eq!(refused.len(), 1);
     let refused = refused[0].as_str().unwrap();
     assert!(refused.starts_with("Pod default/monster: spec.tolerations: too large to record"), "{refused}");
+}
+
+/// Every file below a folder, with its content.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    all
+}
+
+/// Runs the program, which must refuse in one line; gives the line.
+fn refused(args: &[&str]) -> String {
+    let output = purser(args);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{args:?}: {stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{args:?}: {stderr}");
+    stderr
+}
+
+/// Checks that a journal with its archive is whole and right, and gives the retention that its records tell of.
+fn verified(journal: &Path, archive: &Path) -> Vec<u64> {
+    let mut options = VerifyOptions::new(Arc::new(Purser));
+    let here = verify(journal, &options, &mut |_, _| {}).unwrap();
+    assert_eq!(here.findings, []);
+    options.archive = Some(archive.to_owned());
+    let all = verify(journal, &options, &mut |_, _| {}).unwrap();
+    assert_eq!((all.findings.as_slice(), all.first_seq, all.size), (&[][..], 0, here.size));
+    let reader = Reader::open_with_archive(journal, Some(archive), Arc::new(Purser)).unwrap();
+    let mut again = Reexecution::default();
+    let mut retained = Vec::new();
+    for logged in Events::read(&reader, Seq(0)) {
+        let LoggedEvent { seq, time, commit, event, .. } = logged.unwrap();
+        if let Event::Control(Control::RetentionApplied { first_kept, archived: true }) = event {
+            retained.push(first_kept);
+        }
+        again.feed(&Logged { seq, time, commit, event }).unwrap();
+    }
+    assert_eq!(retained.last().copied().unwrap_or(0), here.first_seq, "the log says what was deleted");
+    retained
+}
+
+#[test]
+fn old_segments_are_archived_deleted_and_the_run_goes_on_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = |name: &str| dir.path().join(name);
+    let (one, archive, twin) = (folder("one"), folder("archive"), folder("twin"));
+    let keep = |archive: &Path| ["--keep", "1m", "--archive", text(archive)].map(str::to_owned);
+    let run = |journal: &Path, archive: &Path, more: &[&str]| {
+        let kept = keep(archive);
+        let mut args: Vec<&str> = kept.iter().map(String::as_str).collect();
+        args.extend(more);
+        let mut told = summary(journal, &args);
+        let copies = told["journal"].as_object_mut().unwrap().remove("archive").unwrap();
+        assert_eq!((&copies["pending"], &copies["last_error"]), (&Value::Array(Vec::new()), &Value::Null));
+        told
+    };
+    let told = run(&one, &archive, &[]);
+    let first = told["journal"]["first_record"].as_u64().unwrap();
+    let retained = verified(&one, &archive);
+    assert!(retained.len() > 2 && first > 0, "{retained:?}");
+    assert_eq!(run(&twin, &folder("twins-archive"), &[]), told, "the same input, the same journal");
+
+    // An archive is of one journal.
+    let before = files(&archive);
+    let other = folder("other");
+    let line = refused(&["simulate", "--journal", text(&other), "--archive", text(&archive)]);
+    assert!(line.contains("there is the archive of a journal in it already"), "{line}");
+    assert!(!other.exists() && files(&archive) == before);
+
+    let (stopped, its_archive) = (folder("stopped"), folder("its-archive"));
+    let part = ["simulate", "--until", "3m", "-o", "json", "--keep", "1m", "--journal", text(&stopped)];
+    assert!(purser(&[&part[..], &["--archive", text(&its_archive)]].concat()).status.success());
+    let before = files(&stopped);
+    let line = refused(&["simulate", "--until", "6m", "--journal", text(&stopped), "--resume"]);
+    assert!(line.contains("--archive DIR") && line.contains("are not here"), "{line}");
+    let resume =
+        ["simulate", "--until", "6m", "--journal", text(&stopped), "--resume", "--archive", text(&archive)];
+    let line = refused(&[&resume[..], &["--seed", "2"]].concat());
+    assert!(line.contains("origin"), "{line}");
+    assert!(files(&stopped) == before, "nothing was written");
+    let resumed = run(&stopped, &its_archive, &["--resume"]);
+    assert_eq!(resumed["launches"], told["launches"]);
+    assert!(verified(&stopped, &its_archive).len() > 2);
+}
+
+#[test]
+fn in_real_time_old_segments_go_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, archive) = (dir.path().join("j"), dir.path().join("a"));
+    summary(&journal, &["--pace", "120", "--keep", "400", "--archive", text(&archive)]);
+    assert!(!verified(&journal, &archive).is_empty());
 }
