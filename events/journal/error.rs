@@ -57,13 +57,13 @@ pub enum OpenError {
         reason: String,
     },
     /// The signing key is not the one of this journal.
-    #[error("{}: the journal belongs to the key {expected}, and the given signing key is {found}: give the right key", file.display())]
+    #[error("{}: it holds the key {found}, and the journal belongs to the key {expected}: give the right key, or restore this file from a backup", file.display())]
     WrongKey {
-        /// The file `vkey`.
+        /// The file with the signing key: the one that was given, or the journal's `secret`.
         file: PathBuf,
         /// The verifier key of the journal.
         expected: String,
-        /// The verifier key of the signing key that was given.
+        /// The verifier key of the signing key in the file.
         found: String,
     },
     /// The journal has another name.
@@ -95,7 +95,7 @@ pub enum OpenError {
         reason: &'static str,
     },
     /// Another process writes this journal.
-    #[error("{}: the journal is in use by {holder}: a journal has one writer", dir.display())]
+    #[error("{}: the journal is in use by {holder}: a journal has one writer: stop the other, or take another folder", dir.display())]
     InUse {
         /// The folder.
         dir: PathBuf,

@@ -159,7 +159,8 @@ impl Journal {
         let vkey = identity::read_vkey(&layout)?;
         if vkey != key.verifier() {
             let (expected, found) = (vkey.to_string(), key.verifier().to_string());
-            return Err(OpenError::WrongKey { file: layout.vkey(), expected, found });
+            let file = options.signing_key.clone().unwrap_or_else(|| layout.secret());
+            return Err(OpenError::WrongKey { file, expected, found });
         }
         let lock = Lock::acquire(&layout, &options.instance)?;
         let archive = options.archive.as_deref().map(Layout::new);

@@ -1,9 +1,13 @@
 //! The program itself: exit codes, one line for what is wrong, and a pipe that nobody reads.
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
+use purser_events::journal::{Draft, IdentitySource, Journal, Rendered, Vocabulary, VocabularyError};
+use purser_events::wire::Purser;
 use purser_replay::Outcome;
 
 use crate::world::*;
@@ -93,4 +97,130 @@ fn a_pipe_that_nobody_reads_ends_it_quietly() {
     let mut err = String::new();
     child.stderr.take().unwrap().read_to_string(&mut err).unwrap();
     assert_eq!((child.wait().unwrap().code(), &*err), (Some(0), ""));
+}
+
+/// Every file below a folder, with its content.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut all = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    all
+}
+
+const COMMANDS: [&[&str]; 7] = [
+    &["list"],
+    &["show", "12"],
+    &["tail"],
+    &["state"],
+    &["why", "pod", "default/web-0"],
+    &["verify"],
+    &["inspect"],
+];
+
+#[test]
+fn a_journal_of_a_newer_version_is_refused_by_every_command() {
+    let dir = story().world.close();
+    let journal = dir.path().join("j");
+    let identity = journal.join("identity.json");
+    let good = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, good.replace("\"format\":1", "\"format\":2")).unwrap();
+    let before = files(&journal);
+    for command in COMMANDS {
+        let (code, out, err) = answer(program().args(command).arg("--journal").arg(&journal));
+        assert_eq!((code, &*out, err.lines().count()), (Some(2), "", 1), "{command:?}: {err}");
+        for part in [identity.to_str().unwrap(), "newer version", "format is 2", "use the newer version"] {
+            assert!(err.contains(part), "{command:?}: {part:?} is not in {err}");
+        }
+    }
+    assert!(files(&journal) == before, "nothing was written");
+}
+
+#[test]
+fn records_of_a_newer_version_are_named_and_never_passed_over() {
+    let dir = story().world.close();
+    let journal = dir.path().join("j");
+    let mut writing = options();
+    writing.vocabulary = Arc::new(Newer);
+    let (mut writer, _) = Journal::open(&journal, writing).unwrap();
+    let seq = writer.size();
+    let draft = Draft { kind: 999, schema: 1, causes: Vec::new(), payload: vec![7] };
+    writer.append(writer.last_time_us(), &[draft]).unwrap();
+    writer.close().unwrap();
+    let before = files(&journal);
+    let named = format!("record {seq}: records of kind 999 are unknown to this version: use a newer program");
+    for command in COMMANDS {
+        let (code, out, err) = answer(program().args(command).arg("--journal").arg(&journal));
+        match command {
+            ["inspect"] => assert_eq!((code, &*err), (Some(0), ""), "{command:?}"),
+            ["verify"] => {
+                assert_eq!((code, &*err), (Some(1), ""), "{command:?}");
+                assert!(out.contains(&named) && out.contains("NOT VERIFIED"), "{out}");
+            }
+            _ => {
+                assert_eq!((code, err.lines().count()), (Some(2), 1), "{command:?}: {err}");
+                assert!(err.contains(&named), "{command:?}: {err}");
+            }
+        }
+    }
+    assert!(files(&journal) == before, "nothing was written");
+}
+
+#[test]
+fn a_key_that_is_none_is_an_error_and_that_of_another_journal_a_finding() {
+    let dir = story().world.close();
+    let journal = dir.path().join("j");
+    let mut another = options();
+    another.identity = IdentitySource::Derived { seed: [6; 32] };
+    let other = dir.path().join("other");
+    Journal::create(&other, another, T0.0).unwrap().close().unwrap();
+    let before = files(&journal);
+    let none = dir.path().join("none");
+    std::fs::write(&none, "no key\n").unwrap();
+    let verify =
+        |vkey: &Path| answer(program().args(["verify", "--vkey"]).arg(vkey).arg("--journal").arg(&journal));
+    let (code, out, err) = verify(&none);
+    assert_eq!((code, &*out, err.lines().count()), (Some(2), "", 1), "{err}");
+    assert!(err.contains("--vkey") && err.contains(none.to_str().unwrap()), "{err}");
+    let (code, out, err) = verify(&other.join("vkey"));
+    assert_eq!((code, &*err), (Some(1), ""), "{out}");
+    assert!(
+        out.contains("integrity: vkey: key: it is example/prod+") && out.contains("is expected"),
+        "{out}"
+    );
+    // The journal's own public key, replaced by that of another.
+    std::fs::copy(other.join("vkey"), journal.join("vkey")).unwrap();
+    let (code, out, _) = answer(program().arg("verify").arg("--journal").arg(&journal));
+    assert_eq!(code, Some(1));
+    assert!(out.contains("it is not the public half of the key in the file secret"), "{out}");
+    std::fs::write(journal.join("vkey"), &before[&journal.join("vkey")]).unwrap();
+    assert!(files(&journal) == before, "nothing was written");
+}
+
+#[test]
+fn a_journal_in_use_is_read_by_every_command_and_left_as_it_is() {
+    let Story { world, .. } = story();
+    let before = files(&world.journal());
+    for command in COMMANDS {
+        let (code, out, err) = answer(program().args(command).arg("--journal").arg(world.journal()));
+        assert_eq!((code, &*err), (Some(0), ""), "{command:?}: {out}");
+    }
+    assert!(files(&world.journal()) == before, "nothing was written");
+}
+
+/// What a newer version may write.
+struct Newer;
+
+impl Vocabulary for Newer {
+    fn render(&self, kind: u16, schema: u16, payload: &[u8]) -> Result<Rendered, VocabularyError> {
+        match kind {
+            999 => Ok(Rendered { class: "control", name: "newer", json: b"{}".to_vec() }),
+            _ => Purser.render(kind, schema, payload),
+        }
+    }
 }

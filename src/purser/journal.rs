@@ -11,7 +11,7 @@ use purser_engine::model::Time;
 use purser_engine::snapshot;
 use purser_engine::state::State;
 use purser_events::journal::{Journal, Options, Reader, Recovery, TailRecovery};
-use purser_events::wire::{EventLog, Events, Purser};
+use purser_events::wire::{EventLog, Events, LogReadError, Purser};
 
 /// A journal that is open for writing, with what it holds.
 pub struct Opened {
@@ -35,18 +35,27 @@ pub fn create(dir: &Path, options: Options, now: Time) -> anyhow::Result<Opened>
 /// Opens a journal to go on with it.
 ///
 /// # Errors
-/// If it cannot be opened, or a record cannot be read.
+/// If it cannot be opened, or a record cannot be read. Nothing is written if a newer version wrote the journal.
 pub fn open(dir: &Path, options: Options) -> anyhow::Result<Opened> {
     let archive = options.archive.clone();
+    // Opening puts things in order; so whether its records are understood is asked before. Damage is for opening to judge.
+    let before = match fold(dir, archive.as_deref()) {
+        Err(error) if matches!(error.downcast_ref(), Some(LogReadError::Event { .. })) => return Err(error),
+        folded => folded.ok(),
+    };
     let (journal, recovery) = Journal::open(dir, options)?;
-    let state = fold(dir, archive.as_deref(), &journal)?;
+    let untouched = matches!(recovery.tail, TailRecovery::Clean | TailRecovery::Unclean { .. });
+    let state = match before.filter(|state| untouched && state.size == journal.size()) {
+        Some(state) => state,
+        None => fold(dir, archive.as_deref())?,
+    };
     Ok(Opened { recovered: recovered(&recovery), log: EventLog::new(journal), state })
 }
 
 /// The State of a journal: the newest snapshot that can be read, and the records behind it, from the archive where need be.
-fn fold(dir: &Path, archive: Option<&Path>, journal: &Journal) -> anyhow::Result<State> {
+fn fold(dir: &Path, archive: Option<&Path>) -> anyhow::Result<State> {
     let reader = Reader::open_with_archive(dir, archive, Arc::new(Purser))?;
-    let kept = reader.latest_snapshot(&snapshot::tag(), journal.size())?;
+    let kept = reader.latest_snapshot(&snapshot::tag(), reader.size())?;
     // A snapshot that cannot be read is as good as none: it is a cache.
     let mut state = kept.and_then(|kept| snapshot::read(&kept.bytes).ok()).unwrap_or_default();
     for record in Events::read(&reader, purser_engine::event::Seq(state.size)) {

@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use purser_engine::event::{Control, Event, Seq};
 use purser_engine::reexecute::{Logged, Reexecution};
-use purser_events::journal::{Reader, VerifyOptions, verify};
+use purser_events::journal::{
+    Draft, Journal, Options, Reader, Rendered, VerifyOptions, Vocabulary, VocabularyError, verify,
+};
 use purser_events::wire::{Events, LoggedEvent, Purser};
 use serde_json::Value;
 
@@ -268,4 +270,72 @@ fn in_real_time_old_segments_go_too() {
     let (journal, archive) = (dir.path().join("j"), dir.path().join("a"));
     summary(&journal, &["--pace", "120", "--keep", "400", "--archive", text(&archive)]);
     assert!(!verified(&journal, &archive).is_empty());
+}
+
+#[test]
+fn a_journal_that_cannot_be_gone_on_with_is_named_and_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, other) = (dir.path().join("journal"), dir.path().join("other"));
+    for (folder, seed) in [(&journal, "1"), (&other, "2")] {
+        let run = ["simulate", "--until", "1m", "-o", "json", "--seed", seed, "--journal", text(folder)];
+        assert!(purser(&run).status.success());
+    }
+    let resume = ["simulate", "--until", "2m", "--journal", text(&journal), "--resume"];
+    let origin = Reader::open(&journal, Arc::new(Purser)).unwrap().identity().origin.clone();
+    let options = |instance: &str| Options::new(&origin, instance, 1, Arc::new(Purser));
+    let check = |parts: &[&str]| {
+        let before = files(&journal);
+        let line = refused(&resume);
+        for part in parts {
+            assert!(line.contains(part), "{part:?} is not in {line}");
+        }
+        assert!(files(&journal) == before, "nothing was written: {line}");
+    };
+
+    // Another process writes it.
+    let (held, _) = Journal::open(&journal, options("somebody-else")).unwrap();
+    let pid = format!("pid {}", std::process::id());
+    check(&[text(&journal), "in use by", &pid, "somebody-else", "stop the other"]);
+    drop(held);
+
+    // The key of another journal.
+    let secret = journal.join("secret");
+    let good = std::fs::read(&secret).unwrap();
+    std::fs::copy(other.join("secret"), &secret).unwrap();
+    check(&[
+        text(&secret),
+        "holds the key purser.dev/simulation/",
+        "belongs to the key",
+        "give the right key",
+    ]);
+    std::fs::write(&secret, good).unwrap();
+
+    // A newer version wrote its files.
+    let identity = journal.join("identity.json");
+    let good = std::fs::read_to_string(&identity).unwrap();
+    std::fs::write(&identity, good.replace("\"format\":1", "\"format\":2")).unwrap();
+    check(&[text(&identity), "newer version", "format is 2", "up to 1", "use the newer version"]);
+    std::fs::write(&identity, good).unwrap();
+
+    // A newer version wrote its records, and was killed.
+    let mut newer = options("newer");
+    newer.vocabulary = Arc::new(Newer);
+    let (mut writer, _) = Journal::open(&journal, newer).unwrap();
+    let seq = writer.size();
+    let draft = Draft { kind: 999, schema: 1, causes: Vec::new(), payload: vec![7] };
+    writer.append(writer.last_time_us(), &[draft]).unwrap();
+    drop(writer);
+    check(&[text(&journal), &format!("record {seq}"), "kind 999", "use a newer program"]);
+}
+
+/// What a newer version may write.
+struct Newer;
+
+impl Vocabulary for Newer {
+    fn render(&self, kind: u16, schema: u16, payload: &[u8]) -> Result<Rendered, VocabularyError> {
+        match kind {
+            999 => Ok(Rendered { class: "control", name: "newer", json: b"{}".to_vec() }),
+            _ => Purser.render(kind, schema, payload),
+        }
+    }
 }
