@@ -54,7 +54,9 @@ pub(crate) fn check_pods(
                 found.push(Violation::new(Rule::PodLostOrDoubled, message).pod(&pod.key));
             }
             Some(places) if places.iter().any(|place| place == "ignoredPods") => {
-                if reason_to_ignore(pod, &world.dialect).is_none() {
+                // Without any NodePool nothing is decided at all.
+                let usable = world.pools.iter().any(|pool| pool.unusable.is_none());
+                if usable && reason_to_ignore(pod, &world.dialect).is_none() {
                     let message = "the pod is ignored, though it is pending and nothing is wrong with it";
                     found.push(Violation::new(Rule::IgnoredEligible, message).pod(&pod.key));
                 }
@@ -74,8 +76,7 @@ fn same(one: f64, other: f64) -> bool {
 pub(crate) fn check_prices(plan: &Plan<'_, '_>, outcome: &Outcome, found: &mut Vec<Violation>) {
     let mut sum = 0.0;
     for claim in &plan.claims {
-        let mut report =
-            |message: String| found.push(Violation::new(Rule::Price, message).host(&claim.name));
+        let mut report = |message: String| found.push(Violation::new(Rule::Price, message).host(&claim.name));
         let priced: Vec<(&str, f64)> = claim
             .options
             .iter()

@@ -9,7 +9,7 @@ use crate::fit::{check_pod, daemons_on, misfit};
 use crate::plan::{Claim, Plan};
 use crate::pod::Pod;
 use crate::quantity::{Quantity, Resources, add_to, amount};
-use crate::sets::{Allowed, HOSTNAME};
+use crate::sets::{Allowed, CAPACITY_TYPE, HOSTNAME};
 use crate::taints::describe;
 use crate::violation::{Rule, Violation};
 use crate::world::World;
@@ -53,7 +53,8 @@ fn check_pool(claim: &Claim<'_, '_>, world: &World<'_>, report: &mut Vec<Violati
     for (key, ours) in &claim.own {
         let defined = world.dialect.is_well_known(key) || pool.requirements.contains_key(key);
         if !defined && !ours.absent && key != HOSTNAME {
-            let message = format!("the claim wants {key} to be {ours}, which NodePool {name} does not define");
+            let message =
+                format!("the claim wants {key} to be {ours}, which NodePool {name} does not define");
             report.push(Violation::new(Rule::NodePoolRequirement, message));
         }
     }
@@ -78,9 +79,15 @@ fn check_types(claim: &Claim<'_, '_>, pods: &[&Pod<'_>], world: &World<'_>, repo
         let message = format!("{} instance types are listed, {most} are allowed", listed.len());
         report.push(Violation::new(Rule::TooManyInstanceTypes, message));
     }
+    // A claim that holds a reservation keeps types that are not reserved in its list; the provider passes over them.
+    let launchable = claim.options.iter().any(|option| !option.offerings.is_empty());
+    let forgiven = launchable && holds_reservation(claim);
     for option in &claim.options {
         let name = &option.kind.name;
         if option.offerings.is_empty() {
+            if forgiven {
+                continue;
+            }
             let message = format!("{name} has no available offering that the claim's requirements allow");
             report.push(Violation::new(Rule::InstanceTypeUnavailable, message));
             continue;
@@ -90,6 +97,10 @@ fn check_types(claim: &Claim<'_, '_>, pods: &[&Pod<'_>], world: &World<'_>, repo
             report.push(Violation::new(rule, message));
         }
     }
+}
+
+fn holds_reservation(claim: &Claim<'_, '_>) -> bool {
+    claim.own.get(CAPACITY_TYPE).and_then(Allowed::single) == Some("reserved")
 }
 
 /// Across the listed types, each key with `minValues` has to have that many values.
@@ -131,6 +142,10 @@ fn check_resources(claim: &Claim<'_, '_>, pods: &[&Pod<'_>], world: &World<'_>, 
                     .collect(),
             });
         }
+    }
+    // Of a type that cannot be launched nobody knows which daemon sets would run there.
+    if claim.options.iter().any(|option| option.offerings.is_empty()) {
+        least = None;
     }
     let mut needed = least.unwrap_or_default();
     for pod in pods {

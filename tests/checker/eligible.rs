@@ -4,11 +4,11 @@
 
 use chrono::DateTime;
 
-use crate::objects::{Expression, LabelSelector, Pod};
+use crate::model::Scenario;
+use crate::objects::{Expression, LabelSelector, NodeSelectorTerm, Pod};
 use crate::pod;
 use crate::selector::Selector;
-use crate::sets::{Allowed, Dialect, NODE_POOL};
-use crate::model::Scenario;
+use crate::sets::{Allowed, CAPACITY_TYPE, Dialect, NODE_POOL, Requirements};
 
 fn owned_by(pod: &Pod, kind: &str, group: &str) -> bool {
     let owners = pod.metadata.owner_references.iter();
@@ -87,8 +87,9 @@ fn is_held_by_budget(pod: &Pod, scenario: &Scenario) -> bool {
         || budgets.iter().any(|budget| {
             let max = budget.spec.max_unavailable.as_ref();
             let min = budget.spec.min_available.as_ref();
-            max.is_some_and(|max| max.as_i64() == Some(0) || max.as_str() == Some("0%") || max.as_str() == Some("0"))
-                || min.is_some_and(|min| min.as_str() == Some("100%"))
+            max.is_some_and(|max| {
+                max.as_i64() == Some(0) || max.as_str() == Some("0%") || max.as_str() == Some("0")
+            }) || min.is_some_and(|min| min.as_str() == Some("100%"))
         })
 }
 
@@ -106,14 +107,20 @@ pub(crate) fn reason_to_ignore(pod: &pod::Pod<'_>, dialect: &Dialect) -> Option<
         if !term.match_fields.is_empty() {
             return Some("selects nodes by field".to_owned());
         }
-        if let Some(problem) = term.match_expressions.iter().find_map(|one| expression_problem(one, dialect)) {
+        if let Some(problem) = term.match_expressions.iter().find_map(|one| expression_problem(one, dialect))
+        {
             return Some(problem);
         }
     }
     // A pod opts out if each of its alternatives says that the node has no NodePool.
     let choices = pod.node_demand().choices();
-    let missing = |choice: &crate::sets::Requirements| choice.get(NODE_POOL) == Some(&Allowed::missing());
-    if !choices.is_empty() && choices.iter().all(missing) {
+    let missing = |choice: &Requirements| choice.get(NODE_POOL) == Some(&Allowed::missing());
+    // Karpenter reads only the first alternative; a pod that says it there is left alone.
+    let opts_out = |term: &NodeSelectorTerm| {
+        let mut expressions = term.match_expressions.iter();
+        expressions.any(|one| dialect.key(&one.key) == NODE_POOL && one.operator == "DoesNotExist")
+    };
+    if !choices.is_empty() && choices.iter().all(missing) || terms.first().is_some_and(opts_out) {
         return Some("wants a node without NodePool".to_owned());
     }
     pod.volumes.problems.first().cloned()
@@ -125,6 +132,11 @@ fn expression_problem(expression: &Expression, dialect: &Dialect) -> Option<Stri
         return Some(format!("selects on the restricted label {key}"));
     }
     let sensible = match expression.operator.as_str() {
+        // The only well-known label whose values Karpenter knows.
+        "In" if key == CAPACITY_TYPE => {
+            let known = |value: &String| matches!(value.as_str(), "on-demand" | "spot" | "reserved");
+            expression.values.iter().any(known)
+        }
         "In" => !expression.values.is_empty(),
         "Gt" | "Lt" | "Gte" | "Lte" => {
             let number = expression.values.first().and_then(|value| value.parse::<i64>().ok());
@@ -133,10 +145,10 @@ fn expression_problem(expression: &Expression, dialect: &Dialect) -> Option<Stri
         "NotIn" | "Exists" | "DoesNotExist" => true,
         _ => false,
     };
-    let qualified = is_qualified(&expression.key) && expression.values.iter().all(|value| is_label_value(value));
-    (!sensible || !qualified).then(|| {
-        format!("has the invalid requirement {key} {} {:?}", expression.operator, expression.values)
-    })
+    let qualified =
+        is_qualified(&expression.key) && expression.values.iter().all(|value| is_label_value(value));
+    (!sensible || !qualified)
+        .then(|| format!("has the invalid requirement {key} {} {:?}", expression.operator, expression.values))
 }
 
 fn is_label_value(value: &str) -> bool {
@@ -151,7 +163,9 @@ fn is_name(name: &str) -> bool {
 
 fn is_qualified(key: &str) -> bool {
     let (domain, name) = key.split_once('/').map_or((None, key), |(domain, name)| (Some(domain), name));
-    is_label_value(name) && !name.is_empty() && domain.is_none_or(|domain| is_name(domain) && domain.len() <= 253)
+    is_label_value(name)
+        && !name.is_empty()
+        && domain.is_none_or(|domain| is_name(domain) && domain.len() <= 253)
 }
 
 #[cfg(test)]

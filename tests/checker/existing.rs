@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::domains::Reach;
 use crate::fit::{check_pod, daemons_on, port_conflict, shortage};
 use crate::host::Host;
 use crate::plan::Plan;
@@ -22,17 +23,21 @@ pub(crate) fn check(plan: &Plan<'_, '_>, world: &World<'_>, found: &mut Vec<Viol
         for pod in &new {
             check_pod(pod, host, world, found);
         }
-        let problems = problems(index, host, &new, world);
+        let problems = problems(index, host, &new, Reach::Available, world);
         let of_host = |(rule, message): (Rule, String)| Violation::new(rule, message).host(&host.name);
         found.extend(problems.into_iter().map(of_host));
     }
 }
 
 /// What goes wrong on a node if these pods join those that stay there.
+///
+/// A daemon pod that is yet to come has its resources kept for it, as Karpenter does. Its host ports are free until it
+/// comes, as kube-scheduler sees it; only the widest reach keeps them too.
 pub(crate) fn problems(
     index: usize,
     host: &Host,
     new: &[&Pod<'_>],
+    reach: Reach,
     world: &World<'_>,
 ) -> Vec<(Rule, String)> {
     let Some(existing) = &host.existing else { return Vec::new() };
@@ -55,7 +60,9 @@ pub(crate) fn problems(
         for daemon in daemons_on(profile, &host.taints, world) {
             if !there.iter().any(|pod| daemon.owns(pod.object)) {
                 add_to(&mut total, &daemon.requests);
-                ports.push((&daemon.name, &daemon.ports));
+                if reach == Reach::Widest {
+                    ports.push((&daemon.name, &daemon.ports));
+                }
             }
         }
     }

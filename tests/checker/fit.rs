@@ -6,12 +6,12 @@ use crate::daemon::Daemon;
 use crate::demand::Profile;
 use crate::host::Host;
 use crate::model::InstanceType;
+use crate::objects::Taint;
 use crate::plan::TypeOption;
 use crate::pod::Pod;
 use crate::quantity::{Quantity, Resources, add_to, amount};
 use crate::resources::HostPort;
 use crate::taints::{describe, repelled_by};
-use crate::objects::Taint;
 use crate::violation::{Rule, Violation};
 use crate::world::World;
 
@@ -96,7 +96,8 @@ pub(crate) fn misfit(
     for index in 0..option.offerings.len() {
         let same = |other: &usize| {
             let (one, other) = (option.offerings[index].0, option.offerings[*other].0);
-            one.capacity_override == other.capacity_override && one.overhead_override == other.overhead_override
+            one.capacity_override == other.capacity_override
+                && one.overhead_override == other.overhead_override
         };
         match variants.iter_mut().find(|variant| variant.iter().any(same)) {
             Some(variant) => variant.push(index),

@@ -22,6 +22,8 @@ pub(crate) struct Host {
     pub(crate) taints: Vec<Taint>,
     /// It is being deleted: its pods move, and none may come.
     pub(crate) leaving: bool,
+    /// Karpenter can tell which instance this is. Otherwise its pods stay where they are.
+    pub(crate) tracked: bool,
     /// Present if the node exists.
     pub(crate) existing: Option<Existing>,
 }
@@ -71,12 +73,7 @@ fn says(labels: &Labels, key: &str) -> bool {
     labels.get(key).is_some_and(|value| value == "true")
 }
 
-fn host_of(
-    node: Option<&Node>,
-    claim: Option<&NodeClaim>,
-    scenario: &Scenario,
-    dialect: &Dialect,
-) -> Host {
+fn host_of(node: Option<&Node>, claim: Option<&NodeClaim>, scenario: &Scenario, dialect: &Dialect) -> Host {
     let no_labels = Labels::new();
     let node_labels = node.map_or(&no_labels, |node| &node.metadata.labels);
     let registered = claim.is_none() || says(node_labels, "karpenter.sh/registered");
@@ -107,6 +104,9 @@ fn host_of(
         profiles: vec![profile],
         taints: taints_of(node, claim, registered, initialized),
         leaving: deleted || id.is_some_and(|id| scenario.marked_for_deletion.contains(id)),
+        tracked: claim.is_some()
+            || id.is_some_and(|id| !id.is_empty())
+            || !node_labels.contains_key(NODE_POOL),
         existing: Some(Existing {
             allocatable: amounts(
                 node.map(|node| &node.status.allocatable),

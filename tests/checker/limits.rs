@@ -79,7 +79,8 @@ fn check_reservations(plan: &Plan<'_, '_>, world: &World<'_>, found: &mut Vec<Vi
         let mut only_reserved = true;
         for (offering, _) in claim.options.iter().flat_map(|option| &option.offerings) {
             let requirements = offering_requirements(offering, &world.dialect);
-            let of = |key: &str| requirements.get(key).and_then(|allowed| allowed.single()).map(str::to_owned);
+            let of =
+                |key: &str| requirements.get(key).and_then(|allowed| allowed.single()).map(str::to_owned);
             match of(label).filter(|_| of(CAPACITY_TYPE).as_deref() == Some("reserved")) {
                 Some(id) => {
                     let capacity = offering.reservation_capacity.unwrap_or_default();

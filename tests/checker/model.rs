@@ -244,8 +244,8 @@ pub fn catalogues_near(path: &Path) -> impl Fn(&str) -> Result<Value, ReadError>
 }
 
 fn read_json(path: &Path) -> Result<Value, ReadError> {
-    let text = fs::read_to_string(path)
-        .map_err(|source| ReadError::File { path: path.to_owned(), source })?;
+    let text =
+        fs::read_to_string(path).map_err(|source| ReadError::File { path: path.to_owned(), source })?;
     serde_json::from_str(&text)
         .map_err(|source| ReadError::Format { what: path.display().to_string(), source })
 }

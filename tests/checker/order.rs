@@ -11,18 +11,13 @@ use crate::topology::{Topology, Views};
 use crate::violation::{Rule, Violation};
 use crate::world::World;
 
-/// How many shuffled orders are tried once the sensible ones fail.
-const SHUFFLES: u64 = 12;
+/// How often an order is tried again with the pods in front that were refused.
+const REPAIRS: usize = 8;
 
 /// From how many pods on a pass is not begun again after each pod.
 const MANY: usize = 400;
 
-pub(crate) fn check(
-    plan: &Plan<'_, '_>,
-    outcome: &Outcome,
-    world: &World<'_>,
-    found: &mut Vec<Violation>,
-) {
+pub(crate) fn check(plan: &Plan<'_, '_>, outcome: &Outcome, world: &World<'_>, found: &mut Vec<Violation>) {
     // A pod that is accounted for twice is reported elsewhere; here it is where it was named first.
     let mut seen = BTreeSet::new();
     let placed: Vec<(usize, usize)> =
@@ -44,18 +39,21 @@ pub(crate) fn check(
         return;
     }
     let mut best: Option<Vec<Violation>> = None;
-    for order in orders(&placed, world) {
-        let mut topology = start();
-        let stuck = bind_greedily(order, &mut topology);
-        let violations: Vec<Violation> = stuck
-            .into_iter()
-            .filter_map(|(pod, host)| Some(report(pod, host, topology.problem(pod, host)?)))
-            .collect();
-        if best.as_ref().is_none_or(|best| violations.len() < best.len()) {
-            best = Some(violations);
-        }
-        if best.as_ref().is_some_and(Vec::is_empty) {
-            break;
+    'search: for mut order in orders(&placed, world) {
+        for _ in 0..REPAIRS {
+            let mut topology = start();
+            let stuck = bind_greedily(order.clone(), &mut topology);
+            let problem = |&(pod, host)| Some(report(pod, host, topology.problem(pod, host)?));
+            let violations: Vec<Violation> = stuck.iter().filter_map(problem).collect();
+            if best.as_ref().is_none_or(|best| violations.len() < best.len()) {
+                best = Some(violations);
+            }
+            if stuck.is_empty() {
+                break 'search;
+            }
+            // Whoever was refused came too late: others had filled its domain.
+            order.retain(|placed| !stuck.contains(placed));
+            order.splice(0..0, stuck);
         }
     }
     found.extend(best.unwrap_or_default());
@@ -112,7 +110,7 @@ fn bind_greedily(order: Vec<(usize, usize)>, topology: &mut Topology<'_, '_>) ->
 }
 
 /// Orders worth trying: as given; pods with constraints first, while others have not filled their domains; pods
-/// without constraints first, so that they raise the emptiest domain; then some shuffles.
+/// without constraints first, so that they raise the emptiest domain.
 fn orders(placed: &[(usize, usize)], world: &World<'_>) -> Vec<Vec<(usize, usize)>> {
     let constraints = |pod: usize| {
         let pod = &world.pods[pod];
@@ -123,15 +121,5 @@ fn orders(placed: &[(usize, usize)], world: &World<'_>) -> Vec<Vec<(usize, usize
     constrained_first.sort_by_key(|(pod, _)| constraints(*pod));
     let mut constrained_last = constrained_first.clone();
     constrained_last.reverse();
-    let mut all = vec![placed.to_vec(), constrained_first, constrained_last];
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    for _ in 0..SHUFFLES {
-        let mut shuffled = placed.to_vec();
-        for index in (1..shuffled.len()).rev() {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            shuffled.swap(index, (state >> 33) as usize % (index + 1));
-        }
-        all.push(shuffled);
-    }
-    all
+    vec![placed.to_vec(), constrained_first, constrained_last]
 }

@@ -73,10 +73,11 @@ impl<'a> Search<'_, 'a> {
             let mut pods: Vec<&Pod<'_>> =
                 self.plan.new_pods(index).map(|pod| &self.world.pods[pod]).collect();
             pods.push(self.own);
-            self.suits(host) && existing::problems(index, host, &pods, self.world).is_empty()
+            self.suits(host) && existing::problems(index, host, &pods, Reach::Widest, self.world).is_empty()
         };
         let mut hosts = self.world.hosts.iter().enumerate();
-        let (_, host) = hosts.find(|(index, host)| fits(*index, host) && self.keeps_topology(*index, None))?;
+        let (_, host) =
+            hosts.find(|(index, host)| fits(*index, host) && self.keeps_topology(*index, None))?;
         Some(Where::Node(host.name.clone()))
     }
 
@@ -141,7 +142,8 @@ impl<'a> Search<'_, 'a> {
             keys.chain(self.own.with.iter().chain(&self.own.without).map(|term| &term.key)).collect();
         for (_, profile) in option(kind, requirements, requirements, "", self.world).offerings {
             let requirements_here = |key: &str| look(&profile, key).single().map(str::to_owned);
-            let (Some(zone), Some(capacity_type)) = (requirements_here(ZONE), requirements_here(CAPACITY_TYPE))
+            let (Some(zone), Some(capacity_type)) =
+                (requirements_here(ZONE), requirements_here(CAPACITY_TYPE))
             else {
                 continue;
             };
@@ -167,11 +169,8 @@ impl<'a> Search<'_, 'a> {
                 let each = variants.iter().flat_map(|one| values.iter().map(|value| pinned(one, value)));
                 variants = each.take(MOST_VARIANTS).collect();
             }
-            let pin = |requirements| Pin {
-                zone: zone.clone(),
-                capacity_type: capacity_type.clone(),
-                requirements,
-            };
+            let pin =
+                |requirements| Pin { zone: zone.clone(), capacity_type: capacity_type.clone(), requirements };
             pins.extend(variants.into_iter().map(pin));
         }
         pins
@@ -197,6 +196,7 @@ impl<'a> Search<'_, 'a> {
             profiles: profiles.into_iter().collect(),
             taints: pool.taints.to_vec(),
             leaving: false,
+            tracked: true,
             existing: None,
         };
         options.iter().all(each)

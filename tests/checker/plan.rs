@@ -60,6 +60,7 @@ impl<'a, 'w> Plan<'a, 'w> {
                 profiles: profiles.into_iter().collect(),
                 taints: claim.pool.map(|pool| pool.taints.to_vec()).unwrap_or_default(),
                 leaving: false,
+                tracked: true,
                 existing: None,
             });
             place(&printed.pods, claim.host, &claim.name, world, &mut placed, found);
@@ -119,8 +120,7 @@ fn resolve<'a, 'w>(
         match types.iter().find(|kind| kind.name == *type_name) {
             Some(kind) => options.push(option(kind, &requirements, &of_pool, &name, world)),
             None => {
-                let message =
-                    format!("NodePool {} has no instance type {type_name}", printed.node_pool);
+                let message = format!("NodePool {} has no instance type {type_name}", printed.node_pool);
                 found.push(Violation::new(Rule::UnknownName, message).host(&name));
             }
         }

@@ -109,7 +109,8 @@ impl Term {
             Some(selector) => {
                 let selector = Selector::new(Some(selector));
                 let all = scenario.objects.namespaces.iter().map(|namespace| &namespace.metadata);
-                let selected = all.filter(|meta| selector.matches(&meta.labels)).map(|meta| meta.name.clone());
+                let selected =
+                    all.filter(|meta| selector.matches(&meta.labels)).map(|meta| meta.name.clone());
                 namespaces.extend(selected);
                 // A scenario need not list the namespace of the pod for the selector of all namespaces.
                 if selector.matches(&Labels::new()) && selector.is_trivial() {

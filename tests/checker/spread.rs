@@ -69,8 +69,7 @@ fn default_selector(pod: &Pod, scenario: &Scenario) -> Selector {
     let Some(owner) = meta.owner_references.iter().find(|owner| owner.controller) else {
         return Selector::of_labels(&labels);
     };
-    let ours =
-        |other: &crate::objects::Meta| other.namespace == meta.namespace && other.name == owner.name;
+    let ours = |other: &crate::objects::Meta| other.namespace == meta.namespace && other.name == owner.name;
     match owner.kind.as_str() {
         "ReplicationController" => {
             let mut all = objects.replication_controllers.iter();

@@ -25,7 +25,10 @@ fn value_matches(toleration: &Toleration, taint: &Taint) -> bool {
 
 /// The first taint that keeps a pod with these tolerations away.
 pub(crate) fn repelled_by<'t>(tolerations: &[Toleration], taints: &'t [Taint]) -> Option<&'t Taint> {
-    taints.iter().filter(|taint| taint.effect != "PreferNoSchedule").find(|taint| !tolerates(tolerations, taint))
+    taints
+        .iter()
+        .filter(|taint| taint.effect != "PreferNoSchedule")
+        .find(|taint| !tolerates(tolerations, taint))
 }
 
 /// Taints that nodes carry only until they are up: Karpenter does not hold them against a node that is starting.

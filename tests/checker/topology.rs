@@ -6,7 +6,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::domains::{Domains, DomainMap, Reach, provided};
+use crate::domains::{DomainMap, Domains, Reach, provided};
 use crate::host::Host;
 use crate::pod::{Pod, Term};
 use crate::spread::Spread;
@@ -132,8 +132,9 @@ impl<'t, 'a> Topology<'t, 'a> {
         }
         let itself = i64::from(spread.selector.matches(own.labels));
         for domain in &here.values {
-            let may_be_here =
-                |at: &&usize| **at == host || self.domains.of(**at, key).may_be(domain) && counts(**at, false);
+            let may_be_here = |at: &&usize| {
+                **at == host || self.domains.of(**at, key).may_be(domain) && counts(**at, false)
+            };
             let most = matching.iter().filter(may_be_here).count() as i64;
             let mut counted = present.clone();
             counted.insert(domain, most);
@@ -198,9 +199,8 @@ impl<'t, 'a> Topology<'t, 'a> {
     fn anti_affinity(&self, own: &Pod<'_>, host: usize) -> Option<String> {
         own.without.iter().find_map(|term| {
             let mut bound = self.bound.iter();
-            let (other, at) = bound.find(|(other, at)| {
-                term.matches(&self.world.pods[*other]) && self.meets(term, host, *at)
-            })?;
+            let (other, at) = bound
+                .find(|(other, at)| term.matches(&self.world.pods[*other]) && self.meets(term, host, *at))?;
             let (other, at) = (&self.world.pods[*other].key, &self.hosts[*at].name);
             Some(format!("{other} on {at} may be in the same {}", term.key))
         })

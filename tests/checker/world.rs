@@ -64,7 +64,9 @@ impl<'a> World<'a> {
             let node = &pod.object.spec.node_name;
             let host = hosts.iter().position(|host| !node.is_empty() && host.is_called(node));
             match host {
-                Some(host) if hosts[host].leaving && is_moving(pod.object, scenario) => {
+                Some(host)
+                    if hosts[host].leaving && hosts[host].tracked && is_moving(pod.object, scenario) =>
+                {
                     pending.insert(index);
                 }
                 Some(host) => staying.push((index, host)),
