@@ -34,6 +34,7 @@ mod tail;
 mod tail_read;
 mod verify;
 mod verify_files;
+mod verify_view;
 mod writer;
 
 pub use anchor::{Anchor, AnchorSlots, Slot};

@@ -15,6 +15,7 @@ pub mod diff;
 pub mod filter;
 pub mod fold;
 pub mod index;
+pub mod interrupt;
 pub mod output;
 pub mod progress;
 pub mod sentence;
@@ -42,6 +43,8 @@ pub enum Outcome {
     Found,
     /// It could not do what was asked: exit code 2.
     Failed,
+    /// It did what was asked until this signal came: exit code 128 and the signal's number, as of one that the signal ended.
+    Interrupted(u8),
 }
 
 impl Outcome {
@@ -51,6 +54,7 @@ impl Outcome {
             Self::Fine => 0,
             Self::Found => 1,
             Self::Failed => 2,
+            Self::Interrupted(signal) => 128 + signal,
         }
     }
 }

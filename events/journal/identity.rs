@@ -5,6 +5,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -154,6 +155,18 @@ pub(super) fn check_name(what: &'static str, name: &str) -> Result<(), OpenError
     Ok(())
 }
 
+/// Whoever verifies the journal holds the lock for a moment to see whether there is a writer: longer than that one waits for it.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// How often one waits so long.
+const GLANCES: u32 = 4;
+
+/// Whether a writer holds the journal. Where that cannot be found out, as of a copy, there is none.
+pub(super) fn is_held(layout: &Layout) -> bool {
+    let Ok(file) = File::open(layout.lock()) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
 /// The held lock of the single writer. The operating system releases it when the process ends, however it ends.
 pub(super) struct Lock {
     _file: File,
@@ -164,7 +177,15 @@ impl Lock {
         let path = layout.lock();
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.at(&path)?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        for _ in 0..GLANCES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            std::thread::sleep(GLANCE);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();

@@ -6,21 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::anchor;
-use super::catalog::{self, SegmentEntry};
-use super::disk::At as _;
+use super::catalog::SegmentEntry;
 use super::error::ReadError;
 use super::identity::Identity;
 use super::layout::Layout;
 use super::leaf::{LeafWriter, Vocabulary};
 use super::merkle::{Frontier, Hash};
 use super::note::VerifierKey;
-use super::reader::Scratch;
 use super::record::Record;
 use super::segment::SegmentHeader;
 use super::segment_read::SegmentFile;
-use super::tail_read;
+use super::tail_read::TailContents;
 use super::verify_files as files;
+use super::verify_view::View;
 
 /// A checkpoint that was kept outside the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +63,8 @@ pub struct VerifyReport {
     /// How many signed checkpoints, the journal's own and those kept elsewhere, are valid and were compared with the
     /// records. One of records that retention deleted cannot be.
     pub checkpoints: u64,
+    /// Whether a writer held the journal meanwhile: what it appended after these records was not looked at.
+    pub live: bool,
     /// Everything that is wrong; empty when the journal is what it was.
     pub findings: Vec<Finding>,
 }
@@ -235,8 +235,12 @@ impl Pass<'_> {
             self.findings.add(path, Some(entry.first), FindingKind::Sequence, text);
         }
         self.digest = None;
-        if let Err(error) = self.segment_content(layout, path, &header) {
-            self.findings.add_error(path, Some(entry.first), &error);
+        match self.segment_content(layout, path, &header) {
+            // A writer let go of it after it was listed, and signed a note that says so.
+            Err(ReadError::Io(_)) if !path.exists() && files::was_let_go(layout, self.vkey, header.end()) => {
+            }
+            Err(error) => self.findings.add_error(path, Some(entry.first), &error),
+            Ok(()) => {}
         }
     }
 
@@ -308,19 +312,17 @@ impl Pass<'_> {
     }
 
     /// Checks the hot tail that follows the sealed records; says whether there is one.
-    fn tail(&mut self, layout: &Layout, expected: u64) -> Result<bool, ReadError> {
+    fn tail(&mut self, layout: &Layout, tails: &[(u64, Option<TailContents>)]) -> bool {
         let first = self.frontier.size();
         let mut found = false;
-        for tail in layout.list_tails()? {
-            let dir = layout.tail(tail);
-            if tail != first {
+        for (tail, contents) in tails {
+            let dir = layout.tail(*tail);
+            let Some(contents) = contents.as_ref().filter(|_| *tail == first) else {
                 let text = "its records are sealed, or segments before it are missing";
-                self.findings.add(&dir, Some(tail), FindingKind::Unknown, text);
+                self.findings.add(&dir, Some(*tail), FindingKind::Unknown, text);
                 continue;
-            }
+            };
             found = true;
-            let scratch = Scratch::new()?;
-            let contents = tail_read::load(layout, first, &scratch.tail(), expected).at(&dir)?;
             let db = dir.join("db");
             if let Some(damage) = &contents.damage {
                 self.findings.add(&db, damage.seq, FindingKind::Damaged, &damage.reason);
@@ -330,11 +332,13 @@ impl Pass<'_> {
             }
             (self.progress)(self.records, self.total.max(self.records));
         }
-        Ok(found)
+        found
     }
 }
 
-/// Verifies a journal that is closed or was killed; `progress` gets the records done and the records in all.
+/// Verifies a journal, closed, killed or being written; `progress` gets the records done and the records in all.
+///
+/// Of a journal that is being written it verifies what is there at the beginning, and says that it was.
 ///
 /// # Errors
 /// Only when files cannot be read at all, or there is no journal. Damage is in the report.
@@ -351,19 +355,27 @@ pub fn verify(
             findings.add(&layout.identity(), None, FindingKind::Damaged, &error.to_string());
             let root = Frontier::default().root();
             let findings = findings.list;
-            return Ok(VerifyReport { records: 0, first_seq: 0, size: 0, root, checkpoints: 0, findings });
+            return Ok(VerifyReport {
+                records: 0,
+                first_seq: 0,
+                size: 0,
+                root,
+                checkpoints: 0,
+                live: false,
+                findings,
+            });
         }
         Err(error) => return Err(error.into()),
     };
     let secret = files::check_secret(&layout, &mut findings);
     let vkey = files::check_keys(&layout, &identity.origin, secret.as_ref(), options, &mut findings);
-    let retained = files::check_retained(&layout, vkey.as_ref(), &mut findings)?;
-    files::check_unknown(&layout, &mut findings)?;
-    let roots = files::stated_sizes(&layout, identity.log, vkey.as_ref(), options)?;
-    let expected = anchor::read(&layout, identity.log)?.newest().map_or(0, |anchor| anchor.size);
-
     let archive = options.archive.as_deref().map(Layout::new);
-    let entries = catalog::scan(&layout, archive.as_ref(), identity.log)?;
+    let view = View::of(&layout, archive.as_ref(), identity.log)?;
+    let entries = &view.entries;
+    let expected = view.anchor.newest().map_or(0, |anchor| anchor.size);
+    let roots = files::stated_sizes(&view, vkey.as_ref(), options);
+    // After the segments were listed: the note is there before any of them goes.
+    let retained = files::check_retained(&layout, vkey.as_ref(), &mut findings)?;
     let first_kept = retained.map_or(0, |note| note.first_seq);
     let begin = entries.first().map_or(first_kept, |entry| entry.first.min(first_kept));
     let leaf = secret.map(|secret| {
@@ -384,7 +396,7 @@ pub fn verify(
     };
     pass.roots.pass(&Frontier::default());
     let mut next = begin;
-    for entry in &entries {
+    for entry in entries {
         if entry.first > next {
             let text = format!("the segment with the records {next}..{} is missing", entry.first);
             pass.findings.add(&layout.segment(next), Some(next), FindingKind::Missing, &text);
@@ -399,26 +411,29 @@ pub fn verify(
             pass.findings.add(&layout.segment(entry.first), Some(entry.first), FindingKind::Missing, text);
         }
         pass.segment(&layout, entry);
-        next = entry.end().unwrap_or_else(|| after_damaged(&entries, entry.first, &layout));
+        next = entry.end().unwrap_or_else(|| after_damaged(entries, entry.first, &view.checkpoints));
     }
-    let tail = pass.tail(&layout, expected)?;
+    let tail = pass.tail(&layout, &view.tails);
     let size = pass.frontier.size();
     let Pass { mut findings, roots, frontier, records, .. } = pass;
-    if let Some(later) = layout.list_checkpoints()?.into_iter().find(|checkpoint| *checkpoint > size) {
+    if let Some(later) = view.checkpoints.iter().copied().find(|checkpoint| *checkpoint > size) {
         let text = format!("there is a checkpoint of {later} records, and the segments end at {size}");
         findings.add(&layout.segment(size), Some(size), FindingKind::Missing, &text);
     }
     // An archive folder has neither an anchor nor a secret; the missing secret is reported, and is reason enough.
-    files::check_anchor(&layout, identity.log, size, tail, &roots, &mut findings)?;
-    let checkpoints = files::check_checkpoints(&layout, vkey.as_ref(), size, &roots, options, &mut findings)?;
-    files::check_snapshots(&layout, identity.log, size, &roots, &mut findings)?;
-    let (root, findings) = (frontier.root(), findings.list);
-    Ok(VerifyReport { records, first_seq: begin, size, root, checkpoints, findings })
+    files::check_anchor(&layout, &view.anchor, size, tail, &roots, &mut findings);
+    let named = &view.checkpoints;
+    let checkpoints =
+        files::check_checkpoints(&layout, named, vkey.as_ref(), size, &roots, options, &mut findings)?;
+    files::check_snapshots(&layout, &view.snapshots, identity.log, size, &roots, &mut findings)?;
+    files::check_strange(&view.strange, &mut findings);
+    let (root, live, findings) = (frontier.root(), view.live, findings.list);
+    Ok(VerifyReport { records, first_seq: begin, size, root, checkpoints, live, findings })
 }
 
 /// Where a segment with a damaged header ends, by the next one's name or the next checkpoint.
-fn after_damaged(entries: &[SegmentEntry], first: u64, layout: &Layout) -> u64 {
+fn after_damaged(entries: &[SegmentEntry], first: u64, checkpoints: &[u64]) -> u64 {
     let next = entries.iter().map(|entry| entry.first).find(|other| *other > first);
-    let checkpoint = || layout.list_checkpoints().ok()?.into_iter().find(|size| *size > first);
+    let checkpoint = || checkpoints.iter().copied().find(|size| *size > first);
     next.or_else(checkpoint).unwrap_or(first)
 }

@@ -3,9 +3,9 @@
 //! Invariant: every file in the folder is either checked byte for byte, or reported as unknown.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::anchor::{self, Slot};
+use super::anchor::{AnchorSlots, Slot};
 use super::archive::{RetainedNote, read_retained};
 use super::disk::{FileError, names, read_optional};
 use super::identity::{self, Secret};
@@ -14,6 +14,7 @@ use super::note::{SigningKey, VerifierKey};
 use super::record::LogId;
 use super::snapshot;
 use super::verify::{FindingKind, Findings, Roots, VerifyOptions};
+use super::verify_view::View;
 
 /// Reads the secret, if it is there and whole.
 pub(super) fn check_secret(layout: &Layout, findings: &mut Findings) -> Option<Secret> {
@@ -84,8 +85,14 @@ pub(super) fn check_retained(
     }
 }
 
-/// Reports what does not belong into the folder.
-pub(super) fn check_unknown(layout: &Layout, findings: &mut Findings) -> Result<(), FileError> {
+/// Whether the note of retention says by now that the records before this one were let go of.
+pub(super) fn was_let_go(layout: &Layout, vkey: Option<&VerifierKey>, end: u64) -> bool {
+    let note = vkey.and_then(|vkey| read_retained(layout, vkey).ok()).flatten();
+    matches!(note, Some(Ok(note)) if note.first_seq >= end)
+}
+
+/// The files that do not belong into the folder, or are not finished.
+pub(super) fn strange(layout: &Layout) -> Result<Vec<PathBuf>, FileError> {
     const FILES: [&str; 9] = [
         "identity.json",
         "secret",
@@ -97,14 +104,7 @@ pub(super) fn check_unknown(layout: &Layout, findings: &mut Findings) -> Result<
         "checkpoints",
         "snapshots",
     ];
-    let mut report = |folder: &Path, name: &str| {
-        let text = if name.ends_with(super::disk::TEMPORARY) || name == "scratch" {
-            "it was not finished; opening the journal for writing removes it"
-        } else {
-            "it does not belong to a journal"
-        };
-        findings.add(&folder.join(name), None, FindingKind::Unknown, text);
-    };
+    let mut strange = Vec::new();
     let root = layout.root();
     for name in names(root)? {
         if let Some(first) = parse_tail(&name) {
@@ -113,42 +113,43 @@ pub(super) fn check_unknown(layout: &Layout, findings: &mut Findings) -> Result<
                 let known = name == "conf" || name == "db" || name.starts_with("snap.");
                 let empty_blobs = name == "blobs" && names(&tail.join("blobs"))?.is_empty();
                 if !known && !empty_blobs {
-                    report(&tail, &name);
+                    strange.push(tail.join(name));
                 }
             }
         } else if !FILES.contains(&&*name) && parse_damaged(&name).is_none() {
-            report(root, &name);
+            strange.push(root.join(name));
         }
     }
-    for name in names(&layout.segments())? {
-        if parse_segment(&name).is_none() {
-            report(&layout.segments(), &name);
-        }
+    let mut others = |folder: PathBuf, belongs: fn(&str) -> bool| {
+        names(&folder).map(|names| {
+            strange.extend(names.iter().filter(|name| !belongs(name)).map(|name| folder.join(name)));
+        })
+    };
+    others(layout.segments(), |name| parse_segment(name).is_some())?;
+    others(layout.checkpoints(), |name| super::bytes::parse_digits20(name).is_some())?;
+    others(layout.snapshots(), |name| parse_snapshot(name).is_some())?;
+    Ok(strange)
+}
+
+/// Reports what does not belong into the folder, as far as it is still there: what a writer had under way is finished by now.
+pub(super) fn check_strange(strange: &[PathBuf], findings: &mut Findings) {
+    for file in strange.iter().filter(|file| file.symlink_metadata().is_ok()) {
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        let text = if name.ends_with(super::disk::TEMPORARY) || name == "scratch" {
+            "it was not finished; opening the journal for writing removes it"
+        } else {
+            "it does not belong to a journal"
+        };
+        findings.add(file, None, FindingKind::Unknown, text);
     }
-    for name in names(&layout.checkpoints())? {
-        if super::bytes::parse_digits20(&name).is_none() {
-            report(&layout.checkpoints(), &name);
-        }
-    }
-    for name in names(&layout.snapshots())? {
-        if parse_snapshot(&name).is_none() {
-            report(&layout.snapshots(), &name);
-        }
-    }
-    Ok(())
 }
 
 /// The sizes at which roots are stated somewhere, to be computed in one pass over the records.
-pub(super) fn stated_sizes(
-    layout: &Layout,
-    log: LogId,
-    vkey: Option<&VerifierKey>,
-    options: &VerifyOptions,
-) -> Result<Roots, FileError> {
+pub(super) fn stated_sizes(view: &View, vkey: Option<&VerifierKey>, options: &VerifyOptions) -> Roots {
     let mut roots = Roots::default();
-    roots.want(layout.list_checkpoints()?);
-    roots.want(layout.list_snapshots()?);
-    for slot in anchor::read(layout, log)?.slots {
+    roots.want(view.checkpoints.iter().copied());
+    roots.want(view.snapshots.iter().copied());
+    for slot in view.anchor.slots {
         if let Slot::Valid(anchor) = slot {
             roots.want([anchor.size]);
         }
@@ -158,20 +159,19 @@ pub(super) fn stated_sizes(
             options.older.iter().filter_map(|older| vkey.open(&older.text).ok()).map(|point| point.size),
         );
     }
-    Ok(roots)
+    roots
 }
 
 /// Compares the anchor with the records. `tail` says whether there is a hot tail, which may be ahead of it.
 pub(super) fn check_anchor(
     layout: &Layout,
-    log: LogId,
+    slots: &AnchorSlots,
     size: u64,
     tail: bool,
     roots: &Roots,
     findings: &mut Findings,
-) -> Result<(), FileError> {
+) {
     let file = layout.anchor();
-    let slots = anchor::read(layout, log)?;
     if let Some(problem) = &slots.problem {
         findings.add(&file, None, FindingKind::Anchor, problem);
     }
@@ -191,12 +191,12 @@ pub(super) fn check_anchor(
             findings.add(&file, Some(newest.size), FindingKind::Anchor, &text);
         }
     }
-    Ok(())
 }
 
 /// Checks every checkpoint file, and those that are kept elsewhere; returns how many were compared with the records.
 pub(super) fn check_checkpoints(
     layout: &Layout,
+    listed: &[u64],
     vkey: Option<&VerifierKey>,
     size: u64,
     roots: &Roots,
@@ -205,7 +205,7 @@ pub(super) fn check_checkpoints(
 ) -> Result<u64, FileError> {
     let Some(vkey) = vkey else { return Ok(0) };
     let mut compared = 0;
-    for named in layout.list_checkpoints()? {
+    for named in listed.iter().copied() {
         let file = layout.checkpoint(named);
         let bytes = read_optional(&file)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
@@ -258,12 +258,13 @@ fn check_root(
 /// Checks the digests and roots of snapshots.
 pub(super) fn check_snapshots(
     layout: &Layout,
+    listed: &[u64],
     log: LogId,
     size: u64,
     roots: &Roots,
     findings: &mut Findings,
 ) -> Result<(), FileError> {
-    for named in layout.list_snapshots()? {
+    for named in listed.iter().copied() {
         let file = layout.snapshot(named);
         match snapshot::read(&file, log)? {
             None => {}

@@ -32,6 +32,8 @@ struct Report {
     size: u64,
     root: String,
     checkpoints: u64,
+    /// Whether a controller was writing the journal: only what was there at the beginning was checked.
+    live: bool,
     integrity: Vec<Finding>,
     /// `None` where no decision could be taken again.
     decisions: Option<Decisions>,
@@ -81,7 +83,19 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         Ok(Checked { decisions, stopped, note }) => (Some(decisions), stopped, note),
         Err(error) => (None, Some(format!("{error:#}")), None),
     };
-    let VerifyReport { records, first_seq, size, root, checkpoints, findings } = integrity;
+    let VerifyReport { records, first_seq, size, root, checkpoints, live, findings } = integrity;
+    let note = match live {
+        false => note,
+        true => {
+            let covered = format!(
+                "the journal is being written: integrity was checked up to record {}, decisions up to record {}; what came \
+                 later was not looked at",
+                size.saturating_sub(1),
+                log.size().saturating_sub(1)
+            );
+            Some(note.into_iter().chain([covered]).collect::<Vec<_>>().join("; "))
+        }
+    };
     let differing = decisions.as_ref().is_some_and(|decisions| !decisions.differing.is_empty());
     let report = Report {
         passed: findings.is_empty() && !differing && not_checked.is_none(),
@@ -90,6 +104,7 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         size,
         root: root.to_string(),
         checkpoints,
+        live,
         integrity: findings,
         decisions,
         not_checked,

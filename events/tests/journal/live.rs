@@ -94,3 +94,78 @@ fn a_reader_seeks_and_proves() {
     }
     assert_eq!(journal.verifier_key().open(&journal.checkpoint()).unwrap().root, journal.root());
 }
+
+#[test]
+fn a_journal_is_verified_while_it_is_written_sealed_and_shortened() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = options();
+    settings.seal = SealPolicy { max_records: 60, ..SealPolicy::default() };
+    let mut journal = Journal::create(dir.path(), settings, time(0)).unwrap();
+    append(&mut journal, 10).unwrap();
+    let path = dir.path().to_owned();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let verifier = std::thread::spawn(move || {
+        let mut reports: Vec<VerifyReport> = Vec::new();
+        while is_done.try_recv().is_err() || reports.len() < 3 {
+            reports.push(verified(&path));
+            assert_eq!(reports.last().unwrap().findings, []);
+        }
+        reports
+    });
+    let policy = RetentionPolicy { max_age_us: None, max_records: Some(500), keep_segments: 2 };
+    for round in 0..600 {
+        append(&mut journal, 5).unwrap();
+        if round % 25 == 0 {
+            journal.put_snapshot("v1", &[7; 2_000]).unwrap();
+        }
+        if round % 100 == 99 {
+            journal.retain(&policy, time(journal.size())).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_micros(500));
+    }
+    done.send(()).unwrap();
+    let reports = verifier.join().unwrap();
+    assert!(reports.iter().all(|report| report.live), "a writer held it all the while");
+    assert!(reports.is_sorted_by_key(|report| report.size));
+    assert!(reports.first().unwrap().size < reports.last().unwrap().size);
+    assert!(reports.last().unwrap().first_seq > 0, "retention was at work");
+    journal.close().unwrap();
+    assert!(!assert_sound(dir.path(), 3_010).live);
+}
+
+#[test]
+fn damage_is_found_in_a_journal_that_is_being_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(dir.path(), options(), time(0)).unwrap();
+    append(&mut journal, 50).unwrap();
+    journal.seal().unwrap();
+    append(&mut journal, 5).unwrap();
+    let segment = dir.path().join("segments").join(format!("{:020}.seg", 0));
+    let mut bytes = std::fs::read(&segment).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    std::fs::write(dir.path().join("stray"), b"x").unwrap();
+    let report = verified(dir.path());
+    assert!(report.live);
+    let found: Vec<&str> = report.findings.iter().map(|finding| &*finding.file).collect();
+    assert!(found.iter().any(|file| file.starts_with("segments/")) && found.contains(&"stray"), "{found:?}");
+}
+
+#[test]
+fn to_look_whether_there_is_a_writer_keeps_none_out() {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path(), options(), time(0)).unwrap().close().unwrap();
+    let path = dir.path().to_owned();
+    let (done, is_done) = std::sync::mpsc::channel::<()>();
+    let verifier = std::thread::spawn(move || {
+        while is_done.try_recv().is_err() {
+            verified(&path);
+        }
+    });
+    for _ in 0..50 {
+        drop(Journal::open(dir.path(), options()).unwrap());
+    }
+    done.send(()).unwrap();
+    verifier.join().unwrap();
+}
