@@ -446,3 +446,45 @@ fn the_largest_object_that_is_accepted_fits_a_record_and_so_does_its_launch() {
     }
     assert!(longest > MAX_OBJECT_BYTES * 3 / 2, "a launch of two large objects was among them: {longest}");
 }
+
+#[test]
+fn decisions_about_many_pods_with_the_longest_names_fit() {
+    let long = |n: usize| {
+        let facts = pod(
+            "x",
+            PodSpec {
+                requests: [("cpu", 10), ("memory", 1 << 20), ("pods", 1)].into_iter().collect(),
+                ..spec()
+            },
+        );
+        // Each in a namespace of its own is the worst there is.
+        PodFacts { key: PodKey::new(format!("{n:0>63}"), format!("{n:0>253}")), ..facts }
+    };
+    let huge = InstanceType {
+        capacity: [("cpu", 64_000), ("memory", 256 << 30), ("pods", 737)].into_iter().collect(),
+        ..instance_type()
+    };
+    let types = Observation::InstanceType(Arc::new(huge));
+    let mut lab = Lab::new(vec![types, Observation::NodePool(Arc::new(pool()))]);
+    lab.see((0..1_500).map(|n| Observation::Pod(long(n))).collect());
+    let decided = lab.wake_after(2);
+    assert_eq!(launched_for(&decided).len(), 1_500);
+    // More come, and are sent to the nodes on their way or, without a NodePool, left waiting.
+    lab.see((1_500..1_600).map(|n| Observation::Pod(long(n))).collect());
+    lab.wake_after(2);
+    lab.see(vec![Observation::NoNodePool("default".into())]);
+    lab.see((2_000..3_500).map(|n| Observation::Pod(long(n))).collect());
+    lab.wake_after(2);
+    // Pods with requirements of their own, which all go into one launch.
+    let mut lab = Lab::new(world());
+    let picky = |n: usize| {
+        let term = [(Str::from(format!("key-{n:0>250}")), without(30))].into_iter().collect();
+        pod(&format!("picky-{n}"), PodSpec { required_terms: vec![term], ..long(0).spec.as_ref().clone() })
+    };
+    lab.see((0..60).map(|n| Observation::Pod(picky(n))).collect());
+    assert_eq!(launched_for(&lab.wake_after(2)).len(), 60);
+    for event in lab.since(0) {
+        assert!(encode(&event).unwrap().payload.len() < MAX_EVENT_BYTES);
+    }
+    lab.verify();
+}

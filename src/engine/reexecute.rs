@@ -96,10 +96,18 @@ impl Reexecution {
         self.differs = false;
     }
 
+    /// What was expected did not come to pass.
+    fn forget(&mut self) {
+        self.expected.clear();
+        self.memo = Memo::default();
+    }
+
     fn check(&mut self, record: &Logged) -> Result<(), Divergence> {
         let Event::Decision(got) = &record.event else {
             let left = self.expected.pop_front();
-            self.expected.clear();
+            if left.is_some() {
+                self.forget();
+            }
             return match left {
                 Some(expected) if self.begun || !interrupts(&record.event) => {
                     Err(Divergence { seq: record.seq, expected: Some(Box::new(expected)), got: None })
@@ -115,7 +123,7 @@ impl Reexecution {
         match self.expected.pop_front() {
             Some(expected) if expected == *got => Ok(()),
             expected => {
-                self.expected.clear();
+                self.forget();
                 self.differs = true;
                 Err(Divergence {
                     seq: record.seq,

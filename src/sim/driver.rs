@@ -5,11 +5,11 @@
 
 use purser_engine::controller::{Controller, Start, Step, order};
 use purser_engine::event::{Decision, Event, Seq};
-use purser_engine::model::{ClaimName, Span, Time};
+use purser_engine::model::{ClaimName, InstanceId, Span, Time};
 use purser_engine::port::{Input, Journal, JournalError};
 use purser_engine::state::State;
 
-use crate::{Violation, World};
+use crate::{KnownClaims, Violation, World};
 
 /// The world is listed in full so often, to repair what notifications lost.
 pub const RELIST_EVERY: Span = Span::hours(1);
@@ -29,11 +29,25 @@ pub struct Simulation<J> {
     wake_at: Option<Time>,
     relist_at: Time,
     list_instances_at: Time,
+    last_listing: Option<Listing>,
     stalled_since: Option<Time>,
     orders_to_live: Option<u64>,
     orders_carried_out: u64,
     died: bool,
 }
+
+/// A list of instances that told the controller nothing new, and how many before it did not either. The next one that is like it
+/// need not be looked at: in a large world that is most of the work.
+#[derive(Clone, Copy)]
+struct Listing {
+    at: Time,
+    /// The controller's claims at the time.
+    supply: Seq,
+    in_vain: u32,
+}
+
+/// After so many equal lists, nothing about them is too young to be told.
+const IN_VAIN_IS_ENOUGH: u32 = 2;
 
 /// Why a run ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +106,7 @@ impl<J: Journal> Simulation<J> {
             wake_at: None,
             relist_at: now + RELIST_EVERY,
             list_instances_at: now + LIST_INSTANCES_EVERY,
+            last_listing: None,
             stalled_since: None,
             orders_to_live: None,
             orders_carried_out: 0,
@@ -128,9 +143,7 @@ impl<J: Journal> Simulation<J> {
             self.carry_out(step);
         } else if self.list_instances_at <= now {
             self.list_instances_at = now + LIST_INSTANCES_EVERY;
-            let listed = self.world.list_instances(now);
-            let step = self.controller.relist_instances(now, listed)?;
-            self.carry_out(step);
+            self.list_instances(now)?;
         }
         if self.wake_at.is_some_and(|at| at <= now) {
             let step = self.controller.wake(now)?;
@@ -140,10 +153,36 @@ impl<J: Journal> Simulation<J> {
         if self.died { Err(SimulationError::Died) } else { Ok(true) }
     }
 
+    fn list_instances(&mut self, now: Time) -> Result<(), JournalError> {
+        let supply = self.controller.state().supply_changed;
+        let is_like = |last: &Listing| last.supply == supply && !self.world.instances_changed(last.at, now);
+        let last = self.last_listing.take().filter(is_like);
+        if let Some(last) = last.filter(|last| last.in_vain >= IN_VAIN_IS_ENOUGH) {
+            self.last_listing = Some(last);
+            return Ok(());
+        }
+        let listed = self.world.list_instances(now);
+        let size = self.controller.state().size;
+        let step = self.controller.relist_instances(now, listed)?;
+        self.carry_out(step);
+        if self.controller.state().size == size && self.stalled_since.is_none() {
+            let in_vain = last.map_or(1, |last| last.in_vain + 1);
+            self.last_listing = Some(Listing { at: now, supply, in_vain });
+        }
+        Ok(())
+    }
+
     fn check(&mut self) -> Result<(), Violation> {
         let state = self.controller.state();
-        let known = |claim: &ClaimName| state.claims.contains_key(claim);
-        self.world.check(self.now, Some((&known, state.settings.garbage_collect_after)))
+        let known = |claim: &ClaimName, instance: &InstanceId| {
+            state.is_claimed(instance) || state.claims.contains_key(claim)
+        };
+        let known = KnownClaims {
+            known: &known,
+            collect_after: state.settings.garbage_collect_after,
+            version: state.supply_changed.0,
+        };
+        self.world.check(self.now, Some(known))
     }
 
     fn see(&mut self, now: Time, inputs: Vec<Input>) -> Result<(), JournalError> {

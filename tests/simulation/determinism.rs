@@ -2,8 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
+use purser_engine::decide::{Memo, NoTrace, Notes, decide};
+use purser_engine::event::{Event, Seq};
 use purser_engine::model::{Span, Time};
+use purser_engine::state::State;
+use purser_events::journal::Reader;
+use purser_events::wire::{Events, Purser};
 use purser_sim::{Faults, day};
 
 use crate::lab;
@@ -51,6 +57,29 @@ fn seeds_run_with_every_fault_and_no_invariant_broken() {
     for seed in 0..4 {
         let dir = lab::temp_dir();
         run_day(seed, if seed % 2 == 0 { Faults::typical() } else { Faults::hostile() }, 30, dir.path());
+    }
+}
+
+#[test]
+fn what_is_remembered_between_evaluations_changes_no_decision() {
+    for seed in [1, 2] {
+        let dir = lab::temp_dir();
+        run_day(seed, Faults::hostile(), 12, dir.path());
+        let reader = Reader::open(dir.path(), Arc::new(Purser)).unwrap();
+        let mut state = State::default();
+        let mut memo = Memo::default();
+        let mut evaluations = 0;
+        for record in Events::read(&reader, Seq(0)) {
+            let record = record.unwrap();
+            state.apply(record.time, &record.event);
+            if record.commit && !matches!(record.event, Event::Decision(_)) {
+                let remembering = decide(&state, record.time, &mut memo, &mut NoTrace);
+                let fresh = decide(&state, record.time, &mut Memo::default(), &mut Notes::default());
+                assert_eq!(remembering, fresh, "seed {seed}, after record {}", record.seq.0);
+                evaluations += 1;
+            }
+        }
+        assert!(evaluations > 200, "{evaluations} evaluations: the run is worth it");
     }
 }
 

@@ -160,7 +160,7 @@ impl Intake<'_> {
                 None => return,
             },
             Observation::NoInstance(instance)
-                if state.claim_of_instance(instance).is_some() || state.orphans.contains_key(instance) =>
+                if state.is_claimed(instance) || state.orphans.contains_key(instance) =>
             {
                 Fact::InstanceGone { instance: instance.clone() }.into()
             }

@@ -100,6 +100,11 @@ pub fn refused_requirements(requirements: &Requirements) -> Option<&str> {
     requirements.get(REFUSED)?.values().first().map(|text| &**text)
 }
 
+/// What requirements take in a record, at most.
+pub(crate) fn requirements_bytes(requirements: &Requirements) -> usize {
+    size::requirements(requirements)
+}
+
 /// What is recorded of an observation: itself, a stand-in, or nothing where not even its name fits.
 pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>> {
     if names(observation).iter().flatten().any(|name| name.len() > MAX_NAME_BYTES) {

@@ -261,6 +261,7 @@ impl<J: Journal> Controller<J> {
             .collect();
         let Some(first) = self.append(now, &entries)? else {
             // What was seen is recorded; it is decided upon when there is space again.
+            self.memo = Memo::default();
             self.stall = Some(Stall { since: now, inputs: Vec::new() });
             return Ok(Step { stalled_since: Some(now), ..Step::default() });
         };

@@ -3,7 +3,7 @@
 //! **Invariant:** an object is taken for gone only if its kind was listed, which a full list is by definition, and an instance only if
 //! it is old enough for the cloud to list it.
 
-use std::collections::BTreeSet;
+use rustc_hash::FxHashSet;
 
 use crate::model::{InstanceId, Span, Time};
 use crate::port::{Input, InstanceFacts, Observation};
@@ -14,13 +14,13 @@ const LISTED_WITHIN: Span = Span::mins(2);
 
 /// The list, with what it lacks said too, and an observation at the end that it was a full list.
 pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>) -> Vec<Input> {
-    let mut pods = BTreeSet::new();
-    let mut nodes = BTreeSet::new();
-    let mut pools = BTreeSet::new();
-    let mut daemon_sets = BTreeSet::new();
-    let mut budgets = BTreeSet::new();
-    let mut types = BTreeSet::new();
-    let mut instances = BTreeSet::new();
+    let mut pods = FxHashSet::default();
+    let mut nodes = FxHashSet::default();
+    let mut pools = FxHashSet::default();
+    let mut daemon_sets = FxHashSet::default();
+    let mut budgets = FxHashSet::default();
+    let mut types = FxHashSet::default();
+    let mut instances = FxHashSet::default();
     for observation in &world {
         match observation {
             Observation::Pod(pod) => drop(pods.insert(&pod.key)),
@@ -67,7 +67,7 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>) -
 
 /// The cloud's list of instances, with what it lacks said too.
 pub(super) fn instances_with_absences(state: &State, now: Time, listed: Vec<InstanceFacts>) -> Vec<Input> {
-    let there: BTreeSet<&InstanceId> = listed.iter().map(|instance| &instance.instance).collect();
+    let there: FxHashSet<&InstanceId> = listed.iter().map(|instance| &instance.instance).collect();
     let absent: Vec<Observation> = absent_instances(state, now, &there).collect();
     listed.into_iter().map(Observation::Instance).chain(absent).map(Input::from).collect()
 }
@@ -75,7 +75,7 @@ pub(super) fn instances_with_absences(state: &State, now: Time, listed: Vec<Inst
 fn absent_instances<'a>(
     state: &'a State,
     now: Time,
-    listed: &'a BTreeSet<&InstanceId>,
+    listed: &'a FxHashSet<&InstanceId>,
 ) -> impl Iterator<Item = Observation> + 'a {
     let launched = state.claims.values().filter_map(|claim| claim.instance.as_ref());
     launched

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::trace::{Note, Tracer};
-use super::{Pass, lifecycle};
+use super::{Pass, lifecycle, record};
 use crate::event::{Decision, Target};
 use crate::model::{ClaimName, DisruptionReason, NodePool, PoolName, Price, Time};
 use crate::reason::{Reason, ReasonId};
@@ -17,7 +17,7 @@ use crate::state::Claim;
 /// Decides which empty nodes to remove.
 pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, tracer: &mut T) {
     let mut by_pool: BTreeMap<PoolName, Vec<ClaimName>> = BTreeMap::new();
-    for claim in pass.state.claims.values() {
+    for claim in pass.state.claims.idle() {
         match candidate(pass, claim) {
             Verdict::Removable => by_pool.entry(claim.pool.clone()).or_default().push(claim.name.clone()),
             Verdict::NotYet(until) => {
@@ -51,10 +51,6 @@ enum Verdict {
 fn candidate(pass: &Pass<'_>, claim: &Claim) -> Verdict {
     let state = pass.state;
     let Some(initialized) = claim.initialized else { return Verdict::NotEmpty };
-    // The cheap questions first: most nodes are in use.
-    if claim.workload_pods > 0 || !claim.planned.pods.is_empty() || claim.disrupting.is_some() {
-        return Verdict::NotEmpty;
-    }
     if pass.leaving.contains(&claim.name) || pass.chosen.contains(&Target::Claim(claim.name.clone())) {
         return Verdict::NotEmpty;
     }
@@ -82,9 +78,7 @@ fn remove_within_budget<T: Tracer>(
 ) {
     let state = pass.state;
     let Some(facts) = state.pools.get(pool).map(|pool| &pool.facts) else { return };
-    let of_pool = || state.claims.values().filter(|claim| claim.pool == *pool);
-    let nodes = of_pool().filter(|claim| counts_as_node(claim)).count();
-    let used = of_pool().filter(|claim| counts_as_node(claim) && uses_budget(pass, claim)).count();
+    let (nodes, used) = nodes_and_used(pass, pool);
     let allowed = facts.disruption.allowed(DisruptionReason::Empty, nodes, pass.now);
     let rest = allowed.saturating_sub(used).min(candidates.len());
     for claim in candidates.split_off(rest) {
@@ -102,18 +96,43 @@ fn remove_within_budget<T: Tracer>(
     let price = |name: &ClaimName| {
         state.claims.get(name).and_then(|claim| claim.instance.as_ref()).map_or(Price(0), |i| i.price)
     };
-    pass.decisions.push(Decision::Disrupt {
-        reason: DisruptionReason::Empty,
-        savings: candidates.iter().map(price).sum(),
-        candidates: candidates.clone(),
-        replacements: Vec::new(),
-        allowed: u32::try_from(allowed).ok(),
-        used: used as u32,
-    });
+    let mut used = used;
+    for candidates in record::claims(&candidates) {
+        pass.decisions.push(Decision::Disrupt {
+            reason: DisruptionReason::Empty,
+            savings: candidates.iter().map(price).sum(),
+            candidates: candidates.to_vec(),
+            replacements: Vec::new(),
+            allowed: u32::try_from(allowed).ok(),
+            used: used as u32,
+        });
+        used += candidates.len();
+    }
     for claim in candidates.iter().filter_map(|name| state.claims.get(name)) {
         pass.leaving.insert(claim.name.clone());
         lifecycle::begin(pass, claim);
     }
+}
+
+/// The nodes of a pool of which a budget allows a share, and how many of them use it up.
+///
+/// Only claims of which more than their age is watched, and those whose node is not ready, can be other than plain nodes of the
+/// pool that use up nothing; so only they are looked at.
+fn nodes_and_used(pass: &Pass<'_>, pool: &PoolName) -> (usize, usize) {
+    let claims = &pass.state.claims;
+    let unready = pass.state.unready().filter_map(|node| pass.state.claim_of_node(node));
+    let leaving = pass.leaving.iter().filter_map(|name| claims.get(name));
+    let special: BTreeMap<&ClaimName, &Claim> = claims
+        .restless()
+        .chain(unready)
+        .chain(leaving)
+        .filter(|claim| claim.pool == *pool)
+        .map(|claim| (&claim.name, claim))
+        .collect();
+    let (_, all) = pass.state.pool_usage(pool);
+    let no_nodes = special.values().filter(|claim| !counts_as_node(claim)).count();
+    let uses = |claim: &&&Claim| counts_as_node(claim) && uses_budget(pass, claim);
+    (all - no_nodes, special.values().filter(uses).count())
 }
 
 /// Whether a claim counts among the nodes of which a budget allows a share.

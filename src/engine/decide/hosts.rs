@@ -3,63 +3,187 @@
 //! **Invariant:** a target that takes a pod here also takes it by kube-scheduler's filters once the node is there; what cannot be
 //! told yet of a claim without an instance counts against it.
 
-use std::cell::OnceCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
+use super::Pass;
 use crate::event::{Place, SpecId, Target};
 use crate::model::{
-    ClaimName, Labels, PodSpec, Requirements, Resources, Str, Taint, Unsatisfiable, first_untolerated, label,
+    Labels, NodeName, PodSpec, Requirements, Resources, Str, Taint, Unsatisfiable, first_untolerated, label,
 };
 use crate::reason::{Reason, ReasonId};
 use crate::state::{Claim, Node, State};
 
+/// All targets, in the order in which pods are sent to them, and by when room was last made.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    by_rank: BTreeMap<Rank, Host>,
+    by_change: BTreeSet<(u64, Rank)>,
+    ranks: BTreeMap<Target, Rank>,
+    /// The records up to which this is so; `None` before the first evaluation.
+    size: Option<u64>,
+}
+
+/// Initialized nodes first, then by name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    starting: bool,
+    target: Target,
+}
+
 /// A target with what is left of it.
-pub(super) struct Host<'a> {
+#[derive(Debug)]
+pub(super) struct Host {
     pub target: Target,
     /// What is left for pods, plans and daemon pods yet to come taken off.
     pub free: Resources,
     /// The number of records folded when room was last made here.
-    pub changed: u64,
-    shape: Shape<'a>,
+    changed: u64,
+    /// Labels of an instance without a node: those of its type, its place and its pool.
+    labels: Option<Labels>,
     /// Specs of the pods that this evaluation sent here.
     sent: Vec<SpecId>,
     /// Specs of the pods that were here or expected before, once somebody asked: only constraints between pods need them.
-    before: OnceCell<Vec<SpecId>>,
+    before: OnceLock<Vec<SpecId>>,
 }
 
-enum Shape<'a> {
+/// How a target looks to pods.
+enum Site<'a> {
     Node(&'a Node, Option<&'a Claim>),
-    /// An instance, no node yet: labels of its type, its place and its pool.
-    Launched {
-        claim: &'a Claim,
-        labels: Labels,
-        taints: &'a [Taint],
-    },
+    /// An instance, no node yet.
+    Launched(&'a Claim, &'a Labels),
     /// No instance yet: any of the options.
-    Launching {
-        claim: &'a Claim,
-        taints: &'a [Taint],
-    },
+    Launching(&'a Claim),
 }
 
-/// All targets: initialized nodes first, then by name.
-pub(super) fn all<'a>(state: &'a State, leaving: &BTreeSet<ClaimName>) -> Vec<Host<'a>> {
-    let mut hosts = Vec::new();
-    for claim in state.claims.values() {
-        if claim.disrupting.is_some() || leaving.contains(&claim.name) {
-            continue;
+impl Hosts {
+    /// Brings them up to date and leaves out what this evaluation removes.
+    pub(super) fn refresh(&mut self, pass: &Pass<'_>) {
+        let state = pass.state;
+        match self.size.and_then(|size| state.touched().since(size)) {
+            Some(touched) => {
+                // The same target comes up again and again.
+                let touched: BTreeSet<&Target> = touched.collect();
+                touched.into_iter().for_each(|target| self.look_at(state, target));
+            }
+            None => self.look_at_all(state),
         }
-        if let Some(host) = of_claim(state, claim) {
-            hosts.push((claim.initialized.is_none(), host));
+        self.size = Some(state.size);
+        for claim in &pass.leaving {
+            self.remove(&Target::Claim(claim.clone()));
         }
     }
-    for (name, node) in &state.nodes {
-        if state.claim_of_node(name).is_none() && !is_ours(node) && node.facts.ready {
-            hosts.push((false, of_node(state, node, None)));
+
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    fn look_at_all(&mut self, state: &State) {
+        self.clear();
+        for name in state.claims.keys() {
+            self.look_at(state, &Target::Claim(name.clone()));
+        }
+        for name in state.nodes.keys() {
+            self.look_at(state, &Target::Node(name.clone()));
         }
     }
-    hosts.sort_by(|(a_new, a), (b_new, b)| (a_new, &a.target).cmp(&(b_new, &b.target)));
-    hosts.into_iter().map(|(_, host)| host).collect()
+
+    fn look_at(&mut self, state: &State, target: &Target) {
+        self.remove(target);
+        let (starting, host) = match target {
+            Target::Claim(name) => {
+                let Some(claim) = state.claims.get(name).filter(|claim| claim.disrupting.is_none()) else {
+                    return;
+                };
+                (claim.initialized.is_none(), of_claim(state, claim))
+            }
+            Target::Node(name) => {
+                let takes = |node: &&Node| node.facts.ready && !is_ours(node);
+                let Some(node) = state.nodes.get(name).filter(takes) else { return };
+                (false, state.claim_of_node(name).is_none().then(|| of_node(state, node, None)))
+            }
+        };
+        if let Some(host) = host {
+            let rank = Rank { starting, target: target.clone() };
+            self.by_change.insert((host.changed, rank.clone()));
+            self.ranks.insert(target.clone(), rank.clone());
+            self.by_rank.insert(rank, host);
+        }
+    }
+
+    fn remove(&mut self, target: &Target) {
+        if let Some(rank) = self.ranks.remove(target)
+            && let Some(host) = self.by_rank.remove(&rank)
+        {
+            self.by_change.remove(&(host.changed, rank));
+        }
+    }
+
+    /// Whether room was made anywhere since the record of this number.
+    pub(super) fn changed_since(&self, size: u64) -> bool {
+        self.by_change.last().is_some_and(|(changed, _)| *changed >= size)
+    }
+
+    /// Goes through the targets in their order, without those that are known to refuse, until `visit` has had enough. Returns
+    /// where it had.
+    pub(super) fn visit(
+        &mut self,
+        known: Option<&Refused>,
+        mut visit: impl FnMut(&mut Host) -> bool,
+    ) -> Option<Rank> {
+        let first = Rank { starting: false, target: Target::Node(NodeName::from("")) };
+        let ahead = match known {
+            None => first,
+            Some(known) => {
+                let start = (known.size, first);
+                let mut news: Vec<Rank> = self
+                    .by_change
+                    .range(start..)
+                    .map(|(_, rank)| rank)
+                    .filter(|rank| known.before.as_ref().is_none_or(|before| *rank < before))
+                    .cloned()
+                    .collect();
+                news.sort_unstable();
+                for rank in news {
+                    if let Some(host) = self.by_rank.get_mut(&rank)
+                        && visit(host)
+                    {
+                        return Some(rank);
+                    }
+                }
+                known.before.clone()?
+            }
+        };
+        for (rank, host) in self.by_rank.range_mut(ahead..) {
+            if visit(host) {
+                return Some(rank.clone());
+            }
+        }
+        None
+    }
+}
+
+/// Targets that are known to refuse pods of a spec, unless room was made there since.
+#[derive(Debug, Clone)]
+pub(super) struct Refused {
+    /// Those before this one; `None` for all.
+    pub before: Option<Rank>,
+    /// The number of records folded then.
+    pub size: u64,
+}
+
+impl Refused {
+    /// What is known after a visit that ended at `end`, with what was known before.
+    pub(super) fn after(known: Option<&Self>, end: Option<Rank>, size: u64) -> Self {
+        match (known, &end) {
+            // It ended among those that were asked again for being new: of the others nothing new is known.
+            (Some(known), Some(end)) if known.before.as_ref().is_none_or(|before| end < before) => {
+                known.clone()
+            }
+            _ => Self { before: end, size },
+        }
+    }
 }
 
 /// Whether a node came of a NodePool: without a claim it is on its way out.
@@ -67,15 +191,14 @@ fn is_ours(node: &Node) -> bool {
     node.facts.labels.contains_key(label::NODEPOOL)
 }
 
-fn of_claim<'a>(state: &'a State, claim: &'a Claim) -> Option<Host<'a>> {
+fn of_claim(state: &State, claim: &Claim) -> Option<Host> {
     if let Some(node) = claim.node.as_ref().and_then(|node| state.nodes.get(node)) {
         return Some(of_node(state, node, Some(claim)));
     }
-    let template = &claim.template.template;
-    let (offered, shape) = match &claim.instance {
+    let (offered, labels) = match &claim.instance {
         Some(instance) => {
             let instance_type = state.types.get(&instance.instance_type)?;
-            let mut labels = template.labels.clone();
+            let mut labels = claim.template.template.labels.clone();
             for (key, requirement) in instance_type.requirements.iter() {
                 if let (false, Some(value)) = (requirement.is_complement(), requirement.values().first()) {
                     labels.insert(key.clone(), value.clone());
@@ -84,70 +207,83 @@ fn of_claim<'a>(state: &'a State, claim: &'a Claim) -> Option<Host<'a>> {
             labels.insert(label::NODEPOOL.into(), claim.pool.as_shared().clone());
             labels.insert(label::ZONE.into(), instance.zone.as_shared().clone());
             labels.insert(label::CAPACITY_TYPE.into(), instance.capacity_type.as_str().into());
-            (instance_type.allocatable(), Shape::Launched { claim, labels, taints: &template.taints })
+            (instance_type.allocatable(), Some(labels))
         }
-        None => (claim.floor.clone(), Shape::Launching { claim, taints: &template.taints }),
+        None => (claim.floor.clone(), None),
     };
     let mut free = offered.minus(&claim.planned.requests);
-    free = free.minus(&claim.daemons);
+    free.subtract(&claim.daemons);
     let target = Target::Claim(claim.name.clone());
-    Some(Host { target, free, changed: claim.changed.0, shape, sent: Vec::new(), before: OnceCell::new() })
+    Some(Host { target, free, changed: claim.changed.0, labels, sent: Vec::new(), before: OnceLock::new() })
 }
 
-fn of_node<'a>(state: &'a State, node: &'a Node, claim: Option<&'a Claim>) -> Host<'a> {
+fn of_node(state: &State, node: &Node, claim: Option<&Claim>) -> Host {
     let planned = claim.map_or(&node.planned, |claim| &claim.planned);
     let mut free = node.facts.allocatable.minus(&planned.requests);
     let mut changed = node.changed.max(claim.map_or(node.changed, |claim| claim.changed));
     let mut daemons = claim.map(|claim| claim.daemons.clone()).unwrap_or_default();
     if let Some(occupancy) = state.occupancy(&node.facts.name) {
-        free = free.minus(&occupancy.used);
+        free.subtract(&occupancy.used);
         daemons = daemons.minus(&occupancy.used_by_daemons).elementwise_max(&Resources::default());
         changed = changed.max(occupancy.freed);
     }
     // Daemon pods that are still to come.
-    free = free.minus(&daemons);
+    free.subtract(&daemons);
     let target = match claim {
         Some(claim) => Target::Claim(claim.name.clone()),
         None => Target::Node(node.facts.name.clone()),
     };
-    Host {
-        target,
-        free,
-        changed: changed.0,
-        shape: Shape::Node(node, claim),
-        sent: Vec::new(),
-        before: OnceCell::new(),
-    }
+    Host { target, free, changed: changed.0, labels: None, sent: Vec::new(), before: OnceLock::new() }
 }
 
-impl Host<'_> {
+impl Host {
+    /// Whether a pod can go here.
+    pub(super) fn accepts(&self, state: &State, spec: SpecId) -> bool {
+        state.spec(spec).requests.fits(&self.free) && self.rejects(state, spec).is_none()
+    }
+
     /// Why a pod cannot go here; `None` if it can.
-    pub(super) fn rejects(&self, state: &State, spec_id: SpecId) -> Option<(ReasonId, String)> {
+    fn rejects(&self, state: &State, spec_id: SpecId) -> Option<(ReasonId, String)> {
         let spec = state.spec(spec_id);
+        // By far the most frequent answer, so it comes first.
         if let Some((resource, asked, free)) = spec.requests.first_excess(&self.free) {
             return Some((ReasonId::TooLarge, format!("{resource}: asked {asked}, free {free}")));
         }
-        if let Some(taint) = self.untolerated(spec) {
+        let site = self.site(state).expect("targets are brought up to date before they are asked");
+        if let Some(taint) = site.untolerated(spec) {
             return Some((ReasonId::TaintNotTolerated, taint.key.to_string()));
         }
-        if let Some(label) = self.conflict(state, spec, spec_id) {
+        if let Some(label) = self.conflict(state, &site, spec, spec_id) {
             return Some((ReasonId::RequirementsConflict, label));
         }
         if spec.spread.is_empty() && spec.host_ports.is_empty() {
             return None;
         }
-        let others: Vec<SpecId> = self.before(state).iter().chain(&self.sent).copied().collect();
+        let others: Vec<SpecId> = self.before(state, &site).iter().chain(&self.sent).copied().collect();
         beside_others(state, spec, &others)
     }
 
+    fn site<'a>(&'a self, state: &'a State) -> Option<Site<'a>> {
+        let claim = match &self.target {
+            Target::Node(name) => return state.nodes.get(name).map(|node| Site::Node(node, None)),
+            Target::Claim(name) => state.claims.get(name)?,
+        };
+        let node = claim.node.as_ref().and_then(|node| state.nodes.get(node));
+        Some(match (node, &self.labels) {
+            (Some(node), _) => Site::Node(node, Some(claim)),
+            (None, Some(labels)) => Site::Launched(claim, labels),
+            (None, None) => Site::Launching(claim),
+        })
+    }
+
     /// Specs of the pods that were here or expected before this evaluation.
-    fn before(&self, state: &State) -> &[SpecId] {
+    fn before(&self, state: &State, site: &Site<'_>) -> &[SpecId] {
         self.before.get_or_init(|| {
-            let (planned, node) = match &self.shape {
-                Shape::Node(node, claim) => {
+            let (planned, node) = match site {
+                Site::Node(node, claim) => {
                     (claim.map_or(&node.planned, |claim| &claim.planned), Some(&node.facts.name))
                 }
-                Shape::Launched { claim, .. } | Shape::Launching { claim, .. } => (&claim.planned, None),
+                Site::Launched(claim, _) | Site::Launching(claim) => (&claim.planned, None),
             };
             let there =
                 node.and_then(|node| state.occupancy(node)).into_iter().flat_map(|occupancy| &occupancy.pods);
@@ -167,12 +303,37 @@ impl Host<'_> {
         self.sent.push(spec);
     }
 
-    fn untolerated(&self, spec: &PodSpec) -> Option<&Taint> {
-        match &self.shape {
-            Shape::Launched { taints, .. } | Shape::Launching { taints, .. } => {
-                first_untolerated(*taints, &spec.tolerations)
+    /// The label by which a pod cannot go here.
+    fn conflict(&self, state: &State, site: &Site<'_>, spec: &PodSpec, spec_id: SpecId) -> Option<String> {
+        let wanted = spec.node_alternatives();
+        let unmet = |labels: &Labels| {
+            let first: Vec<Option<&str>> = wanted.iter().map(|wanted| wanted.first_unmet(labels)).collect();
+            if first.iter().any(Option::is_none) {
+                None
+            } else {
+                first.into_iter().flatten().next().map(str::to_owned)
             }
-            Shape::Node(node, claim) => {
+        };
+        match site {
+            Site::Node(node, _) => unmet(&node.facts.labels),
+            Site::Launched(_, labels) => unmet(labels),
+            Site::Launching(claim) => {
+                let free_to_choose = wanted.iter().any(Requirements::is_empty)
+                    || (self.sent.contains(&spec_id) || self.before(state, site).contains(&spec_id));
+                let settled = || wanted.iter().any(|wanted| all_options_satisfy(state, claim, wanted));
+                (!free_to_choose && !settled()).then(|| "instance type not settled yet".to_owned())
+            }
+        }
+    }
+}
+
+impl<'a> Site<'a> {
+    fn untolerated(&self, spec: &PodSpec) -> Option<&'a Taint> {
+        match self {
+            Self::Launched(claim, _) | Self::Launching(claim) => {
+                first_untolerated(&claim.template.template.taints, &spec.tolerations)
+            }
+            Self::Node(node, claim) => {
                 // What goes away by itself while a node starts does not count before it is initialized.
                 let starting = claim.is_some_and(|claim| claim.initialized.is_none());
                 let cordoned = node.facts.unschedulable && !starting;
@@ -184,29 +345,6 @@ impl Host<'_> {
                 .or_else(|| {
                     cordoned.then_some(&*CORDONED).filter(|taint| !taint.is_tolerated_by(&spec.tolerations))
                 })
-            }
-        }
-    }
-
-    /// The label by which a pod cannot go here.
-    fn conflict(&self, state: &State, spec: &PodSpec, spec_id: SpecId) -> Option<String> {
-        let wanted = spec.node_alternatives();
-        let unmet = |labels: &Labels| {
-            let first: Vec<Option<&str>> = wanted.iter().map(|wanted| wanted.first_unmet(labels)).collect();
-            if first.iter().any(Option::is_none) {
-                None
-            } else {
-                first.into_iter().flatten().next().map(str::to_owned)
-            }
-        };
-        match &self.shape {
-            Shape::Node(node, _) => unmet(&node.facts.labels),
-            Shape::Launched { labels, .. } => unmet(labels),
-            Shape::Launching { claim, .. } => {
-                let free_to_choose = wanted.iter().any(Requirements::is_empty)
-                    || (self.sent.contains(&spec_id) || self.before(state).contains(&spec_id));
-                let settled = || wanted.iter().any(|wanted| all_options_satisfy(state, claim, wanted));
-                (!free_to_choose && !settled()).then(|| "instance type not settled yet".to_owned())
             }
         }
     }

@@ -18,10 +18,15 @@ const MAX_EVICTION_RETRY: Span = Span::mins(1);
 /// Decides what is due for claims, whatever pods want.
 pub(super) fn decide(pass: &mut Pass<'_>) {
     let state = pass.state;
-    for claim in state.claims.values() {
+    for claim in state.claims.restless() {
         match &claim.disrupting {
             Some(disrupting) => depart(pass, claim, disrupting),
             None => arrive(pass, claim),
+        }
+    }
+    for (_, claim) in state.claims.by_expiry() {
+        if !expire(pass, claim) {
+            break;
         }
     }
     for (instance, orphan) in state.orphans.iter().filter(|(_, orphan)| !orphan.collected) {
@@ -33,10 +38,6 @@ pub(super) fn decide(pass: &mut Pass<'_>) {
 
 /// A claim that is to stay: helps it along, or finds that it has to go.
 fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
-    if claim.calm {
-        expire(pass, claim);
-        return;
-    }
     let settings = &pass.state.settings;
     let Some(instance) = &claim.instance else {
         if pass.is_due(claim.created + settings.launch_timeout) {

@@ -1,12 +1,14 @@
 //! What an evaluation may remember from the ones before, to spare work.
 //!
 //! **Invariant:** everything here can be computed from State again, and is used only while nothing it was computed from has
-//! changed. Dropping it changes no decision.
+//! changed. Dropping it changes no decision. It takes what the last evaluation decided for done: where that did not come to pass,
+//! because a controller died or had no space, it has to be dropped.
 
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::hosts::{Hosts, Refused};
 use super::supply::{ClassSupply, PoolSupply};
 use crate::event::{Seq, SpecId};
 use crate::model::{PoolName, Time};
@@ -20,6 +22,10 @@ pub struct Memo {
     pub(super) pools: Vec<Arc<PoolSupply>>,
     /// What each pool can launch for a spec.
     pub(super) classes: FxHashMap<(PoolName, SpecId), Arc<ClassSupply>>,
+    /// Where pods can go without a launch.
+    pub(super) hosts: Hosts,
+    /// Which of them are known to refuse a spec.
+    pub(super) refused: FxHashMap<SpecId, Refused>,
     /// Specs for which no place was found, and what was looked at.
     pub(super) hopeless: FxHashMap<SpecId, Hopeless>,
 }

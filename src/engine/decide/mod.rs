@@ -8,6 +8,7 @@ mod hosts;
 mod lifecycle;
 mod memo;
 mod provision;
+mod record;
 mod supply;
 mod trace;
 

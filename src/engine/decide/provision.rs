@@ -11,17 +11,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Pass;
-use super::hosts::{self, Host};
+use super::hosts::{self, Refused};
 use super::memo::{Hopeless, Memo};
+use super::record;
 use super::supply::{ClassSupply, PoolSupply};
 use super::trace::{Note, Tracer};
+use crate::controller::limits::requirements_bytes;
 use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
 use crate::model::{ClaimName, PodKey, PoolName, Price, Requirements, Resources, Time};
 use crate::reason::{Reason, ReasonId};
-use crate::state::{Claim, Plan, Pod, State};
-
-/// The most pods in one record.
-const MAX_PODS_IN_RECORD: usize = 500;
+use crate::state::{Claim, Plan, Pod};
 
 /// Decides where pods that wait should go.
 pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &mut T) {
@@ -30,12 +29,12 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
         return;
     }
     let pools = memo.refresh(pass.state);
+    memo.hosts.refresh(pass);
     let mut packing = Packing::new(pass, pools);
     for class in pending {
-        if memo.is_hopeless(pass, &packing, class.spec) {
-            continue;
+        if !memo.is_hopeless(pass, class.spec) {
+            packing.place_class(pass, memo, &class, tracer);
         }
-        packing.place_class(pass, memo, &class, tracer);
     }
     packing.conclude(pass, tracer);
 }
@@ -83,12 +82,11 @@ fn lapsed<'a>(pass: &mut Pass<'a>) -> Vec<&'a PodKey> {
     let stays = |claim: &&Claim| claim.disrupting.is_none() && !pass.leaving.contains(&claim.name);
     let of_claims: Vec<_> = state
         .claims
-        .values()
-        .filter(|claim| !claim.planned.pods.is_empty())
+        .awaited()
         .filter(stays)
         .filter_map(|claim| Some((&claim.planned, claim.initialized?)))
         .collect();
-    let of_nodes = state.nodes.values().map(|node| (&node.planned, Time(i64::MIN)));
+    let of_nodes = state.awaited_nodes().map(|node| (&node.planned, Time(i64::MIN)));
     // What was to run on a claim that leaves needs another place at once.
     let leaving = pass.leaving.iter().filter_map(|name| state.claims.get(name));
     let mut lapsed: Vec<&PodKey> = leaving.flat_map(|claim| &claim.planned.pods).collect();
@@ -129,12 +127,12 @@ fn batch_is_complete<T: Tracer>(pass: &mut Pass<'_>, pending: &[Class], tracer: 
 
 impl Memo {
     /// Whether a spec was found to have no place and nothing has changed since that could give it one.
-    fn is_hopeless(&mut self, pass: &mut Pass<'_>, packing: &Packing<'_>, spec: SpecId) -> bool {
+    fn is_hopeless(&self, pass: &mut Pass<'_>, spec: SpecId) -> bool {
         let Some(known) = self.hopeless.get(&spec).copied() else { return false };
         if pass.state.supply_changed.0 >= known.size || known.until.is_some_and(|until| until <= pass.now) {
             return false;
         }
-        if packing.hosts.iter().any(|host| host.changed >= known.size) {
+        if self.hosts.changed_since(known.size) {
             return false;
         }
         if let Some(until) = known.until {
@@ -152,6 +150,9 @@ struct Planned {
     /// Indices of types that can hold all pods so far, with their places.
     types: Vec<(usize, u32)>,
     pods: Vec<PodKey>,
+    /// What requirements and pods take in the launch's record.
+    requirement_bytes: usize,
+    pod_bytes: usize,
     requests: Resources,
     specs: Vec<SpecId>,
     /// What is set aside for the types, once somebody asked.
@@ -159,8 +160,7 @@ struct Planned {
 }
 
 /// One evaluation's packing.
-struct Packing<'a> {
-    hosts: Vec<Host<'a>>,
+struct Packing {
     pools: Vec<Arc<PoolSupply>>,
     planned: Vec<Planned>,
     usage: BTreeMap<PoolName, (Resources, usize)>,
@@ -168,20 +168,13 @@ struct Packing<'a> {
     unschedulable: Vec<(Vec<PodKey>, Reason)>,
 }
 
-impl<'a> Packing<'a> {
-    fn new(pass: &Pass<'a>, pools: Vec<Arc<PoolSupply>>) -> Self {
+impl Packing {
+    fn new(pass: &Pass<'_>, pools: Vec<Arc<PoolSupply>>) -> Self {
         let usage = pools
             .iter()
             .map(|pool| (pool.pool.name.clone(), pass.state.pool_usage(&pool.pool.name)))
             .collect();
-        Self {
-            hosts: hosts::all(pass.state, &pass.leaving),
-            pools,
-            planned: Vec::new(),
-            usage,
-            nominated: BTreeMap::new(),
-            unschedulable: Vec::new(),
-        }
+        Self { pools, planned: Vec::new(), usage, nominated: BTreeMap::new(), unschedulable: Vec::new() }
     }
 
     fn place_class<T: Tracer>(
@@ -198,12 +191,10 @@ impl<'a> Packing<'a> {
             self.unschedulable.push((class.pods.clone(), reason));
             return;
         }
-        // A target that refused one pod of the class refuses the next: targets only fill up.
-        let (mut next_host, mut next_planned) = (0, 0);
-        for (done, pod) in class.pods.iter().enumerate() {
-            if self.place_on_host(state, spec, pod, &mut next_host, tracer)
-                || self.join_planned(pass, memo, spec, pod, &mut next_planned, tracer)
-            {
+        let placed = self.fill_hosts(pass, memo, class, tracer);
+        let mut next_planned = 0;
+        for (done, pod) in class.pods.iter().enumerate().skip(placed) {
+            if self.join_planned(pass, memo, spec, pod, &mut next_planned, tracer) {
                 continue;
             }
             match self.open(pass, memo, spec, pod, tracer) {
@@ -217,29 +208,41 @@ impl<'a> Packing<'a> {
         }
     }
 
-    fn place_on_host<T: Tracer>(
+    /// Sends pods to targets that are there. Returns how many have a place.
+    ///
+    /// A target that refused one pod of the class refuses the next: targets only fill up.
+    fn fill_hosts<T: Tracer>(
         &mut self,
-        state: &State,
-        spec: SpecId,
-        pod: &PodKey,
-        next: &mut usize,
+        pass: &Pass<'_>,
+        memo: &mut Memo,
+        class: &Class,
         tracer: &mut T,
-    ) -> bool {
-        while let Some(host) = self.hosts.get_mut(*next) {
-            if host.rejects(state, spec).is_none() {
+    ) -> usize {
+        let (state, spec) = (pass.state, class.spec);
+        let known = memo.refused.get(&spec).filter(|_| !T::ON).cloned();
+        let mut placed = 0;
+        let end = memo.hosts.visit(known.as_ref(), |host| {
+            let before = placed;
+            while placed < class.pods.len() && host.accepts(state, spec) {
                 host.take(state, spec);
                 tracer.note(|| Note::TargetChosen { spec, target: host.target.clone() });
-                self.nominated.entry(host.target.clone()).or_default().push(pod.clone());
-                return true;
+                placed += 1;
             }
+            if placed > before {
+                let pods = class.pods[before..placed].iter().cloned();
+                self.nominated.entry(host.target.clone()).or_default().extend(pods);
+            }
+            let enough = placed == class.pods.len();
             if T::ON
+                && !enough
                 && let Some(reason) = host.reason(state, spec)
             {
                 tracer.note(|| Note::TargetRejected { spec, target: host.target.clone(), reason });
             }
-            *next += 1;
-        }
-        false
+            enough
+        });
+        memo.refused.insert(spec, Refused::after(known.as_ref(), end, state.size));
+        placed
     }
 
     fn join_planned<T: Tracer>(
@@ -265,7 +268,15 @@ impl<'a> Packing<'a> {
                 both.add_all(&planned.requirements);
                 let same = both == planned.requirements;
                 let types = narrow(pool, &planned.types, types, &requests, (!same).then_some(&both));
-                if !types.is_empty() && worth_joining(pool, &planned.types, &types, *alone) {
+                let requirement_bytes =
+                    if same { planned.requirement_bytes } else { requirements_bytes(&both) };
+                let pod_bytes = planned.pod_bytes + record::pod_bytes(pod);
+                if !types.is_empty()
+                    && requirement_bytes + pod_bytes <= record::MAX_LIST_BYTES
+                    && worth_joining(pool, &planned.types, &types, *alone)
+                {
+                    planned.requirement_bytes = requirement_bytes;
+                    planned.pod_bytes = pod_bytes;
                     planned.types = types;
                     planned.reserved = OnceCell::new();
                     planned.requests = requests;
@@ -301,6 +312,8 @@ impl<'a> Packing<'a> {
                     self.planned.push(Planned {
                         claim,
                         pool: at,
+                        requirement_bytes: requirements_bytes(&requirements),
+                        pod_bytes: record::pod_bytes(pod),
                         requirements,
                         types,
                         pods: vec![pod.clone()],
@@ -387,7 +400,7 @@ impl<'a> Packing<'a> {
     fn conclude<T: Tracer>(self, pass: &mut Pass<'_>, tracer: &mut T) {
         for (target, pods) in self.nominated {
             pass.chosen.insert(target.clone());
-            for pods in pods.chunks(MAX_PODS_IN_RECORD) {
+            for pods in record::pods(&pods) {
                 pass.decisions.push(Decision::Nominate { target: target.clone(), pods: pods.to_vec() });
             }
         }
@@ -404,7 +417,7 @@ impl<'a> Packing<'a> {
                     _ => true,
                 })
                 .collect();
-            for pods in news.chunks(MAX_PODS_IN_RECORD) {
+            for pods in record::pods(&news) {
                 pass.decisions.push(Decision::Unschedulable { pods: pods.to_vec(), reason: reason.clone() });
             }
         }

@@ -93,6 +93,8 @@ impl Memo {
             self.supply_at = Some(state.offers_changed);
             self.classes.clear();
             self.hopeless.clear();
+            self.refused.clear();
+            self.hosts.clear();
             let mut pools: Vec<&Arc<NodePool>> = state
                 .pools
                 .values()

@@ -280,7 +280,8 @@ impl Persist for State {
         self.settings.put(out);
         self.pods.put(out);
         self.nodes.put(out);
-        self.claims.put(out);
+        self.claims.len().put(out);
+        self.claims.values().for_each(|claim| claim.put(out));
         self.pools.put(out);
         self.classes.put(out);
         self.overlays.put(out);
@@ -310,7 +311,7 @@ impl Persist for State {
         state.settings = Persist::get(from)?;
         state.pods = Persist::get(from)?;
         state.nodes = Persist::get(from)?;
-        state.claims = Persist::get(from)?;
+        state.claims = Vec::<Claim>::get(from)?.into_iter().collect();
         state.pools = Persist::get(from)?;
         state.classes = Persist::get(from)?;
         state.overlays = Persist::get(from)?;

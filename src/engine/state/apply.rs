@@ -6,7 +6,7 @@ use super::{
     DisruptionBudget, Instance, NodeClass, NodeOverlay, Orphan, Plan, Pod, Pool, State, VolumeClaim,
 };
 use crate::event::{Control, Event, Fact, Seq};
-use crate::model::{CapacityType, NodeFacts, OfferingKey, PodPhase, Time};
+use crate::model::{NodeFacts, PodPhase, Time};
 
 impl State {
     /// Folds in the next record.
@@ -64,7 +64,7 @@ impl State {
                     plan: Plan::None,
                 };
                 self.pods.insert(pod.clone(), facts);
-                self.attach(time, pod);
+                self.attach(seq, time, pod);
             }
             Fact::PodBound { pod, node } => self.change_pod(seq, time, pod, |pod| {
                 pod.node = Some(node.clone());
@@ -102,9 +102,10 @@ impl State {
                 self.observe_node(seq, facts);
             }
             Fact::NodeReadinessChanged { node, ready } => {
-                if let Some(node) = self.nodes.get_mut(node) {
-                    node.facts.ready = *ready;
-                    node.changed = seq;
+                if let Some(found) = self.nodes.get_mut(node) {
+                    found.facts.ready = *ready;
+                    found.changed = seq;
+                    self.node_changed(seq, node);
                 }
             }
             Fact::NodeConditionChanged { node, condition, status, since } => {
@@ -112,16 +113,7 @@ impl State {
                     node.conditions.insert(condition.clone(), (status.clone(), *since));
                 }
             }
-            Fact::NodeDeleted { node } => {
-                if let Some(gone) = self.nodes.remove(node) {
-                    self.release_plans(time, gone.planned);
-                }
-                if let Some(claim) = self.by_node.remove(node).and_then(|claim| self.claims.get_mut(&claim)) {
-                    claim.node = None;
-                    claim.workload_pods = 0;
-                    claim.calm = false;
-                }
-            }
+            Fact::NodeDeleted { node } => self.node_gone(seq, time, node),
             // Claims of others are taken over by `Decision::Adopt`; until then they are only seen.
             Fact::NodeClaimObserved { .. } => {}
             Fact::NodeClaimDeleted { claim } => {
@@ -221,27 +213,16 @@ impl State {
                 self.set_unavailable(seq, offering.clone(), *until)
             }
             Fact::InstanceLaunched { claim, instance, instance_type, zone, capacity_type, price } => {
-                let capacity = self.types.get(instance_type).map(|found| found.capacity.clone());
-                if let Some(claim) = self.claims.get_mut(claim) {
-                    if let Some(capacity) = capacity {
-                        claim.counted = capacity;
-                    }
-                    claim.instance = Some(Instance {
-                        id: instance.clone(),
-                        instance_type: instance_type.clone(),
-                        zone: zone.clone(),
-                        capacity_type: *capacity_type,
-                        price: *price,
-                        launched: time,
-                        interruption: None,
-                    });
-                    claim.retry_at = None;
-                    claim.changed = seq;
-                    self.orphans.remove(instance);
-                    self.by_instance.insert(instance.clone(), claim.name.clone());
-                    self.link_node(seq, instance);
-                }
-                self.supply_changed = seq;
+                let launched = Instance {
+                    id: instance.clone(),
+                    instance_type: instance_type.clone(),
+                    zone: zone.clone(),
+                    capacity_type: *capacity_type,
+                    price: *price,
+                    launched: time,
+                    interruption: None,
+                };
+                self.instance_launched(seq, claim, launched);
             }
             Fact::LaunchFailed { claim, failure } => self.launch_failed(seq, time, claim, failure),
             Fact::InstanceObserved { instance, claim, .. } => {
@@ -249,41 +230,17 @@ impl State {
                 self.orphans.insert(instance.clone(), orphan);
             }
             Fact::InstanceGone { instance } => self.instance_gone(seq, time, instance),
-            Fact::InterruptionNotice { instance, at, .. } => {
-                let until = time + self.settings.insufficient_capacity_ttl;
-                let Some(claim) = self.by_instance.get(instance).and_then(|claim| self.claims.get_mut(claim))
-                else {
-                    return;
-                };
-                let Some(instance) = &mut claim.instance else { return };
-                instance.interruption = Some(*at);
-                claim.calm = false;
-                if instance.capacity_type == CapacityType::Spot {
-                    let offering = OfferingKey {
-                        instance_type: instance.instance_type.clone(),
-                        zone: instance.zone.clone(),
-                        capacity_type: CapacityType::Spot,
-                    };
-                    self.set_unavailable(seq, offering, until);
-                }
-            }
+            Fact::InterruptionNotice { instance, at, .. } => self.interrupted(seq, time, instance, *at),
             Fact::EvictionBlocked { pod, .. } => {
                 let node = self.pods.get(pod).and_then(|pod| pod.node.as_ref());
-                let claim =
-                    node.and_then(|node| self.by_node.get(node)).and_then(|claim| self.claims.get_mut(claim));
-                let eviction =
-                    claim.and_then(|claim| claim.disrupting.as_mut()).and_then(|d| d.evictions.get_mut(pod));
-                if let Some(eviction) = eviction {
-                    eviction.blocked = true;
-                }
+                let Some(claim) = node.and_then(|node| self.claims.of_node(node)).cloned() else { return };
+                self.change_removal(seq, &claim, |removal| {
+                    if let Some(eviction) = removal.evictions.get_mut(pod) {
+                        eviction.blocked = true;
+                    }
+                });
             }
-            Fact::NodeTainted { claim } => {
-                if let Some(disrupting) =
-                    self.claims.get_mut(claim).and_then(|claim| claim.disrupting.as_mut())
-                {
-                    disrupting.tainted = true;
-                }
-            }
+            Fact::NodeTainted { claim } => self.change_removal(seq, claim, |removal| removal.tainted = true),
             // The effect's executor tries again by itself; the record is for people.
             Fact::EffectFailed { .. } => {}
         }

@@ -60,99 +60,83 @@ impl State {
                     workload_pods: 0,
                     calm: false,
                 };
-                self.claims.insert(claim.clone(), launched);
+                self.claims.insert(launched);
                 self.nominate(seq, time, &Target::Claim(claim.clone()), pods);
             }
             Decision::Relaunch { claim, attempt } => {
-                if let Some(claim) = self.claims.get_mut(claim) {
+                self.change_claim(seq, claim, |claim| {
                     claim.attempts = *attempt;
                     claim.retry_at = None;
-                }
+                });
             }
             Decision::Nominate { target, pods } => self.nominate(seq, time, target, pods),
             Decision::Unschedulable { pods, reason } => {
                 for key in pods {
-                    self.release(time, key);
+                    self.release(seq, time, key);
                     if let Some(pod) = self.pods.get_mut(key) {
                         pod.plan = Plan::Unschedulable { reason: reason.clone(), decision: seq };
                     }
                 }
             }
             Decision::Register { claim, .. } => {
-                if let Some(claim) = self.claims.get_mut(claim) {
+                self.change_claim(seq, claim, |claim| {
                     claim.registered = Some(time);
                     claim.changed = seq;
-                }
+                });
             }
             Decision::Initialize { claim, .. } => {
-                if let Some(claim) = self.claims.get_mut(claim) {
+                self.change_claim(seq, claim, |claim| {
                     claim.initialized = Some(time);
                     claim.changed = seq;
                     claim.calm = true;
-                }
+                });
             }
             Decision::Disrupt { reason, candidates, .. } => {
                 self.supply_changed = seq;
                 for name in candidates {
-                    let Some(claim) = self.claims.get_mut(name) else { continue };
-                    claim.calm = false;
-                    claim.disrupting = Some(Disrupting {
-                        reason: *reason,
-                        since: time,
-                        decision: seq,
-                        taint_asked: false,
-                        tainted: false,
-                        draining: None,
-                        evictions: Default::default(),
-                        terminated: None,
+                    let planned = self.change_claim(seq, name, |claim| {
+                        claim.calm = false;
+                        claim.disrupting = Some(Disrupting {
+                            reason: *reason,
+                            since: time,
+                            decision: seq,
+                            taint_asked: false,
+                            tainted: false,
+                            draining: None,
+                            evictions: Default::default(),
+                            terminated: None,
+                        });
+                        std::mem::take(&mut claim.planned)
                     });
-                    let planned = std::mem::take(&mut claim.planned);
-                    self.release_plans(time, planned);
+                    self.release_plans(time, planned.unwrap_or_default());
                 }
             }
             Decision::AbandonDisruption { claim, .. } => {
-                if let Some(claim) = self.claims.get_mut(claim) {
+                self.change_claim(seq, claim, |claim| {
                     claim.disrupting = None;
                     claim.changed = seq;
-                }
+                });
             }
             Decision::Taint { claim } => {
-                if let Some(disrupting) =
-                    self.claims.get_mut(claim).and_then(|claim| claim.disrupting.as_mut())
-                {
-                    disrupting.taint_asked = true;
-                }
+                self.change_removal(seq, claim, |removal| removal.taint_asked = true);
             }
             Decision::Drain { claim, deadline } => {
-                if let Some(disrupting) =
-                    self.claims.get_mut(claim).and_then(|claim| claim.disrupting.as_mut())
-                {
-                    disrupting.draining = Some(*deadline);
-                }
+                self.change_removal(seq, claim, |removal| removal.draining = Some(*deadline));
             }
-            Decision::Evict { claim, pod, force, .. } => {
-                if let Some(disrupting) =
-                    self.claims.get_mut(claim).and_then(|claim| claim.disrupting.as_mut())
-                {
-                    let eviction = disrupting.evictions.entry(pod.clone()).or_insert(Eviction {
-                        attempts: 0,
-                        asked: time,
-                        blocked: false,
-                        forced: false,
-                    });
-                    eviction.attempts += 1;
-                    eviction.asked = time;
-                    eviction.blocked = false;
-                    eviction.forced |= *force;
-                }
-            }
+            Decision::Evict { claim, pod, force, .. } => self.change_removal(seq, claim, |removal| {
+                let never = Eviction { attempts: 0, asked: time, blocked: false, forced: false };
+                let eviction = removal.evictions.entry(pod.clone()).or_insert(never);
+                eviction.attempts += 1;
+                eviction.asked = time;
+                eviction.blocked = false;
+                eviction.forced |= *force;
+            }),
             Decision::Terminate { claim, .. } => {
-                let Some(found) = self.claims.get_mut(claim) else { return };
-                if found.instance.is_none() {
+                if self.claims.get(claim).is_some_and(|claim| claim.instance.is_none()) {
                     // There is nothing to wait for. Should an instance appear after all, it is an orphan.
                     self.remove_claim(seq, time, claim);
-                } else if let Some(disrupting) = &mut found.disrupting {
-                    disrupting.terminated = Some(time);
+                } else {
+                    self.change_removal(seq, claim, |removal| removal.terminated = Some(time));
                 }
             }
             Decision::GarbageCollect { instance } => {

@@ -57,7 +57,7 @@ pub struct Claim {
     pub disrupting: Option<Disrupting>,
     /// Pods on its node, daemon pods aside.
     pub workload_pods: usize,
-    /// Whether it is set up and nothing has happened to it or its node since: only its age is left to watch.
+    /// Whether it is initialized, its node is there, and nothing has happened to either since: only its age is left to watch.
     pub calm: bool,
 }
 

@@ -7,7 +7,9 @@ mod apply;
 mod apply_decision;
 mod change;
 mod claim;
+mod claims;
 mod occupancy;
+mod touched;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +18,9 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 pub use claim::{Claim, ClaimPhase, Disrupting, Eviction, Instance};
+pub use claims::Claims;
 pub use occupancy::Occupancy;
+pub use touched::Touched;
 
 use crate::event::{LabelSetId, Seq, SpecId, Target};
 use crate::model::{
@@ -47,7 +51,7 @@ pub struct State {
     /// Nodes that are, by name.
     pub nodes: BTreeMap<NodeName, Node>,
     /// Claims from the decision to launch until the instance is gone.
-    pub claims: BTreeMap<ClaimName, Claim>,
+    pub claims: Claims,
     /// NodePools, by name.
     pub pools: BTreeMap<PoolName, Pool>,
     /// Node classes, by kind and name.
@@ -84,8 +88,10 @@ pub struct State {
     waiting: BTreeSet<PodKey>,
     /// Those of them that are not expected anywhere.
     unplanned: BTreeSet<PodKey>,
-    by_instance: BTreeMap<InstanceId, ClaimName>,
-    by_node: BTreeMap<NodeName, ClaimName>,
+    /// Nodes without a claim on which pods are expected.
+    awaited_nodes: BTreeSet<NodeName>,
+    unready: BTreeSet<NodeName>,
+    touched: Touched,
 }
 
 /// What is known of a pod.

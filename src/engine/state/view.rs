@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Claim, Occupancy, Plan, Pod, State};
+use super::{Claim, Node, Occupancy, Plan, Pod, State, Touched};
 use crate::event::{LabelSetId, SpecId};
 use crate::model::{
     ClaimName, InstanceId, Labels, NodeName, PodKey, PodPhase, PodSpec, Price, Resources, Taint,
@@ -48,6 +48,16 @@ impl State {
         self.unplanned.iter().filter_map(|key| Some((key, self.pods.get(key)?)))
     }
 
+    /// Nodes without a claim on which pods are expected, in name order.
+    pub fn awaited_nodes(&self) -> impl Iterator<Item = &Node> {
+        self.awaited_nodes.iter().filter_map(|name| self.nodes.get(name))
+    }
+
+    /// Which nodes and claims records touched.
+    pub fn touched(&self) -> &Touched {
+        &self.touched
+    }
+
     /// The pods bound to a node.
     pub fn occupancy(&self, node: &NodeName) -> Option<&Occupancy> {
         self.occupancy.get(node)
@@ -55,12 +65,22 @@ impl State {
 
     /// The claim of an instance.
     pub fn claim_of_instance(&self, instance: &InstanceId) -> Option<&Claim> {
-        self.by_instance.get(instance).and_then(|claim| self.claims.get(claim))
+        self.claims.of_instance(instance).and_then(|claim| self.claims.get(claim))
+    }
+
+    /// Whether an instance has a claim.
+    pub fn is_claimed(&self, instance: &InstanceId) -> bool {
+        self.claims.of_instance(instance).is_some()
+    }
+
+    /// Nodes that are not ready, in name order.
+    pub fn unready(&self) -> impl Iterator<Item = &NodeName> {
+        self.unready.iter()
     }
 
     /// The claim of a node.
     pub fn claim_of_node(&self, node: &NodeName) -> Option<&Claim> {
-        self.by_node.get(node).and_then(|claim| self.claims.get(claim))
+        self.claims.of_node(node).and_then(|claim| self.claims.get(claim))
     }
 
     /// Whether a node carries the mark that keeps new pods away while it is being removed.
@@ -176,10 +196,11 @@ impl State {
         let nominated =
             |key: &PodKey| matches!(self.pods.get(key).map(|pod| &pod.plan), Some(Plan::Nominated { .. }));
         self.unplanned = self.waiting.iter().filter(|key| !nominated(key)).cloned().collect();
-        let instance = |claim: &Claim| Some((claim.instance.as_ref()?.id.clone(), claim.name.clone()));
-        self.by_instance = self.claims.values().filter_map(instance).collect();
-        let node = |claim: &Claim| Some((claim.node.clone()?, claim.name.clone()));
-        self.by_node = self.claims.values().filter_map(node).collect();
+        let awaited = self.nodes.iter().filter(|(_, node)| !node.planned.pods.is_empty());
+        self.awaited_nodes = awaited.map(|(name, _)| name.clone()).collect();
+        let unready = self.nodes.iter().filter(|(_, node)| !node.facts.ready);
+        self.unready = unready.map(|(name, _)| name.clone()).collect();
+        self.touched = Touched::from(self.size);
     }
 }
 

@@ -268,6 +268,44 @@ fn without_space_nothing_is_decided_and_nothing_is_forgotten() {
 }
 
 #[test]
+fn what_was_decided_but_not_recorded_leaves_no_trace() {
+    let mut lab = Lab::new(plain_world());
+    let (web, big, tiny) = (spec(1_000, 1024), spec(800, 100), spec(300, 100));
+    lab.see([pending("web", &web)]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let node = lab.ready(&claim, "small");
+    lab.see([bound("web", &web, &node)]);
+    lab.controller.journal_mut().full_for_decisions = true;
+    // The node takes the big one, so the tiny one would need another.
+    lab.see([pending("big", &big), pending("tiny", &tiny)]);
+    lab.until(secs(4));
+    lab.see([Observation::NoPod(PodKey::new("default", "big"))]);
+    lab.controller.journal_mut().full_for_decisions = false;
+    lab.now = secs(5);
+    lab.see([]);
+    lab.until(secs(10));
+    assert_eq!(lab.launches().len(), 1, "the tiny one has a place on the node");
+    lab.verify();
+}
+
+#[test]
+fn a_node_that_came_and_went_leaves_nothing_behind() {
+    let mut lab = Lab::new(plain_world());
+    let web = spec(1_000, 1024);
+    lab.see([pending("web", &web)]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let node = lab.ready(&claim, "small");
+    lab.see([bound("web", &web, &node)]);
+    lab.see([Observation::NoPod(PodKey::new("default", "web"))]);
+    assert!(lab.state().occupancy(&node).is_some());
+    lab.see([Observation::NoNode(node.clone())]);
+    assert!(lab.state().occupancy(&node).is_none());
+    lab.verify();
+}
+
+#[test]
 fn a_restart_goes_on_where_it_was_and_asks_again_for_what_has_no_answer() {
     let mut lab = Lab::new(plain_world());
     let web = spec(1_000, 1024);

@@ -4,14 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use purser_engine::model::{
-    ClaimName, Labels, Money, PodPhase, Requirements, Resources, Span, Time, first_untolerated,
-};
+use purser_engine::model::{Labels, Money, PodPhase, Requirements, Resources, Span, Time, first_untolerated};
 
-use super::World;
 use super::class::basic;
 use super::machine::Life;
 use super::pod::Owner;
+use super::{KnownClaims, World};
 use crate::check::Violation;
 use crate::report::Report;
 
@@ -23,26 +21,26 @@ const CLAIMS_EVERY: Span = Span::secs(10);
 
 impl World {
     /// Looks for instances that the controller has no claim for.
-    pub(super) fn check_claims(
-        &mut self,
-        now: Time,
-        known: &dyn Fn(&ClaimName) -> bool,
-        collect_after: Span,
-    ) {
+    pub(super) fn check_claims(&mut self, now: Time, known: KnownClaims<'_>) {
         if self.unknown_checked.is_some_and(|last| now.since(last) < CLAIMS_EVERY) {
             return;
         }
+        let compared = Some((self.machines.started, known.version));
+        if self.unknown_claims.is_empty() && self.compared == compared {
+            return;
+        }
         self.unknown_checked = Some(now);
+        self.compared = compared;
         let before = std::mem::take(&mut self.unknown_claims);
         for number in &self.machines.live {
             let machine = &self.machines.all[*number as usize];
-            if machine.life != Life::Running || known(&machine.claim) {
+            if machine.life != Life::Running || (known.known)(&machine.claim, &machine.facts.instance) {
                 continue;
             }
             let listed = self.machines.first_listed(*number);
             let since = before.get(number).copied().unwrap_or(now.max(listed));
             self.unknown_claims.insert(*number, since);
-            if now > since + ORPHAN_GRACE + collect_after && self.orphans_named.insert(*number) {
+            if now > since + ORPHAN_GRACE + known.collect_after && self.orphans_named.insert(*number) {
                 self.violations.push(Violation::Orphan {
                     instance: machine.facts.instance.clone(),
                     claim: machine.claim.clone(),

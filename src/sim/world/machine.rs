@@ -4,6 +4,7 @@
 //! it for more than two minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use purser_engine::event::{Interruption, Seq};
@@ -62,6 +63,10 @@ pub(super) struct Machines {
     pub(super) orders: usize,
     /// From when and until when each is listed.
     pub(super) listed: Vec<(Time, Time)>,
+    /// When what is listed changes, or changed.
+    list_changes: BTreeSet<Time>,
+    /// How many instances started so far.
+    pub(super) started: u64,
 }
 
 impl Machines {
@@ -90,6 +95,11 @@ impl Machines {
                 machine.life != Life::Ahead && *from <= now && (machine.life != Life::Gone || now < *until)
             })
             .map(|(machine, _)| machine.facts.clone())
+    }
+
+    /// Whether the list at one moment may differ from the list at an earlier one.
+    pub(super) fn list_changed(&self, after: Time, now: Time) -> bool {
+        self.list_changes.range((Bound::Excluded(after), Bound::Included(now))).next().is_some()
     }
 
     /// When an instance was first listed.
@@ -136,6 +146,8 @@ impl World {
         own.life = Life::Running;
         own.paid_until = now;
         self.meter.machine_up(own);
+        self.machines.started += 1;
+        self.machines.list_changes.insert(self.machines.listed[machine as usize].0.max(now));
         let all = &self.machines.all;
         let twin = self.machines.live.iter().find(|other| {
             **other != machine
@@ -361,6 +373,7 @@ impl World {
         let now = self.now;
         let lingers = self.faults.lingering.sample(&mut self.draw_for(machine, "lingering"));
         self.machines.listed[machine as usize].1 = now + lingers;
+        self.machines.list_changes.extend([now, now + lingers]);
         self.machines.live.remove(&machine);
         let own = &mut self.machines.all[machine as usize];
         own.life = Life::Gone;

@@ -23,7 +23,8 @@ use std::sync::Arc;
 
 use purser_engine::event::{Interruption, Seq};
 use purser_engine::model::{
-    ClaimName, InstanceType, NodePool, OfferingKey, PodKey, PoolName, Price, Span, Time, TypeName, Uid,
+    ClaimName, InstanceId, InstanceType, NodePool, OfferingKey, PodKey, PoolName, Price, Span, Time,
+    TypeName, Uid,
 };
 use purser_engine::port::{Input, InstanceFacts, Observation, Order};
 use rustc_hash::FxHashMap;
@@ -43,7 +44,15 @@ use pod::{Owner, Pod};
 use workload::WorkloadState;
 
 /// Whether the controller has a claim, and how long it lets an instance without one live.
-pub type KnownClaims<'a> = (&'a dyn Fn(&ClaimName) -> bool, Span);
+#[derive(Clone, Copy)]
+pub struct KnownClaims<'a> {
+    /// Whether it has this claim for this instance, or has it and waits for an instance.
+    pub known: &'a dyn Fn(&ClaimName, &InstanceId) -> bool,
+    /// How long it lets an instance without a claim live.
+    pub collect_after: Span,
+    /// Changes whenever one of its claims comes or goes.
+    pub version: u64,
+}
 
 /// A simulated cluster and cloud.
 #[derive(Debug)]
@@ -78,6 +87,8 @@ pub struct World {
     settings: Option<purser_engine::settings::Settings>,
     /// Claims that the controller did not know of when last asked, and since when.
     unknown_claims: BTreeMap<u32, Time>,
+    /// Instances started and the controller's claims when the two were compared last.
+    compared: Option<(u64, u64)>,
     unknown_checked: Option<Time>,
     /// Orphans that were named as violations already.
     orphans_named: BTreeSet<u32>,
@@ -197,6 +208,7 @@ impl World {
             violations: Vec::new(),
             settings: None,
             unknown_claims: BTreeMap::new(),
+            compared: None,
             unknown_checked: None,
             orphans_named: BTreeSet::new(),
             caller: 0,
@@ -349,6 +361,11 @@ impl World {
         self.machines.listed(now).collect()
     }
 
+    /// Whether [`World::list_instances`] may answer differently than it did at an earlier moment.
+    pub fn instances_changed(&self, after: Time, now: Time) -> bool {
+        self.machines.list_changed(after, now)
+    }
+
     /// Whether nothing is on its way: no notification, no call, no instance starting or stopping, no pod that
     /// goes, and no pod that waits though some instance type would take it.
     pub fn is_settled(&self) -> bool {
@@ -361,14 +378,13 @@ impl World {
 
     /// What is wrong with the world since the last time, if anything is.
     ///
-    /// `known` says whether the controller has a claim, and how long it lets an instance without one live;
-    /// without it, instances without claims are not looked for.
+    /// Without `known`, instances without claims are not looked for.
     ///
     /// # Errors
     /// The first [`Violation`] since the last call.
     pub fn check(&mut self, now: Time, known: Option<KnownClaims<'_>>) -> Result<(), Violation> {
-        if let Some((known, collect_after)) = known {
-            self.check_claims(now, known, collect_after);
+        if let Some(known) = known {
+            self.check_claims(now, known);
         }
         if self.violations.is_empty() { Ok(()) } else { Err(self.violations.remove(0)) }
     }

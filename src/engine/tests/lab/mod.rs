@@ -18,11 +18,14 @@ use purser_engine::state::State;
 pub struct MemoryLog {
     pub records: Vec<(Time, bool, Entry)>,
     pub full: bool,
+    /// There is just no space for decisions.
+    pub full_for_decisions: bool,
 }
 
 impl Journal for MemoryLog {
     fn append(&mut self, now: Time, batch: &[Entry]) -> Result<Range<u64>, JournalError> {
-        if self.full {
+        let decides = batch.iter().any(|entry| matches!(entry.event, Event::Decision(_)));
+        if self.full || (self.full_for_decisions && decides) {
             return Err(JournalError::Full("no space left".into()));
         }
         let first = self.records.len() as u64;

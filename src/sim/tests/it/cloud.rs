@@ -216,13 +216,13 @@ fn what_must_never_be_is_noticed() {
     hand.until(Span::mins(6));
     let violation = hand.world.check(hand.world.now(), None).unwrap_err();
     assert!(matches!(violation, Violation::WrongInstance { .. }), "{violation}");
-    let known = |claim: &ClaimName| claim.as_str() != "b";
+    let known = |claim: &ClaimName, _: &InstanceId| claim.as_str() != "b";
     let mut found = None;
     for minute in 7..20 {
         hand.until(Span::mins(minute));
         found = found.or(hand
             .world
-            .check(hand.world.now(), Some((&known, Span::mins(1))))
+            .check(hand.world.now(), Some(known_claims(&known, Span::mins(1), hand.world.now())))
             .err()
             .map(|orphan| (minute, orphan)));
     }

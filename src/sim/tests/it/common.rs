@@ -5,7 +5,7 @@ use purser_engine::event::{LaunchOption, Place, Seq};
 use purser_engine::model::*;
 use purser_engine::port::{Effect, Input, InstanceFacts, LaunchRequest, Observation, Order};
 use purser_sim::scenario::*;
-use purser_sim::{Faults, Scenario, World};
+use purser_sim::{Faults, KnownClaims, Scenario, World};
 
 pub(crate) const START: Time = Time(1_784_505_600_000_000);
 
@@ -211,4 +211,13 @@ pub(crate) fn request(claim: &str, types: &[&str], capacity_types: &[CapacityTyp
             .collect(),
         places,
     }
+}
+
+/// What a controller that may have changed its mind since the last time knows.
+pub(crate) fn known_claims(
+    known: &dyn Fn(&ClaimName, &InstanceId) -> bool,
+    collect_after: Span,
+    now: Time,
+) -> KnownClaims<'_> {
+    KnownClaims { known, collect_after, version: now.0 as u64 }
 }

@@ -114,11 +114,15 @@ fn a_failed_launch_may_have_started_an_instance_all_the_same() {
     hand.until(Span::mins(10));
     assert_eq!(failures(&hand), ["rejected"]);
     let instance = hand.instance_of("a").unwrap().instance;
-    let known = |_: &ClaimName| false;
+    let known = |_: &ClaimName, _: &InstanceId| false;
     let mut orphans = 0;
     for minute in 11..30 {
         hand.until(Span::mins(minute));
-        orphans += usize::from(hand.world.check(hand.world.now(), Some((&known, Span::ZERO))).is_err());
+        orphans += usize::from(
+            hand.world
+                .check(hand.world.now(), Some(known_claims(&known, Span::ZERO, hand.world.now())))
+                .is_err(),
+        );
     }
     assert_eq!(orphans, 1, "named once");
     hand.order(Effect::Collect { instance });

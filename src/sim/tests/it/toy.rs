@@ -62,8 +62,8 @@ impl Toy {
                     (0..=usize::from(toy.twice)).for_each(|_| world.execute(now, &order));
                 }
             }
-            let known = |claim: &ClaimName| toy.live.contains(claim);
-            assert_eq!(world.check(now, Some((&known, Span::mins(1)))), Ok(()));
+            let known = |claim: &ClaimName, _: &InstanceId| toy.live.contains(claim);
+            assert_eq!(world.check(now, Some(known_claims(&known, Span::mins(1), now))), Ok(()));
         }
         world.advance(end);
         assert_eq!(world.audit(), Ok(()));
