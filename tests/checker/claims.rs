@@ -42,7 +42,7 @@ fn check_pool(claim: &Claim<'_, '_>, world: &World<'_>, report: &mut Vec<Violati
     if let Some(why) = &pool.unusable {
         report.push(Violation::new(Rule::NodePoolUnusable, format!("NodePool {name} {why}")));
     }
-    for (key, theirs) in &pool.requirements {
+    for (key, theirs) in &pool.declared {
         let ours = claim.own.get(key).cloned().unwrap_or_else(Allowed::anything);
         // The label is put on by the pool, so only its values are at stake.
         if !ours.values_within(theirs) {

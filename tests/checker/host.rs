@@ -87,7 +87,7 @@ fn host_of(node: Option<&Node>, claim: Option<&NodeClaim>, scenario: &Scenario, 
     let promised = claim.map(|claim| claim.status.node_name.clone()).filter(|name| !name.is_empty());
     let aliases = [claim_name, promised].into_iter().flatten().filter(|alias| *alias != name).collect();
 
-    let mut profile = dialect.labels(labels);
+    let mut profile = dialect.node_labels(labels);
     profile.entry(HOSTNAME.to_owned()).or_insert_with(|| Allowed::exactly(&name));
     profile.insert(NAME_FIELD.to_owned(), Allowed::exactly(&name));
 

@@ -34,6 +34,8 @@ mod violation;
 mod volumes;
 mod world;
 
+use std::collections::BTreeMap;
+
 pub use model::{Outcome, ReadError, Scenario, catalogues_near};
 pub use place::Where;
 pub use violation::{Rule, Violation};
@@ -55,8 +57,19 @@ pub fn check(scenario: &Scenario, result: &Outcome) -> Vec<Violation> {
     found
 }
 
+/// Each pod that the result leaves pending although [`could_place`] finds a place for it, with that place. The places are
+/// found one by one: two pods may be offered the same room.
+pub fn placeable(scenario: &Scenario, result: &Outcome) -> BTreeMap<String, Where> {
+    let world = World::new(scenario);
+    let plan = Plan::new(&world, result, &mut Vec::new());
+    let find = |pod: &str| Some((pod.to_owned(), place::find(&world, &plan, pod)?));
+    result.pending().filter_map(find).collect()
+}
+
 /// A place for a pending pod that keeps every rule, beside what the result places already: on a node that exists, or
 /// alone on a new one. `None` does not prove that there is no place; but a place that is named is one.
 pub fn could_place(scenario: &Scenario, result: &Outcome, pod: &str) -> Option<Where> {
-    place::find(&World::new(scenario), result, pod)
+    let world = World::new(scenario);
+    let plan = Plan::new(&world, result, &mut Vec::new());
+    place::find(&world, &plan, pod)
 }

@@ -2,21 +2,26 @@
 //!
 //! Invariant: the answer is yes only if a place is found that breaks no rule, counted as strictly as Karpenter might.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::demand::look;
+use serde_json::{Value, json};
+
+use crate::demand::{Profile, look};
 use crate::domains::{DomainMap, Reach};
 use crate::eligible::reason_to_ignore;
 use crate::existing;
 use crate::fit::{check_pod, misfit};
 use crate::host::Host;
 use crate::limits::{in_use, one_node, planned};
-use crate::model::{InstanceType, Outcome};
+use crate::model::InstanceType;
+use crate::objects::Taint;
 use crate::plan::{Plan, TypeOption, option};
 use crate::pod::Pod;
-use crate::pool::Pool;
+use crate::pool::{Pool, look_of, offering_requirements};
 use crate::quantity::{add_to, amount, raise_to};
 use crate::sets::{Allowed, CAPACITY_TYPE, HOSTNAME, INSTANCE_TYPE, Requirements, ZONE, combine, demand};
+use crate::taints::repelled_by;
 use crate::topology::{Topology, Views};
 use crate::world::World;
 
@@ -27,29 +32,30 @@ pub enum Where {
     Node(String),
     /// A new node by itself.
     NewNode {
-        /// The NodePool.
-        node_pool: String,
-        /// The instance types: one, or as many as the pool's `minValues` demand.
-        instance_types: Vec<String>,
-        /// The zone.
-        zone: String,
-        /// The capacity type.
-        capacity_type: String,
+        /// The claim, as a result would print it in `newNodeClaims`, with one instance type, or as many as the
+        /// pool's `minValues` demand.
+        claim: Value,
     },
 }
 
 /// How many combinations of label values are tried for one offering.
 const MOST_VARIANTS: usize = 64;
 
-pub(crate) fn find(world: &World<'_>, outcome: &Outcome, pod: &str) -> Option<Where> {
-    let plan = Plan::new(world, outcome, &mut Vec::new());
+pub(crate) fn find(world: &World<'_>, plan: &Plan<'_, '_>, pod: &str) -> Option<Where> {
     let index = *world.pod_index.get(pod)?;
     let own = &world.pods[index];
     if !world.pending.contains(&index) || reason_to_ignore(own, &world.dialect).is_some() {
         return None;
     }
-    let search = Search { world, plan: &plan, index, own };
-    search.existing().or_else(|| world.pools.iter().find_map(|pool| search.new_node(pool)))
+    let search = Search { world, plan, index, own, verdicts: RefCell::default() };
+    if let Some(found) = search.existing() {
+        return Some(found);
+    }
+    // A pod that may get reserved capacity may rightly wait for it rather than take a dearer node.
+    if world.pools.iter().any(|pool| search.may_wait_for_reservation(pool)) {
+        return None;
+    }
+    world.pools.iter().find_map(|pool| search.new_node(pool))
 }
 
 struct Search<'s, 'a> {
@@ -57,14 +63,7 @@ struct Search<'s, 'a> {
     plan: &'s Plan<'a, 's>,
     index: usize,
     own: &'s Pod<'a>,
-}
-
-/// A choice that all types of one claim have to share.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Pin {
-    zone: String,
-    capacity_type: String,
-    requirements: Requirements,
+    verdicts: RefCell<BTreeMap<(usize, Vec<Profile>), bool>>,
 }
 
 impl<'a> Search<'_, 'a> {
@@ -89,6 +88,17 @@ impl<'a> Search<'_, 'a> {
 
     /// Whether the pod can be bound last, to a host of the plan or to one more.
     fn keeps_topology(&self, at: usize, more: Option<&Host>) -> bool {
+        // New nodes that look the same are the same to topology.
+        let look = more.map(|host| host.profiles.clone()).unwrap_or_default();
+        let known = self.verdicts.borrow().get(&(at, look.clone())).copied();
+        known.unwrap_or_else(|| {
+            let verdict = self.judge_topology(at, more);
+            self.verdicts.borrow_mut().insert((at, look), verdict);
+            verdict
+        })
+    }
+
+    fn judge_topology(&self, at: usize, more: Option<&Host>) -> bool {
         let mut hosts = self.plan.hosts.clone();
         hosts.extend(more.cloned());
         let domains = DomainMap::new(&hosts, self.world);
@@ -101,11 +111,12 @@ impl<'a> Search<'_, 'a> {
     }
 
     fn new_node(&self, pool: &Pool<'a>) -> Option<Where> {
-        if pool.unusable.is_some() {
+        if pool.unusable.is_some() || repelled_by(self.own.tolerations, pool.taints).is_some() {
             return None;
         }
         let choices = self.own.whole_demand().choices();
-        let mut workable: BTreeMap<Pin, Vec<&'a InstanceType>> = BTreeMap::new();
+        let one_is_enough = self.enough(pool, &[]).is_some();
+        let mut workable: BTreeMap<Requirements, Vec<&'a InstanceType>> = BTreeMap::new();
         for choice in choices {
             let defined = |(key, wanted): (&String, &Allowed)| {
                 wanted.absent || self.world.dialect.is_well_known(key) || pool.requirements.contains_key(key)
@@ -115,46 +126,73 @@ impl<'a> Search<'_, 'a> {
             }
             let requirements = combine(&pool.requirements, &choice);
             for kind in pool.types.iter().filter(|kind| self.within_limits(pool, &[kind])) {
-                for pin in self.pins(kind, &requirements) {
+                for pin in self.claims(kind, &requirements) {
                     if self.works(pool, &[kind], &pin) {
+                        if one_is_enough {
+                            return Some(Where::NewNode { claim: self.print(pool, &[kind], &pin) });
+                        }
                         workable.entry(pin).or_default().push(kind);
                     }
                 }
             }
         }
         workable.into_iter().find_map(|(pin, kinds)| {
-            let kinds = self.enough(pool, &kinds)?;
-            (self.within_limits(pool, &kinds) && self.works(pool, &kinds, &pin)).then(|| Where::NewNode {
-                node_pool: pool.name.to_owned(),
-                instance_types: kinds.iter().map(|kind| kind.name.clone()).collect(),
-                zone: pin.zone,
-                capacity_type: pin.capacity_type,
-            })
+            let kinds = self.enough(pool, &kinds).filter(|kinds| !kinds.is_empty())?;
+            (self.within_limits(pool, &kinds) && self.works(pool, &kinds, &pin))
+                .then(|| Where::NewNode { claim: self.print(pool, &kinds, &pin) })
         })
     }
 
-    /// One pin for each offering, and for each value of other labels on which the pod's topology depends. Reserved
-    /// capacity is left out: what is left of it depends on what the provider makes of other claims.
-    fn pins(&self, kind: &InstanceType, requirements: &Requirements) -> Vec<Pin> {
-        let mut pins = Vec::new();
+    fn may_wait_for_reservation(&self, pool: &Pool<'a>) -> bool {
+        let dialect = &self.world.dialect;
+        let reserved = |offering: &Requirements| {
+            offering.get(CAPACITY_TYPE).is_some_and(|allowed| allowed.contains(Some("reserved")))
+        };
+        pool.unusable.is_none()
+            && pool.types.iter().any(|kind| {
+                let of_type = dialect.requirements(&kind.requirements);
+                kind.offerings.iter().filter(|offering| offering.available).any(|offering| {
+                    let offered = offering_requirements(offering, dialect);
+                    reserved(&offered)
+                        && look_of(&[&pool.requirements, &of_type, &offered], &pool.requirements, dialect)
+                            .is_some_and(|look| self.own.whole_demand().may_hold_on(&look))
+                })
+            })
+    }
+
+    fn print(&self, pool: &Pool<'a>, kinds: &[&'a InstanceType], pin: &Requirements) -> Value {
+        let price = |kind: &InstanceType| {
+            let options = option(kind, pin, &pool.requirements, "", self.world);
+            let prices = options.offerings.iter().map(|(offering, _)| offering.price);
+            prices.min_by(f64::total_cmp).unwrap_or(f64::MAX)
+        };
+        let mut kinds = kinds.to_vec();
+        kinds.sort_by(|one, other| price(one).total_cmp(&price(other)));
+        let taint = |taint: &Taint| json!({"key": taint.key, "value": taint.value, "effect": taint.effect});
+        json!({
+            "nodePool": pool.name,
+            "requirements":
+                pin.iter().flat_map(|(key, allowed)| allowed.expressions(key)).collect::<Vec<_>>(),
+            "instanceTypes": kinds.iter().map(|kind| kind.name.as_str()).collect::<Vec<_>>(),
+            "taints": pool.taints.iter().map(taint).collect::<Vec<_>>(),
+            "pods": [self.own.key],
+        })
+    }
+
+    /// The requirements of one claim for each offering, and for each value of other labels on which the pod's topology
+    /// depends. Reserved capacity is left out: what is left of it depends on what the provider makes of other claims.
+    fn claims(&self, kind: &InstanceType, requirements: &Requirements) -> Vec<Requirements> {
+        let mut claims = Vec::new();
         let keys = self.own.spreads.iter().map(|spread| &spread.key);
         let keys: BTreeSet<&String> =
             keys.chain(self.own.with.iter().chain(&self.own.without).map(|term| &term.key)).collect();
-        for (_, profile) in option(kind, requirements, requirements, "", self.world).offerings {
-            let requirements_here = |key: &str| look(&profile, key).single().map(str::to_owned);
-            let (Some(zone), Some(capacity_type)) =
-                (requirements_here(ZONE), requirements_here(CAPACITY_TYPE))
-            else {
-                continue;
-            };
-            if capacity_type == "reserved" {
+        for (offering, profile) in option(kind, requirements, requirements, "", self.world).offerings {
+            let mut offered = offering_requirements(offering, &self.world.dialect);
+            if offered.get(CAPACITY_TYPE).is_none_or(|allowed| allowed.contains(Some("reserved"))) {
                 continue;
             }
-            let mut variants = vec![requirements.clone()];
-            for variant in &mut variants {
-                demand(variant, ZONE, &Allowed::exactly(&zone));
-                demand(variant, CAPACITY_TYPE, &Allowed::exactly(&capacity_type));
-            }
+            offered.retain(|key, _| key == ZONE || key == CAPACITY_TYPE);
+            let mut variants = vec![combine(requirements, &offered)];
             for key in &keys {
                 let values = look(&profile, key).listed().cloned().unwrap_or_default();
                 // Types may differ in their own name, or else no two could share a claim.
@@ -169,20 +207,16 @@ impl<'a> Search<'_, 'a> {
                 let each = variants.iter().flat_map(|one| values.iter().map(|value| pinned(one, value)));
                 variants = each.take(MOST_VARIANTS).collect();
             }
-            let pin =
-                |requirements| Pin { zone: zone.clone(), capacity_type: capacity_type.clone(), requirements };
-            pins.extend(variants.into_iter().map(pin));
+            claims.extend(variants);
         }
-        pins
+        claims
     }
 
     /// Whether the pod can be alone on a new node that becomes any of these types.
-    fn works(&self, pool: &Pool<'a>, kinds: &[&'a InstanceType], pin: &Pin) -> bool {
+    fn works(&self, pool: &Pool<'a>, kinds: &[&'a InstanceType], pin: &Requirements) -> bool {
         let name = "a new node of the pool";
-        let options: Vec<TypeOption<'_>> = kinds
-            .iter()
-            .map(|kind| option(kind, &pin.requirements, &pool.requirements, name, self.world))
-            .collect();
+        let options: Vec<TypeOption<'_>> =
+            kinds.iter().map(|kind| option(kind, pin, &pool.requirements, name, self.world)).collect();
         let each = |option: &TypeOption<'_>| {
             !option.offerings.is_empty() && misfit(option, &[self.own], pool.taints, self.world).is_none()
         };
@@ -215,7 +249,7 @@ impl<'a> Search<'_, 'a> {
         pool.limits.iter().all(|(name, &limit)| amount(&total, name) <= limit)
     }
 
-    /// A single type, or as few of them as `minValues` allow; none if they do not suffice.
+    /// Types that together have the values that `minValues` demand, nothing more; none if they do not suffice.
     fn enough(&self, pool: &Pool<'_>, kinds: &[&'a InstanceType]) -> Option<Vec<&'a InstanceType>> {
         let strict = self.world.minimum_values_are_strict();
         let mut missing: BTreeMap<&String, (u64, BTreeSet<String>)> = BTreeMap::new();
@@ -224,24 +258,20 @@ impl<'a> Search<'_, 'a> {
         }
         let mut chosen: Vec<&'a InstanceType> = Vec::new();
         for kind in kinds {
-            let done = missing.values().all(|(least, values)| values.len() as u64 >= *least);
-            if done && !chosen.is_empty() {
-                break;
-            }
             let of_type = self.world.dialect.requirements(&kind.requirements);
-            let mut helps = missing.is_empty();
+            let mut helps = false;
             for (key, (least, values)) in &mut missing {
                 let before = values.len();
                 let short = (before as u64) < *least;
                 values.extend(look(&of_type, key).listed().into_iter().flatten().cloned());
                 helps |= short && values.len() > before;
             }
-            if helps || chosen.is_empty() {
+            if helps {
                 chosen.push(kind);
             }
         }
         let done = missing.values().all(|(least, values)| values.len() as u64 >= *least);
         let few = self.world.scenario.settings.max_instance_types.is_none_or(|most| chosen.len() <= most);
-        (done && few && !chosen.is_empty()).then_some(chosen)
+        (done && few).then_some(chosen)
     }
 }

@@ -18,6 +18,9 @@ pub(crate) struct Pool<'a> {
     pub(crate) name: &'a str,
     /// Why it launches nothing, if it does not.
     pub(crate) unusable: Option<String>,
+    /// What its template says: a claim has to say it too.
+    pub(crate) declared: Requirements,
+    /// The same with the labels that every node of the pool gets.
     pub(crate) requirements: Requirements,
     pub(crate) min_values: BTreeMap<String, u64>,
     pub(crate) taints: &'a [Taint],
@@ -34,8 +37,9 @@ impl<'a> Pool<'a> {
         let name = object.metadata.name.as_str();
         let template = &object.spec.template;
         let class = &template.spec.node_class_ref;
-        let mut requirements = dialect.requirements(&template.spec.requirements);
-        requirements = combine(&requirements, &dialect.labels(&template.metadata.labels));
+        let declared = dialect.requirements(&template.spec.requirements);
+        let declared = combine(&declared, &dialect.labels(&template.metadata.labels));
+        let mut requirements = declared.clone();
         demand(&mut requirements, NODE_POOL, &Allowed::exactly(name));
         let class_label = format!("{}/{}", class.group, class.kind.to_lowercase());
         demand(&mut requirements, &class_label, &Allowed::exactly(&class.name));
@@ -53,6 +57,7 @@ impl<'a> Pool<'a> {
         Self {
             name,
             unusable: why_unusable(object, scenario),
+            declared,
             requirements,
             min_values,
             taints: &template.spec.taints,

@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use serde_json::{Value, json};
+
 use crate::objects::{Expression, Labels};
 
 /// What a label may be: one of some values, or perhaps missing.
@@ -151,6 +153,30 @@ impl Allowed {
         }
     }
 
+    /// The set as expressions of a requirements list.
+    pub(crate) fn expressions(&self, key: &str) -> Vec<Value> {
+        let one =
+            |operator: &str, values: Vec<String>| json!({"key": key, "operator": operator, "values": values});
+        let listed = |values: &BTreeSet<String>| values.iter().cloned().collect::<Vec<_>>();
+        let mut all = Vec::new();
+        match &self.values {
+            Values::Only(values) if values.is_empty() && self.absent => all.push(one("DoesNotExist", vec![])),
+            Values::Only(values) => all.push(one("In", listed(values))),
+            Values::AllBut(values) => {
+                if !values.is_empty() {
+                    all.push(one("NotIn", listed(values)));
+                }
+                for (operator, bound) in [("Gte", self.lower), ("Lte", self.upper)] {
+                    all.extend(bound.map(|bound| one(operator, vec![bound.to_string()])));
+                }
+                if !self.absent {
+                    all.push(one("Exists", vec![]));
+                }
+            }
+        }
+        all
+    }
+
     /// The values, where they are listed; none where they are unlimited.
     pub(crate) fn listed(&self) -> Option<&BTreeSet<String>> {
         match &self.values {
@@ -242,9 +268,25 @@ impl Dialect {
         requirements
     }
 
-    /// Labels as requirements for just these values.
+    /// Labels as requirements for just these values. Two names for one label must agree.
     pub(crate) fn labels(&self, labels: &Labels) -> Requirements {
-        labels.iter().map(|(key, value)| (self.key(key), Allowed::exactly(value))).collect()
+        let mut requirements = Requirements::new();
+        for (key, value) in labels {
+            demand(&mut requirements, &self.key(key), &Allowed::exactly(value));
+        }
+        requirements
+    }
+
+    /// The labels that a node has. Its old names count only where the new one is missing.
+    pub(crate) fn node_labels(&self, labels: &Labels) -> Requirements {
+        let mut have = Requirements::new();
+        for (key, value) in labels {
+            let new = self.key(key);
+            if new == *key || !labels.contains_key(&new) {
+                have.insert(new, Allowed::exactly(value));
+            }
+        }
+        have
     }
 }
 
