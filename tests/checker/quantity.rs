@@ -39,7 +39,8 @@ impl Quantity {
             None => (false, number.strip_prefix('+').unwrap_or(number)),
         };
         let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        if whole.is_empty() && fraction.is_empty() {
+        let unsigned = whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit());
+        if !unsigned || whole.is_empty() && fraction.is_empty() {
             return None;
         }
         let mut value: i128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };

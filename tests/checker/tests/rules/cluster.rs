@@ -130,8 +130,9 @@ impl Cluster {
         check(&scenario, &outcome).into_iter().map(|one| (one.rule, one.to_string())).collect()
     }
 
+    /// Breaks no rule.
     #[track_caller]
-    pub(crate) fn is_valid(self) {
+    pub(crate) fn passes(self) {
         assert_eq!(self.rules(), []);
     }
 

@@ -9,3 +9,11 @@ mod cluster;
 mod nodes;
 mod place;
 mod topology;
+
+/// A checker that shared code with what it checks would share its mistakes.
+#[test]
+fn the_checker_shares_no_code_with_the_scheduler() {
+    let manifest = include_str!("../../Cargo.toml");
+    let ours: Vec<&str> = manifest.lines().filter(|line| line.starts_with("purser")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
+}
