@@ -71,6 +71,8 @@ reasons! {
     NotBoundInTime = 13, "not-bound-in-time", "Compare the scheduler's events on the pod with the node; the pod is looked at again.";
     /// A PodDisruptionBudget allows no eviction at the moment.
     DisruptionBudgetBlocks = 14, "pdb-blocks", "Wait for the pods to become healthy, or loosen the PodDisruptionBudget.";
+    /// The node is registered but was not set up in time; until it is, no pod is sent there.
+    SetUpOverdue = 15, "set-up-overdue", "See why the node is not ready: kubectl describe node; delete it if it cannot be helped.";
 }
 
 impl fmt::Display for ReasonId {

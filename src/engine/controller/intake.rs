@@ -2,7 +2,6 @@
 //!
 //! **Invariant:** an observation that State already has makes no record, and each record that is made fits the journal.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -46,7 +45,7 @@ pub(super) fn coalesce(inputs: Vec<Input>) -> Vec<Input> {
 }
 
 /// An object of which only the last state matters.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Object<'a> {
     Pod(&'a PodKey),
     Node(&'a NodeName),
@@ -62,7 +61,7 @@ fn object(observation: &Observation) -> Option<Object<'_>> {
     }
 }
 
-fn last_of_each_object(inputs: &[Input]) -> BTreeMap<Object<'_>, usize> {
+fn last_of_each_object(inputs: &[Input]) -> FxHashMap<Object<'_>, usize> {
     inputs.iter().enumerate().filter_map(|(at, input)| Some((object(&input.observation)?, at))).collect()
 }
 
@@ -296,7 +295,7 @@ impl Intake<'_> {
 /// What an instance with our tags is to the log: the outcome of a launch, an orphan, or no news.
 fn instance_fact(state: &State, facts: &InstanceFacts) -> Option<Fact> {
     let instance = &facts.instance;
-    if state.gone.contains_key(instance) || state.claim_of_instance(instance).is_some() {
+    if state.is_claimed(instance) || state.gone.contains_key(instance) {
         return None;
     }
     if let Some(claim) = facts.claim.as_ref().and_then(|claim| state.claims.get(claim))

@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 use super::Pass;
 use crate::event::{Place, SpecId, Target};
 use crate::model::{
-    Labels, NodeName, PodSpec, Requirements, Resources, Str, Taint, Unsatisfiable, first_untolerated, label,
+    Labels, NodeName, PodSpec, Requirements, Resources, Str, Taint, Time, Unsatisfiable, first_untolerated,
+    label,
 };
 use crate::reason::{Reason, ReasonId};
 use crate::state::{Claim, Node, State};
@@ -41,6 +42,8 @@ pub(super) struct Host {
     changed: u64,
     /// Labels of an instance without a node: those of its type, its place and its pool.
     labels: Option<Labels>,
+    /// When it is given up as a place for pods unless it is initialized.
+    due: Option<Time>,
     /// Specs of the pods that this evaluation sent here.
     sent: Vec<SpecId>,
     /// Specs of the pods that were here or expected before, once somebody asked: only constraints between pods need them.
@@ -214,7 +217,8 @@ fn of_claim(state: &State, claim: &Claim) -> Option<Host> {
     let mut free = offered.minus(&claim.planned.requests);
     free.subtract(&claim.daemons);
     let target = Target::Claim(claim.name.clone());
-    Some(Host { target, free, changed: claim.changed.0, labels, sent: Vec::new(), before: OnceLock::new() })
+    let changed = claim.changed.0;
+    Some(Host { target, free, changed, labels, due: None, sent: Vec::new(), before: OnceLock::new() })
 }
 
 fn of_node(state: &State, node: &Node, claim: Option<&Claim>) -> Host {
@@ -233,21 +237,33 @@ fn of_node(state: &State, node: &Node, claim: Option<&Claim>) -> Host {
         Some(claim) => Target::Claim(claim.name.clone()),
         None => Target::Node(node.facts.name.clone()),
     };
-    Host { target, free, changed: changed.0, labels: None, sent: Vec::new(), before: OnceLock::new() }
+    let due = claim.and_then(|claim| set_up_due(state, claim));
+    let changed = changed.0;
+    Host { target, free, changed, labels: None, due, sent: Vec::new(), before: OnceLock::new() }
+}
+
+/// When a node that is registered but not initialized is no longer waited for. An instance that cannot become a node would
+/// otherwise hold the pods that are sent to it for ever.
+pub(super) fn set_up_due(state: &State, claim: &Claim) -> Option<Time> {
+    let starting = claim.registered.filter(|_| claim.initialized.is_none());
+    starting.map(|registered| registered + state.settings.registration_timeout)
 }
 
 impl Host {
     /// Whether a pod can go here.
-    pub(super) fn accepts(&self, state: &State, spec: SpecId) -> bool {
-        state.spec(spec).requests.fits(&self.free) && self.rejects(state, spec).is_none()
+    pub(super) fn accepts(&self, state: &State, spec: SpecId, now: Time) -> bool {
+        state.spec(spec).requests.fits(&self.free) && self.rejects(state, spec, now).is_none()
     }
 
     /// Why a pod cannot go here; `None` if it can.
-    fn rejects(&self, state: &State, spec_id: SpecId) -> Option<(ReasonId, String)> {
+    fn rejects(&self, state: &State, spec_id: SpecId, now: Time) -> Option<(ReasonId, String)> {
         let spec = state.spec(spec_id);
         // By far the most frequent answer, so it comes first.
         if let Some((resource, asked, free)) = spec.requests.first_excess(&self.free) {
             return Some((ReasonId::TooLarge, format!("{resource}: asked {asked}, free {free}")));
+        }
+        if let Some(due) = self.due.filter(|due| *due <= now) {
+            return Some((ReasonId::SetUpOverdue, due.to_string()));
         }
         let site = self.site(state).expect("targets are brought up to date before they are asked");
         if let Some(taint) = site.untolerated(spec) {
@@ -292,8 +308,8 @@ impl Host {
     }
 
     /// The same, as a reason.
-    pub(super) fn reason(&self, state: &State, spec: SpecId) -> Option<Reason> {
-        let (id, detail) = self.rejects(state, spec)?;
+    pub(super) fn reason(&self, state: &State, spec: SpecId, now: Time) -> Option<Reason> {
+        let (id, detail) = self.rejects(state, spec, now)?;
         Some(Reason::new(id, [("target", self.target.to_string()), ("detail", detail)]))
     }
 

@@ -18,7 +18,7 @@ pub use memo::Memo;
 pub use trace::{NoTrace, Note, Notes, Tracer};
 
 use crate::event::{Decision, Target};
-use crate::model::{ClaimName, Time};
+use crate::model::{ClaimName, Span, Time};
 use crate::state::State;
 
 /// What [`decide`] found.
@@ -29,6 +29,10 @@ pub struct Evaluation {
     /// When to look again though nothing was seen meanwhile.
     pub wake_at: Option<Time>,
 }
+
+/// What is decided begins waits of its own, for which the evaluation that decided it came too early: so there is another one, even
+/// if nothing is seen meanwhile.
+const SETTLE: Span = Span::secs(1);
 
 /// Decides what should be done now.
 ///
@@ -49,6 +53,9 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
     lifecycle::decide(&mut pass);
     provision::decide(&mut pass, memo, tracer);
     emptiness::decide(&mut pass, tracer);
+    if !pass.decisions.is_empty() {
+        pass.wake(now + SETTLE);
+    }
     Evaluation { decisions: pass.decisions, wake_at: pass.wake_at }
 }
 

@@ -84,7 +84,9 @@ fn lapsed<'a>(pass: &mut Pass<'a>) -> Vec<&'a PodKey> {
         .claims
         .awaited()
         .filter(stays)
-        .filter_map(|claim| Some((&claim.planned, claim.initialized?)))
+        .filter_map(|claim| {
+            Some((&claim.planned, claim.initialized.or_else(|| hosts::set_up_due(state, claim))?))
+        })
         .collect();
     let of_nodes = state.awaited_nodes().map(|node| (&node.planned, Time(i64::MIN)));
     // What was to run on a claim that leaves needs another place at once.
@@ -223,7 +225,7 @@ impl Packing {
         let mut placed = 0;
         let end = memo.hosts.visit(known.as_ref(), |host| {
             let before = placed;
-            while placed < class.pods.len() && host.accepts(state, spec) {
+            while placed < class.pods.len() && host.accepts(state, spec, pass.now) {
                 host.take(state, spec);
                 tracer.note(|| Note::TargetChosen { spec, target: host.target.clone() });
                 placed += 1;
@@ -235,7 +237,7 @@ impl Packing {
             let enough = placed == class.pods.len();
             if T::ON
                 && !enough
-                && let Some(reason) = host.reason(state, spec)
+                && let Some(reason) = host.reason(state, spec, pass.now)
             {
                 tracer.note(|| Note::TargetRejected { spec, target: host.target.clone(), reason });
             }

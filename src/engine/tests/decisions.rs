@@ -290,6 +290,28 @@ fn what_was_decided_but_not_recorded_leaves_no_trace() {
 }
 
 #[test]
+fn pods_do_not_wait_for_ever_for_a_node_that_is_never_set_up() {
+    let mut lab = Lab::new(plain_world());
+    let web = spec(1_000, 1024);
+    lab.see([pending("a", &web)]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let instance = lab.launched(&claim, "small");
+    let node = lab.node(&claim, &instance, "small");
+    lab.see([Observation::Node(node)]);
+    assert!(lab.state().claims[&claim].registered.is_some());
+    lab.until(secs(10 * 60));
+    assert_eq!(lab.launches().len(), 1, "it may still come");
+    lab.until(secs(20 * 60));
+    assert_eq!(lab.launches().len(), 2, "the pod gets another node");
+    lab.see([pending("b", &web)]);
+    lab.until(secs(21 * 60));
+    let sent: Vec<_> = lab.state().claims[&claim].planned.pods.iter().collect();
+    assert!(sent.is_empty(), "nobody is sent there: {sent:?}");
+    lab.verify();
+}
+
+#[test]
 fn a_node_that_came_and_went_leaves_nothing_behind() {
     let mut lab = Lab::new(plain_world());
     let web = spec(1_000, 1024);

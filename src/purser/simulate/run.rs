@@ -7,7 +7,7 @@ use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use purser_engine::controller::{Controller, Start};
 use purser_engine::event::{Control, Seq};
-use purser_engine::model::Span;
+use purser_engine::model::{Span, Time};
 use purser_engine::settings::Settings;
 use purser_engine::snapshot;
 use purser_engine::state::State;
@@ -55,8 +55,12 @@ pub(super) fn run(input: &Input, folder: &Path, resume: bool) -> anyhow::Result<
         }
     }
     progress.finish_and_clear();
-    let (world, controller) = simulation.into_parts();
-    let (now, mut controller) = (world.now(), controller);
+    let (mut world, mut controller) = simulation.into_parts();
+    if end != Time(i64::MAX) {
+        // Nothing more happens until then.
+        world.advance(end);
+    }
+    let now = world.now();
     controller.record(now, Control::ControllerStopped { reason: "the simulation is over".into() })?;
     tending.tend(&mut controller, now)?;
     close(&world, controller, folder)

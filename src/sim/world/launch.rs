@@ -41,6 +41,8 @@ pub(super) struct Launch {
     pub(super) outcome: Option<Outcome>,
     /// Decisions whose calls are being answered.
     pub(super) answering: Vec<Seq>,
+    /// Decisions for which it was ever asked for, in order.
+    decisions: Vec<Seq>,
     /// Whether the controller has reason to think that there is none.
     pub(super) disowned: bool,
 }
@@ -54,10 +56,14 @@ impl World {
             return;
         }
         launch.answering.push(decision);
-        // A call that is made again for the same decision fares as it did: nothing depends on how often it is
-        // made.
+        // A call that is made again for the same decision fares as it did, and how it fares does not depend on what else is in the
+        // log: so a run that was interrupted goes on as one that was not.
+        let number = launch.decisions.iter().position(|known| *known == decision).unwrap_or_else(|| {
+            launch.decisions.push(decision);
+            launch.decisions.len() - 1
+        });
         let draw = self.seed.draw("launch").with(claim.as_str());
-        let attempt = draw.with_number(decision.0);
+        let attempt = draw.with_number(number as u64);
         let latency = self.faults.launch.sample(&mut attempt.with("latency"));
         let mut answer_at = self.now + latency;
         let first = launch.outcome.is_none();
