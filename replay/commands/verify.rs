@@ -11,7 +11,7 @@ use purser_engine::event::{Event, Seq};
 use purser_engine::reexecute::{Divergence, Reexecution};
 use purser_engine::snapshot;
 use purser_engine::state::State;
-use purser_events::journal::{Finding, OlderCheckpoint, VerifyOptions, VerifyReport, verify};
+use purser_events::journal::{Finding, OlderCheckpoint, VerifierKey, VerifyOptions, VerifyReport, verify};
 use purser_events::wire::Purser;
 use serde::Serialize;
 
@@ -130,7 +130,17 @@ fn options(log: &Log, arguments: &VerifyArgs) -> Result<VerifyOptions> {
     }
     if let Some(file) = &arguments.vkey {
         let key = read("vkey", file)?.trim().parse();
-        options.expected_key = Some(key.with_context(|| format!("--vkey {}", file.display()))?);
+        let key: VerifierKey = key.with_context(|| format!("--vkey {}", file.display()))?;
+        let own = log.reader().verifier_key();
+        if key != *own {
+            bail!(
+                "--vkey {}: the journal in {} is signed by another key, {own}: give that log's key; if this is it, the journal \
+                 was signed anew by somebody else and is not to be trusted",
+                file.display(),
+                log.dir.display(),
+            );
+        }
+        options.expected_key = Some(key);
     }
     Ok(options)
 }
