@@ -12,6 +12,9 @@ use serde_json::{Map, Value};
 
 use crate::error::{At, FieldError};
 
+/// What is wrong with a field that nobody knows.
+pub(crate) const NO_SUCH_FIELD: &str = "there is no such field";
+
 /// Decodes a value as `T`.
 pub(crate) fn decode<T: DeserializeOwned>(value: &Value) -> Result<T, FieldError> {
     T::deserialize(Node { value, at: At::ROOT }).map_err(|error| FieldError {
@@ -122,7 +125,7 @@ impl de::Error for DecodeError {
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
         let child = Some(field.to_owned());
-        Self { child, ..Self::new("there is no such field".to_owned(), suggestion(field, expected)) }
+        Self { child, ..Self::new(NO_SUCH_FIELD.to_owned(), suggestion(field, expected)) }
     }
 
     fn missing_field(field: &'static str) -> Self {

@@ -14,6 +14,17 @@ use crate::read::{Located, Object, read_all};
 /// # Errors
 /// If a file cannot be read, or the first thing that is wrong in one.
 pub fn read_path(path: &Path) -> Result<Vec<Located<Object>>, ApiError> {
+    let texts = read_texts(path)?;
+    let texts: Vec<(Str, &str)> =
+        texts.iter().map(|(source, text)| (source.clone(), text.as_str())).collect();
+    read_all(&texts)
+}
+
+/// The texts that [`read_path`] reads objects from, each with its file.
+///
+/// # Errors
+/// If a file cannot be read.
+pub fn read_texts(path: &Path) -> Result<Vec<(Str, String)>, ApiError> {
     let mut files = Vec::new();
     if path.is_dir() {
         collect(path, &mut files)?;
@@ -26,9 +37,7 @@ pub fn read_path(path: &Path) -> Result<Vec<Located<Object>>, ApiError> {
         let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
         texts.push((file.display().to_string().into(), text));
     }
-    let texts: Vec<(Str, &str)> =
-        texts.iter().map(|(source, text)| (source.clone(), text.as_str())).collect();
-    read_all(&texts)
+    Ok(texts)
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), ApiError> {

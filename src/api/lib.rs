@@ -3,6 +3,8 @@
 //! Start at [`read()`], which takes text, or [`read_path`], which takes a file or folder. Whoever has typed objects already,
 //! as from a watch, uses the conversions one by one: [`pod_facts`], [`node_facts`], [`node_pool`] and their kin.
 //!
+//! A scheduling problem in one JSON document is read by [`scenario`].
+//!
 //! **Invariant:** what comes out is valid: parsed, checked as the API server and Karpenter check it, with their defaults
 //! filled in. Nothing here asks a cluster, and only the module behind [`read_path`] touches the file system.
 
@@ -21,13 +23,14 @@ mod pod;
 mod quantity;
 mod read;
 mod requirement;
+pub mod scenario;
 mod selector;
 mod text;
 mod workload;
 
 pub use duration::parse_go_duration;
 pub use error::{ApiError, FieldError};
-pub use files::read_path;
+pub use files::{read_path, read_texts};
 pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
 pub use node::{instance_id, node_facts};
 pub use node_claim::{NodeClaimFacts, node_claim};

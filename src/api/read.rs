@@ -178,12 +178,12 @@ fn namespace(value: &Value) -> Result<Object, FieldError> {
     Ok(Object::Namespace { name: name.into(), labels: labels(namespace.metadata.labels.as_ref()) })
 }
 
-fn is_priority_class(value: &Value) -> bool {
+pub(crate) fn is_priority_class(value: &Value) -> bool {
     let is = |field, text: &str| value.get(field).and_then(Value::as_str) == Some(text);
     is("kind", "PriorityClass") && is("apiVersion", "scheduling.k8s.io/v1")
 }
 
-fn priority_class(value: &Value) -> Result<PriorityClass, FieldError> {
+pub(crate) fn priority_class(value: &Value) -> Result<PriorityClass, FieldError> {
     let class: k8s_openapi::api::scheduling::v1::PriorityClass = decode(value)?;
     Ok(PriorityClass {
         name: object_name(&class.metadata)?.to_owned(),
@@ -192,7 +192,7 @@ fn priority_class(value: &Value) -> Result<PriorityClass, FieldError> {
     })
 }
 
-fn text_field<'a>(value: &'a Value, field: &str) -> Result<&'a str, FieldError> {
+pub(crate) fn text_field<'a>(value: &'a Value, field: &str) -> Result<&'a str, FieldError> {
     match value.get(field) {
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
         None | Some(Value::Null) => {
@@ -203,7 +203,7 @@ fn text_field<'a>(value: &'a Value, field: &str) -> Result<&'a str, FieldError> 
 }
 
 /// The object as `Kind namespace/name`, as far as it can be told.
-fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     let text = |pointer| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (kind, namespace, name) = (text("/kind"), text("/metadata/namespace"), text("/metadata/name"));
     let name = if namespace.is_empty() { name.to_owned() } else { format!("{namespace}/{name}") };

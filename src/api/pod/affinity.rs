@@ -81,7 +81,7 @@ fn weight(at: &At<'_>, weight: i32) -> Result<u8, FieldError> {
 }
 
 /// The requirements of a term; `None` for a term without any.
-fn term(at: &At<'_>, term: &NodeSelectorTerm) -> Result<Option<Requirements>, FieldError> {
+pub(super) fn term(at: &At<'_>, term: &NodeSelectorTerm) -> Result<Option<Requirements>, FieldError> {
     let mut requirements = Requirements::new();
     let list = at.field("matchExpressions");
     for (index, expression) in term.match_expressions.iter().flatten().enumerate() {

@@ -10,9 +10,13 @@ mod spec;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Pod, PodStatus, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{
+    NodeSelectorTerm, Pod, PodStatus, PodTemplateSpec, TopologySpreadConstraint,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use purser_engine::model::{NodeName, OwnerKind, PodFacts, PodKey, PodPhase, PodSpec, Uid};
+use purser_engine::model::{
+    Labels, NodeName, OwnerKind, PodFacts, PodKey, PodPhase, PodSpec, Requirements, TopologySpread, Uid,
+};
 
 use crate::error::{At, FieldError};
 use crate::quantity::{namespace, object_name, time};
@@ -111,6 +115,20 @@ pub fn pod_spec(
     spec::Reader { at: at.field("spec"), metadata, spec: written, status: None }.read(None, owner, priorities)
 }
 
+/// Topology spread constraints, of a pod with these labels.
+pub(crate) fn spread_constraints(
+    at: &At<'_>,
+    written: &[TopologySpreadConstraint],
+    own: &Labels,
+) -> Result<Vec<TopologySpread>, FieldError> {
+    affinity::spread(at, Some(written), own)
+}
+
+/// The requirements of a node selector term, as in the node affinity of a volume; `None` for a term without any.
+pub(crate) fn node_term(at: &At<'_>, written: &NodeSelectorTerm) -> Result<Option<Requirements>, FieldError> {
+    affinity::term(at, written)
+}
+
 /// Where the pod is in its life.
 fn phase(pod: &Pod, bound: bool, origin: Origin) -> PodPhase {
     let status = pod.status.as_ref();
@@ -135,7 +153,7 @@ fn phase(pod: &Pod, bound: bool, origin: Origin) -> PodPhase {
 }
 
 /// Whether the scheduler has said that it found no node. Source: Karpenter's `FailedToSchedule` (pkg/utils/pod).
-fn is_unschedulable(status: &PodStatus) -> bool {
+pub(crate) fn is_unschedulable(status: &PodStatus) -> bool {
     status.conditions.iter().flatten().any(|condition| {
         condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
     })
@@ -144,7 +162,7 @@ fn is_unschedulable(status: &PodStatus) -> bool {
 /// What owns the pod. A DaemonSet, Node or StatefulSet counts whether or not it is marked as the controller.
 ///
 /// Source: Karpenter's `IsOwnedBy` (pkg/utils/pod/scheduling.go).
-fn owner(metadata: &ObjectMeta) -> OwnerKind {
+pub(crate) fn owner(metadata: &ObjectMeta) -> OwnerKind {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     let kind = |owner: &OwnerReference| match (owner.api_version.as_str(), owner.kind.as_str()) {
         ("apps/v1", "DaemonSet") => OwnerKind::DaemonSet,

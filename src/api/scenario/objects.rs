@@ -1,0 +1,177 @@
+//! The Kubernetes objects of a scenario, by kind.
+//!
+//! **Invariant:** each object goes where its kind belongs, or there is a warning that it went nowhere.
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Namespace, ReplicationController};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use purser_engine::model::{Requirements, Resources, Rounding, Str};
+use serde::Deserialize;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+use super::lenient::{Reading, decode_leniently, decode_noting};
+use super::{Scenario, nodes, pods, volumes};
+use crate::crd;
+use crate::error::{ApiError, At, FieldError};
+use crate::node_pool::node_pool;
+use crate::pod::Priorities;
+use crate::quantity::{labels, object_name, resources};
+use crate::read::{describe, is_priority_class, priority_class, text_field};
+use crate::requirement::requirements;
+use crate::workload::{self, Workload};
+
+/// A NodeOverlay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlay {
+    /// Its name.
+    pub name: Str,
+    /// Heavier overlays come first.
+    pub weight: u32,
+    /// On which offerings.
+    pub requirements: Requirements,
+    /// A price in place of the offering's, as written.
+    pub price: Option<Str>,
+    /// A change of the offering's price, as written.
+    pub price_adjustment: Option<Str>,
+    /// Resources beyond the type's own.
+    pub capacity: Resources,
+}
+
+#[derive(Deserialize)]
+struct WrittenOverlay {
+    #[serde(default)]
+    metadata: ObjectMeta,
+    spec: OverlaySpec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OverlaySpec {
+    #[serde(default)]
+    requirements: Vec<crd::Requirement>,
+    price: Option<String>,
+    price_adjustment: Option<String>,
+    #[serde(default)]
+    capacity: BTreeMap<String, Quantity>,
+    weight: Option<u32>,
+}
+
+/// The priorities that PriorityClasses among objects give. One that is not right is told when it is read itself.
+pub(super) fn priorities<'a>(objects: impl Iterator<Item = &'a Value>) -> Priorities {
+    let mut priorities = Priorities::default();
+    for class in objects.filter(|object| is_priority_class(object)) {
+        if let Ok(class) = priority_class(class) {
+            priorities.insert(&class);
+        }
+    }
+    priorities
+}
+
+/// Reads objects, each with its line, into a scenario.
+pub(super) fn read<'a>(
+    reading: &mut Reading<'_>,
+    scenario: &mut Scenario,
+    objects: impl Iterator<Item = (usize, &'a Value)> + Clone,
+) -> Result<(), ApiError> {
+    if reading.priorities == Priorities::default() {
+        reading.priorities = priorities(objects.clone().map(|(_, object)| object));
+    }
+    for (line, object) in objects {
+        reading.line = line;
+        reading.object(describe(object), |reading| one(reading, scenario, object))?;
+    }
+    Ok(())
+}
+
+fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Result<(), FieldError> {
+    let remedy = "write an object with apiVersion, kind and metadata";
+    if !value.is_object() {
+        return Err(FieldError::whole("this is not a Kubernetes object", remedy));
+    }
+    let (api_version, kind) = (text_field(value, "apiVersion")?, text_field(value, "kind")?);
+    match (api_version, kind) {
+        ("karpenter.sh/v1", "NodePool") => {
+            let pool: crd::NodePool = decode_leniently(reading, value)?;
+            scenario.pools.push(node_pool(&pool)?);
+        }
+        ("karpenter.sh/v1", "NodeClaim") => scenario.claims.push(nodes::claim(reading, value)?),
+        ("karpenter.sh/v1alpha1", "NodeOverlay") => scenario.overlays.push(overlay(reading, value)?),
+        ("v1", "Node") => scenario.nodes.push(nodes::node(reading, value)?),
+        ("v1", "Pod") => scenario.pods.push(pods::pod(reading, value)?),
+        ("v1", "Namespace") => {
+            let namespace: Namespace = decode_noting(reading, value)?;
+            let name = object_name(&namespace.metadata)?.into();
+            scenario.namespaces.insert(name, labels(namespace.metadata.labels.as_ref()));
+        }
+        ("v1", "PersistentVolumeClaim") => {
+            scenario.volume_claims.push(volumes::volume_claim(reading, value)?);
+        }
+        ("v1", "PersistentVolume") => scenario.volumes.push(volumes::volume(reading, value)?),
+        ("storage.k8s.io/v1", "StorageClass") => {
+            scenario.storage_classes.push(volumes::storage_class(reading, value)?);
+        }
+        ("storage.k8s.io/v1", "CSINode") => scenario.csi_nodes.push(volumes::csi_node(reading, value)?),
+        ("storage.k8s.io/v1", "VolumeAttachment") => {
+            scenario.attachments.push(volumes::attachment(reading, value)?);
+        }
+        ("apps/v1", "DaemonSet") => {
+            let set: DaemonSet = decode_noting(reading, value)?;
+            scenario.daemon_sets.push(workload::daemon_set(&set, &reading.priorities)?);
+        }
+        ("policy/v1", "PodDisruptionBudget") => {
+            let budget: PodDisruptionBudget = decode_noting(reading, value)?;
+            scenario.budgets.push(workload::disruption_budget(&budget)?);
+        }
+        ("scheduling.k8s.io/v1", "PriorityClass") => {
+            priority_class(value)?;
+        }
+        ("apps/v1", "Deployment") => made::<Deployment>(reading, scenario, value, workload::deployment)?,
+        ("apps/v1", "ReplicaSet") => made::<ReplicaSet>(reading, scenario, value, workload::replica_set)?,
+        ("apps/v1", "StatefulSet") => {
+            made::<StatefulSet>(reading, scenario, value, workload::stateful_set)?;
+        }
+        ("batch/v1", "Job") => made::<Job>(reading, scenario, value, workload::job)?,
+        ("batch/v1", "CronJob") => made::<CronJob>(reading, scenario, value, workload::cron_job)?,
+        ("v1", "ReplicationController") => {
+            made::<ReplicationController>(reading, scenario, value, workload::replication_controller)?;
+        }
+        (version, "ResourceClaim" | "DeviceClass" | "ResourceSlice")
+            if version.starts_with("resource.k8s.io/") =>
+        {
+            scenario.devices.push(value.clone());
+        }
+        _ => reading.warn(&format!("objects of {api_version} are not read, so it was passed over")),
+    }
+    Ok(())
+}
+
+fn made<T: DeserializeOwned + Serialize>(
+    reading: &mut Reading<'_>,
+    scenario: &mut Scenario,
+    value: &Value,
+    make: fn(&T, &Priorities) -> Result<Workload, FieldError>,
+) -> Result<(), FieldError> {
+    let object: T = decode_noting(reading, value)?;
+    scenario.workloads.push(make(&object, &reading.priorities)?);
+    Ok(())
+}
+
+fn overlay(reading: &mut Reading<'_>, value: &Value) -> Result<Overlay, FieldError> {
+    let overlay: WrittenOverlay = decode_leniently(reading, value)?;
+    let at = At::ROOT.field("spec");
+    let spec = overlay.spec;
+    Ok(Overlay {
+        name: object_name(&overlay.metadata)?.into(),
+        weight: spec.weight.unwrap_or(0),
+        requirements: requirements(&at.field("requirements"), &spec.requirements)?,
+        price: spec.price.map(Str::from),
+        price_adjustment: spec.price_adjustment.map(Str::from),
+        capacity: resources(&at.field("capacity"), Some(&spec.capacity), Rounding::Down)?,
+    })
+}

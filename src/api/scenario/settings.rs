@@ -1,0 +1,146 @@
+//! The settings of a scenario, under Karpenter's names.
+//!
+//! **Invariant:** a setting that is not there has Karpenter's default.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::core::v1::TopologySpreadConstraint;
+use purser_engine::model::{Labels, Str, TopologySpread};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::lenient::{Reading, decode_leniently};
+use crate::error::{At, FieldError};
+use crate::pod::spread_constraints;
+
+/// Whether preferences of pods count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum PreferencePolicy {
+    /// As requirements, until they cannot be met.
+    #[default]
+    Respect,
+    /// Not at all.
+    Ignore,
+}
+
+/// Whether `minValues` can be let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub enum MinValuesPolicy {
+    /// Never.
+    #[default]
+    Strict,
+    /// Where nothing can be launched otherwise.
+    BestEffort,
+}
+
+/// The settings of a scenario.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScenarioSettings {
+    /// Whether preferences of pods count.
+    pub preference_policy: PreferencePolicy,
+    /// Whether `minValues` can be let go.
+    pub min_values_policy: MinValuesPolicy,
+    /// Whether pods with resource claims are left alone.
+    pub ignore_dra_requests: bool,
+    /// What is switched on.
+    pub feature_gates: BTreeMap<Str, bool>,
+    /// The most instance types in one launch.
+    pub max_instance_types: u32,
+    /// For pods that have no topology spread constraints of their own.
+    pub default_spread: Vec<TopologySpread>,
+    /// Labels that the provider declares well known.
+    pub well_known_labels: BTreeSet<Str>,
+    /// The stable key for each alias.
+    pub normalized_labels: BTreeMap<Str, Str>,
+    /// The label that names a capacity reservation; empty if there is none.
+    pub reservation_label: Str,
+    /// CSI drivers whose volumes no node can have.
+    pub unsupported_provisioners: BTreeSet<Str>,
+    /// Topology keys that StorageClasses may not use.
+    pub unsupported_topology_keys: BTreeSet<Str>,
+}
+
+impl Default for ScenarioSettings {
+    fn default() -> Self {
+        Self {
+            preference_policy: PreferencePolicy::default(),
+            min_values_policy: MinValuesPolicy::default(),
+            ignore_dra_requests: true,
+            feature_gates: BTreeMap::new(),
+            max_instance_types: purser_engine::settings::Settings::default().max_instance_types,
+            default_spread: Vec::new(),
+            well_known_labels: BTreeSet::new(),
+            normalized_labels: BTreeMap::new(),
+            reservation_label: "".into(),
+            unsupported_provisioners: BTreeSet::new(),
+            unsupported_topology_keys: BTreeSet::new(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written {
+    preference_policy: Option<PreferencePolicy>,
+    min_values_policy: Option<MinValuesPolicy>,
+    #[serde(rename = "ignoreDRARequests")]
+    ignore_dra_requests: Option<bool>,
+    #[serde(default)]
+    feature_gates: BTreeMap<String, bool>,
+    max_instance_types: Option<u32>,
+    #[serde(default)]
+    default_topology_spread_constraints: Vec<TopologySpreadConstraint>,
+    #[serde(default)]
+    well_known_labels: Vec<String>,
+    #[serde(default)]
+    normalized_labels: BTreeMap<String, String>,
+    #[serde(rename = "reservationIDLabel")]
+    reservation_label: Option<String>,
+    #[serde(default)]
+    unsupported_provisioners: Vec<String>,
+    #[serde(default)]
+    unsupported_topology_keys: Vec<String>,
+}
+
+/// Reads the settings.
+pub(super) fn read(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioSettings, FieldError> {
+    let at = At::ROOT.field("settings");
+    let written: Written = decode_leniently(reading, value).map_err(|error| below(&at, error))?;
+    let default = ScenarioSettings::default();
+    let max_instance_types = written.max_instance_types.unwrap_or(default.max_instance_types);
+    if max_instance_types == 0 {
+        return Err(at.field("maxInstanceTypes").error("0 types are none to launch", "write 1 or more"));
+    }
+    let all = |texts: Vec<String>| texts.into_iter().map(Str::from).collect::<BTreeSet<Str>>();
+    Ok(ScenarioSettings {
+        preference_policy: written.preference_policy.unwrap_or_default(),
+        min_values_policy: written.min_values_policy.unwrap_or_default(),
+        ignore_dra_requests: written.ignore_dra_requests.unwrap_or(default.ignore_dra_requests),
+        feature_gates: written.feature_gates.into_iter().map(|(gate, on)| (gate.into(), on)).collect(),
+        max_instance_types,
+        default_spread: spread_constraints(
+            &at,
+            &written.default_topology_spread_constraints,
+            &Labels::new(),
+        )?,
+        well_known_labels: all(written.well_known_labels),
+        normalized_labels: written
+            .normalized_labels
+            .into_iter()
+            .map(|(alias, key)| (alias.into(), key.into()))
+            .collect(),
+        reservation_label: written.reservation_label.unwrap_or_default().into(),
+        unsupported_provisioners: all(written.unsupported_provisioners),
+        unsupported_topology_keys: all(written.unsupported_topology_keys),
+    })
+}
+
+/// An error about a part, as one about the whole.
+pub(super) fn below(at: &At<'_>, error: FieldError) -> FieldError {
+    let path = match error.path.as_str() {
+        "" => at.to_string(),
+        bracketed if bracketed.starts_with('[') => format!("{at}{bracketed}"),
+        path => format!("{at}.{path}"),
+    };
+    FieldError { path, ..error }
+}
