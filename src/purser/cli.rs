@@ -18,6 +18,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the controller on a simulated cluster and cloud.
     Simulate(SimulateOptions),
+    /// Say where the pods of one scheduling problem go, and what the new nodes cost.
+    Solve(SolveOptions),
     /// Show the instance types that there are: labels, capacity, overhead, allocatable, offerings with prices.
     Catalogue(CatalogueOptions),
 }
@@ -111,6 +113,27 @@ pub struct CatalogueOptions {
     #[arg(long, value_name = "PREFIX")]
     pub name: Option<String>,
     /// How it is shown.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: OutputFormat,
+}
+
+/// Options of `solve`.
+#[derive(Debug, Clone, Args)]
+pub struct SolveOptions {
+    /// The problem: a scenario in JSON, or a file or folder of Kubernetes manifests, such as the output of
+    /// `kubectl get -A -o json`.
+    #[arg(value_name = "SCENARIO")]
+    pub scenario: PathBuf,
+    /// Instance types to use: a CSV or JSON file, in place of the scenario's own; manifests have the built-in catalogue without it.
+    #[arg(long, value_name = "FILE")]
+    pub catalogue: Option<PathBuf>,
+    /// Say what was looked at for one pod, as NAMESPACE/NAME, in place of the result.
+    #[arg(long, value_name = "POD")]
+    pub explain: Option<String>,
+    /// Work out what any result that places these pods costs at least.
+    #[arg(long)]
+    pub bound: bool,
+    /// How the result is shown.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: OutputFormat,
 }

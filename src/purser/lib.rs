@@ -8,4 +8,5 @@ pub mod journal;
 pub mod output;
 pub mod runtime;
 pub mod simulate;
+pub mod solve;
 pub mod tending;
