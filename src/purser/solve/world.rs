@@ -3,13 +3,13 @@
 //! Prices in this State are billionths of a dollar, not millionths: decisions only compare them, and catalogues have prices that
 //! millionths would make equal.
 //!
-//! **Invariant:** what the engine has no form for is left out such that a launch can do less, never more: offerings without capacity, and
-//! those of reservations, of which it could promise more than there is.
+//! **Invariant:** what the engine has no form for is left out such that a launch can do less, never more: offerings without capacity, those with
+//! resources of their own, and those of reservations, of which it could promise more than there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use purser_api::scenario::{Scenario, ScenarioClaim, ScenarioOffering, ScenarioPod, ScenarioType};
+use purser_api::scenario::{Overhead, Scenario, ScenarioClaim, ScenarioOffering, ScenarioPod, ScenarioType};
 use purser_api::{DaemonSetFacts, NodeClaimFacts};
 use purser_engine::event::{Control, Decision, Event, Fact, LabelSetId, LaunchOption, Place, SpecId};
 use purser_engine::model::{
@@ -29,10 +29,12 @@ pub(super) fn places(scenario: &Scenario) -> usize {
     offerings.map(|offering| (offering.zone, offering.capacity_type)).collect::<BTreeSet<_>>().len()
 }
 
-/// An offering as the engine has it; `None` for one that it cannot launch.
+/// An offering as the engine has it; `None` for one that it cannot launch. An offering with resources of its own may have less than the type.
 fn launchable(offering: &ScenarioOffering) -> Option<Offering> {
     let capacity_type = offering.capacity_type()?;
-    (offering.available && capacity_type != CapacityType::Reserved).then_some(())?;
+    let as_the_type_is = offering.capacity_override == Resources::default()
+        && offering.overhead_override == Overhead::default();
+    (offering.available && as_the_type_is && capacity_type != CapacityType::Reserved).then_some(())?;
     Some(Offering { zone: offering.zone()?, capacity_type, price: Price(offering.price_nano_usd) })
 }
 
