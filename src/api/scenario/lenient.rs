@@ -3,6 +3,8 @@
 //! **Invariant:** a warning names the source, the object and the field. A field is passed over only because nobody knows it, never because
 //! its value is wrong.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -20,6 +22,8 @@ pub(super) struct Reading<'a> {
     pub(super) origin: Origin,
     pub(super) priorities: Priorities,
     pub(super) warnings: Vec<String>,
+    /// Kind and name of the objects so far.
+    pub(super) seen: BTreeSet<String>,
 }
 
 impl<'a> Reading<'a> {
@@ -31,6 +35,7 @@ impl<'a> Reading<'a> {
             origin,
             priorities: Priorities::default(),
             warnings: Vec::new(),
+            seen: BTreeSet::new(),
         }
     }
 

@@ -14,7 +14,7 @@ mod pods;
 mod settings;
 mod volumes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purser_engine::model::{InstanceId, Labels, NodePool, PoolName, Str, Time};
@@ -197,12 +197,15 @@ pub fn of_manifests(texts: &[(Str, String)]) -> Result<(Scenario, Vec<String>), 
     let priorities = objects::priorities(
         found.iter().flat_map(|(_, documents)| documents.iter().map(|document| &document.value)),
     );
+    let mut seen = BTreeSet::new();
     for (source, documents) in &found {
         let mut reading = Reading::new(source, Origin::Manifest);
         reading.priorities.clone_from(&priorities);
+        reading.seen = seen;
         let objects = documents.iter().map(|document| (document.line, &document.value));
         objects::read(&mut reading, &mut scenario, objects)?;
         warnings.extend(reading.warnings);
+        seen = reading.seen;
     }
     scenario.now = last_creation(&scenario);
     Ok((scenario, warnings))

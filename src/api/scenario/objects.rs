@@ -84,7 +84,14 @@ pub(super) fn read<'a>(
     }
     for (line, object) in objects {
         reading.line = line;
-        reading.object(describe(object), |reading| one(reading, scenario, object))?;
+        let name = describe(object);
+        let is_named = object.pointer("/metadata/name").is_some();
+        reading.object(name.clone(), |reading| {
+            if is_named && !reading.seen.insert(name) {
+                return Err(FieldError::whole("the object is there twice", "remove one of the two"));
+            }
+            one(reading, scenario, object)
+        })?;
     }
     Ok(())
 }

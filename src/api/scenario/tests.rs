@@ -98,6 +98,11 @@ fn errors_name_object_field_and_remedy() {
             json!([{"name": "a", "offerings": [{"price": -1}]}]),
             "instance type a: offerings[0].price: -1 is not a price",
         ),
+        (
+            "objects",
+            json!([pending("a", json!({"containers": []})), pending("a", json!({"containers": []}))]),
+            "Pod a: the object is there twice: remove one of the two",
+        ),
         ("objects", json!([pool]), "NodePool p: spec.template.spec.requirements: is missing"),
         (
             "objects",
