@@ -25,7 +25,7 @@ mod selector;
 mod text;
 mod workload;
 
-pub use duration::parse_go_duration;
+pub use duration::parse_duration;
 pub use error::{ApiError, FieldError};
 pub use files::read_path;
 pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};

@@ -170,14 +170,14 @@ fn keep(text: &str) -> anyhow::Result<Keep> {
     }
 }
 
-/// A moment: RFC 3339, or a Go duration after the start.
+/// A moment: RFC 3339, or so long after the start.
 fn moment(text: &str, start: Time) -> anyhow::Result<Time> {
     let moment = match chrono::DateTime::parse_from_rfc3339(text) {
         Ok(moment) => Time(moment.timestamp_micros()),
-        Err(_) => match purser_api::parse_go_duration(text) {
+        Err(_) => match purser_api::parse_duration(text) {
             Some(span) => start + span,
             None => bail!(
-                "--until {text:?}: neither a duration such as 6h30m nor a moment such as 2026-07-20T06:00:00Z"
+                "--until {text:?}: neither a duration such as 6h30m or 20d nor a moment such as 2026-07-20T06:00:00Z"
             ),
         },
     };
