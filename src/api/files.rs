@@ -14,13 +14,7 @@ use crate::read::{Located, Object, read_all};
 /// # Errors
 /// If a file cannot be read, or the first thing that is wrong in one.
 pub fn read_path(path: &Path) -> Result<Vec<Located<Object>>, ApiError> {
-    let mut files = Vec::new();
-    if path.is_dir() {
-        collect(path, &mut files)?;
-        files.sort();
-    } else {
-        files.push(path.to_owned());
-    }
+    let files = if path.is_dir() { manifest_files(path)? } else { vec![path.to_owned()] };
     let mut texts: Vec<(Str, String)> = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
@@ -29,6 +23,17 @@ pub fn read_path(path: &Path) -> Result<Vec<Located<Object>>, ApiError> {
     let texts: Vec<(Str, &str)> =
         texts.iter().map(|(source, text)| (source.clone(), text.as_str())).collect();
     read_all(&texts)
+}
+
+/// The manifests in a folder and the folders in it, by name.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn manifest_files(folder: &Path) -> Result<Vec<PathBuf>, ApiError> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), ApiError> {

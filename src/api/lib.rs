@@ -27,7 +27,7 @@ mod workload;
 
 pub use duration::parse_duration;
 pub use error::{ApiError, FieldError};
-pub use files::read_path;
+pub use files::{manifest_files, read_path};
 pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
 pub use node::{instance_id, node_facts};
 pub use node_claim::{NodeClaimFacts, node_claim};

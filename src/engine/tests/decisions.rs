@@ -312,6 +312,20 @@ fn pods_do_not_wait_for_ever_for_a_node_that_is_never_set_up() {
 }
 
 #[test]
+fn a_type_too_small_for_its_daemon_pods_is_not_launched() {
+    let mut world = plain_world();
+    world.push(Observation::DaemonSet(PodKey::new("kube-system", "agent"), Arc::new(spec(100, 10 << 10))));
+    let mut lab = Lab::new(world);
+    // It asks for none of what the daemon pod has too much of.
+    let idle = PodSpec { requests: [("cpu", 100)].into_iter().collect(), ..spec(0, 0) };
+    lab.see([pending("a", &idle)]);
+    lab.until(secs(2));
+    let launches: Vec<Vec<String>> = lab.launches().into_iter().map(|(_, types, _)| types).collect();
+    assert_eq!(launches, [["large"]], "small has 8 GiB");
+    lab.verify();
+}
+
+#[test]
 fn a_node_that_came_and_went_leaves_nothing_behind() {
     let mut lab = Lab::new(plain_world());
     let web = spec(1_000, 1024);
