@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use super::Pass;
 use crate::event::{Place, SpecId, Target};
 use crate::model::{
-    Labels, NodeName, PodSpec, Requirements, Resources, Str, Taint, Time, Unsatisfiable, first_untolerated,
-    label,
+    Labels, NodeName, PodSpec, Requirements, Resources, Span, Str, Taint, Time, Unsatisfiable,
+    first_untolerated, label,
 };
 use crate::reason::{Reason, ReasonId};
 use crate::state::{Claim, Node, State};
@@ -246,7 +246,8 @@ fn of_node(state: &State, node: &Node, claim: Option<&Claim>) -> Host {
 /// otherwise hold the pods that are sent to it for ever.
 pub(super) fn set_up_due(state: &State, claim: &Claim) -> Option<Time> {
     let starting = claim.registered.filter(|_| claim.initialized.is_none());
-    starting.map(|registered| registered + state.settings.registration_timeout)
+    // Karpenter's repair waits half an hour for a node that is not ready, twice as long as it waits for a registration.
+    starting.map(|registered| registered + Span(2 * state.settings.registration_timeout.0))
 }
 
 impl Host {

@@ -6,7 +6,7 @@
 //! **Invariant:** an instance with a node is stopped only when its node is marked and no pod that can leave is left on it, or its
 //! deadline has come.
 
-use super::Pass;
+use super::{Pass, hosts};
 use crate::event::Decision;
 use crate::model::{DisruptionReason, DoNotDisrupt, NodeFacts, PodPhase, Price, Span, Taint, Time};
 use crate::reason::{Reason, ReasonId};
@@ -72,6 +72,13 @@ fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
     } else if claim.initialized.is_none() && is_set_up(claim, &node.facts) {
         pass.decisions
             .push(Decision::Initialize { claim: claim.name.clone(), node: node.facts.name.clone() });
+    } else if claim.workload_pods == 0
+        && claim.planned.pods.is_empty()
+        && let Some(due) = hosts::set_up_due(pass.state, claim)
+        && pass.is_due(due)
+    {
+        // Nobody is sent there any more and nobody is there: it would only cost.
+        remove(pass, claim, DisruptionReason::Unhealthy);
     }
 }
 
