@@ -5,28 +5,21 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use purser_engine::model::{ClaimName, InstanceId, NodeName, PodKey, PoolName, Time};
+use purser_engine::model::{PodKey, PoolName, Time};
 use purser_engine::reason::ReasonId;
 use purser_events::wire::{Class, Kind};
 
 use crate::cli::ListArgs;
-use crate::index::Index;
+use crate::index::{Index, Machine};
 use crate::source::{Item, Log};
 use crate::subjects::{self, Subject};
-
-/// Names that stand for one machine or several.
-#[derive(Debug, Default)]
-struct Names {
-    claims: BTreeSet<ClaimName>,
-    instances: BTreeSet<InstanceId>,
-    nodes: BTreeSet<NodeName>,
-}
 
 /// A filter with its arguments understood.
 #[derive(Debug)]
 pub struct Filter {
     kinds: Option<BTreeSet<u16>>,
-    machines: Vec<Names>,
+    /// For each machine that was named, all that the name stood for.
+    machines: Vec<Vec<Machine>>,
     pod: Option<PodKey>,
     pool: Option<PoolName>,
     reason: Option<ReasonId>,
@@ -71,13 +64,7 @@ impl Filter {
             let index = Index::build(log, log.size())?;
             for (what, name) in asked {
                 let Some(name) = name else { continue };
-                let mut names = Names::default();
-                for machine in index.machines(what, name)? {
-                    names.claims.extend(machine.claim.clone());
-                    names.instances.extend(machine.instance.clone());
-                    names.nodes.extend(machine.node.clone());
-                }
-                machines.push(names);
+                machines.push(index.machines(what, name)?.into_iter().cloned().collect());
             }
         }
         Ok(Self {
@@ -123,7 +110,7 @@ impl Filter {
         let about = |wanted: Option<Subject<'_>>| wanted.is_none_or(|wanted| subjects.contains(&wanted));
         about(self.pod.as_ref().map(Subject::Pod))
             && about(self.pool.as_ref().map(Subject::Pool))
-            && self.machines.iter().all(|names| subjects.iter().any(|subject| names.has(subject)))
+            && self.machines.iter().all(|named| is_of(named, item.seq(), &subjects))
     }
 
     /// Whether no later record can be asked for.
@@ -132,15 +119,9 @@ impl Filter {
     }
 }
 
-impl Names {
-    fn has(&self, subject: &Subject<'_>) -> bool {
-        match subject {
-            Subject::Claim(claim) => self.claims.contains(*claim),
-            Subject::Instance(instance) => self.instances.contains(*instance),
-            Subject::Node(node) => self.nodes.contains(*node),
-            Subject::Pod(_) | Subject::Pool(_) => false,
-        }
-    }
+/// Whether a record is about one of these machines.
+fn is_of(machines: &[Machine], seq: u64, subjects: &[Subject<'_>]) -> bool {
+    machines.iter().any(|machine| subjects.iter().any(|subject| machine.has(seq, subject)))
 }
 
 /// The numbers of the kinds that patterns stand for.

@@ -14,7 +14,7 @@ use super::{Step, Telling, Timeline, Visitor, walk, write_timeline};
 use crate::index::Machine;
 use crate::output::Out;
 use crate::source::{Item, Ref};
-use crate::subjects::{self, Subject};
+use crate::subjects;
 use crate::text;
 
 /// The story of a machine.
@@ -107,10 +107,7 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
         instance: machine.instance.as_ref().map(ToString::to_string),
         nodepool: machine.pool.as_ref().map(ToString::to_string),
         answer: story.answer(&state, now),
-        earlier: earlier
-            .iter()
-            .filter_map(|machine| machine.claim.as_ref().map(ToString::to_string))
-            .collect(),
+        earlier: earlier.iter().map(|machine| machine.name()).collect(),
         launched: story.launched,
         got: story.got,
         pods_bound: story.pods_bound,
@@ -124,14 +121,8 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
 
 impl Gathered<'_> {
     fn is_about(&self, item: &Item) -> bool {
-        let Machine { claim, instance, node, first, .. } = self.machine;
-        item.seq() >= *first
-            && subjects::of(item.event()).iter().any(|subject| match subject {
-                Subject::Claim(of) => claim.as_ref() == Some(*of),
-                Subject::Instance(of) => instance.as_ref() == Some(*of),
-                Subject::Node(of) => node.as_ref() == Some(*of),
-                Subject::Pod(_) | Subject::Pool(_) => false,
-            })
+        item.seq() >= self.machine.first
+            && subjects::of(item.event()).iter().any(|subject| self.machine.has(item.seq(), subject))
     }
 
     /// A pod that came to its node, or one of those there that changed or went.
@@ -142,7 +133,7 @@ impl Gathered<'_> {
             Event::Fact(Fact::PodPhaseChanged { pod, .. } | Fact::PodDeleted { pod }) => (pod, None),
             _ => return false,
         };
-        let here = |node: Option<&NodeName>| node.is_some() && node == self.machine.node.as_ref();
+        let here = |node: Option<&NodeName>| node.is_some_and(|node| self.machine.has_node(item.seq(), node));
         let known = state.pods.get(pod);
         let was_here = known.is_some_and(|pod| here(pod.node.as_ref()));
         if !was_here && !here(came) {
@@ -288,7 +279,11 @@ impl Story {
             ))?;
         }
         if !self.earlier.is_empty() {
-            out.line(&format!("  the name stood for others before: {}", self.earlier.join(", ")))?;
+            let others = text::count(self.earlier.len(), "other machine");
+            let names = text::few(&self.earlier, telling.few);
+            out.line(&format!(
+                "  the name stood for {others} before: {names}; why node with one of these names tells of it"
+            ))?;
         }
         if let Some(launched) = &self.launched {
             out.line("\nwhy it was launched")?;

@@ -1,0 +1,82 @@
+//! Machines whose names were used again, that nobody wanted, or that never were.
+
+use purser_engine::model::{ClaimName, InstanceId, PodKey};
+use purser_engine::port::Observation;
+use serde_json::Value;
+
+use crate::world::*;
+
+fn small() -> World {
+    let mut world =
+        World::new(vec![instance_type("m7g.large", 2, 80_000), has_pool(pool("default", 100_000))]);
+    world.pass(1_000);
+    world
+}
+
+fn launched(world: &mut World, pod: &str) -> ClaimName {
+    world.see([pending(pod, 900)]);
+    world.pass(3_000);
+    world.last_claim()
+}
+
+fn steps(story: &Value) -> Vec<String> {
+    let steps = story["timeline"].as_array().unwrap().iter();
+    steps.map(|step| step["says"].as_str().unwrap().to_owned()).collect()
+}
+
+fn seqs(list: &Value) -> Vec<u64> {
+    list.as_array().unwrap().iter().map(|item| item["seq"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn machines_of_one_node_name_are_told_apart() {
+    for with_deletion in [true, false] {
+        let mut world = small();
+        let first = launched(&mut world, "web-0");
+        let node = world.ready_as(&first, "m7g.large", 80_000, "ip-10-0-0-1");
+        world.see([bound("web-0", 900, &node)]);
+        world.pass(10_000);
+        world.see([Observation::NoPod(PodKey::new("default", "web-0"))]);
+        world.pass(40_000);
+        world.see([Observation::Tainted(first.clone())]);
+        world.pass(3_000);
+        world.see([Observation::NoInstance(InstanceId::new(format!("i-{first}")))]);
+        if with_deletion {
+            world.see([Observation::NoNode(node.clone())]);
+        }
+        let between = world.state().size - 1;
+        world.pass(60_000);
+        let second = launched(&mut world, "web-1");
+        assert_ne!(first, second);
+        world.ready_as(&second, "m7g.large", 80_000, "ip-10-0-0-1");
+        world.see([bound("web-1", 900, &node)]);
+        world.pass(5_000);
+        let journal = world.journal();
+
+        let story = json(&journal, &["why", "nodeclaim", first.as_str()]);
+        assert_eq!(story["pods_bound"], 1);
+        let last =
+            if with_deletion { "node ip-10-0-0-1 is gone" } else { &format!("instance i-{first} is gone") };
+        assert_eq!(steps(&story).last().unwrap(), last);
+        let story = json(&journal, &["why", "nodeclaim", second.as_str()]);
+        assert_eq!(story["pods_bound"], 1);
+        assert!(steps(&story)[0].starts_with("launch "), "{story:#}");
+
+        let newest = json(&journal, &["why", "node", "ip-10-0-0-1"]);
+        assert_eq!(newest["nodeclaim"], second.as_str());
+        assert_eq!(newest["earlier"], serde_json::json!([first.as_str()]));
+        let text = table(&journal, &["why", "node", "ip-10-0-0-1"]);
+        assert!(text.contains(&format!("stood for 1 other machine before: {first};")), "{text}");
+        let then = json(&journal, &["why", "node", "ip-10-0-0-1", "--at", &between.to_string()]);
+        assert_eq!(
+            (&then["nodeclaim"], then["earlier"].as_array().unwrap().len()),
+            (&first.as_str().into(), 0)
+        );
+
+        let of_first = seqs(&json(&journal, &["list", "--nodeclaim", first.as_str()]));
+        let of_second = seqs(&json(&journal, &["list", "--nodeclaim", second.as_str()]));
+        assert!(of_first.iter().all(|seq| *seq <= between) && of_second.iter().all(|seq| *seq > between));
+        let of_both = seqs(&json(&journal, &["list", "--node", "ip-10-0-0-1"]));
+        assert_eq!(of_both, [of_first, of_second].concat());
+    }
+}
