@@ -1,7 +1,9 @@
 //! Machines whose names were used again, that nobody wanted, or that never were.
 
-use purser_engine::model::{ClaimName, InstanceId, PodKey};
-use purser_engine::port::Observation;
+use purser_engine::event::LaunchFailure;
+use purser_engine::model::{CapacityType, ClaimName, InstanceId, OfferingKey, PodKey, Price, Span};
+use purser_engine::port::{InstanceFacts, Observation};
+use purser_replay::text;
 use serde_json::Value;
 
 use crate::world::*;
@@ -78,5 +80,75 @@ fn machines_of_one_node_name_are_told_apart() {
         assert!(of_first.iter().all(|seq| *seq <= between) && of_second.iter().all(|seq| *seq > between));
         let of_both = seqs(&json(&journal, &["list", "--node", "ip-10-0-0-1"]));
         assert_eq!(of_both, [of_first, of_second].concat());
+    }
+}
+
+#[test]
+fn an_instance_that_nobody_wants_says_what_it_is() {
+    let mut world = small();
+    let claim = launched(&mut world, "web-0");
+    let failure = LaunchFailure::Rejected { message: "InternalError".into() };
+    world.see([Observation::NoPod(PodKey::new("default", "web-0"))]);
+    world.see([Observation::LaunchFailed(claim.clone(), failure)]);
+    world.pass(10_000);
+    world.see([Observation::Instance(InstanceFacts {
+        instance: "i-lost".into(),
+        claim: Some(claim.clone()),
+        instance_type: "m7g.large".into(),
+        zone: "z1".into(),
+        capacity_type: CapacityType::OnDemand,
+        price: Price(80_000),
+        launched: world.now,
+    })]);
+    world.pass(1_000);
+    let answer = |world: &World, what: &str, name: &str| -> String {
+        json(&world.journal(), &["why", what, name])["answer"].as_str().unwrap().to_owned()
+    };
+    let found = text::exact_time(world.now - Span::secs(1));
+    let tagged = format!("it is tagged for nodeclaim {claim}, which was no longer there; found {found}, ");
+    assert_eq!(answer(&world, "node", "i-lost"), format!("{tagged}not stopped yet"));
+    world.pass(100_000);
+    world.see([Observation::NoInstance("i-lost".into())]);
+    let list = json(&world.journal(), &["list", "--kind", "garbage-collect"]);
+    let (seq, at) = (&list[0]["seq"], list[0]["time"].as_str().unwrap());
+    let gone = text::exact_time(world.now);
+    assert_eq!(
+        answer(&world, "node", "i-lost"),
+        format!("{tagged}stopped as nobody's {at} by record {seq}; gone since {gone}")
+    );
+    let never = answer(&world, "nodeclaim", claim.as_str());
+    assert!(
+        never.starts_with("it never got an instance: the request was rejected: InternalError; gone since ")
+    );
+    assert!(never.ends_with(&format!("; i-lost, which is tagged for it, was found {found}")), "{never}");
+}
+
+#[test]
+fn a_launch_that_got_nothing_says_why() {
+    let offering = |zone: &str| OfferingKey {
+        instance_type: "m7g.large".into(),
+        zone: zone.into(),
+        capacity_type: CapacityType::OnDemand,
+    };
+    let offerings = vec![offering("z1"), offering("z2")];
+    for (failure, expected) in [
+        (
+            Some(LaunchFailure::InsufficientCapacity { offerings }),
+            ": no capacity in 2 offerings; gone since ",
+        ),
+        (
+            Some(LaunchFailure::Unknown { message: "slow down".into() }),
+            ": it timed out after 5m; the last answer was: slow down; gone since ",
+        ),
+        (None, ": it timed out after 5m; gone since "),
+    ] {
+        let mut world = small();
+        let claim = launched(&mut world, "web-0");
+        world.see([Observation::NoPod(PodKey::new("default", "web-0"))]);
+        world.see(failure.map(|failure| Observation::LaunchFailed(claim.clone(), failure)));
+        world.pass(400_000);
+        let story = json(&world.journal(), &["why", "nodeclaim", claim.as_str()]);
+        let answer = story["answer"].as_str().unwrap();
+        assert!(answer.starts_with(&format!("it never got an instance{expected}")), "{answer}");
     }
 }
