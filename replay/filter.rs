@@ -1,6 +1,6 @@
 //! Which records a list shows.
 //!
-//! **Invariant:** all that is asked for must hold; a kind, a reason or a machine that is not known is an error, not an empty list.
+//! **Invariant:** all that is asked for must hold; a kind, a reason or a name that is not known is an error, not an empty list.
 
 use std::collections::BTreeSet;
 
@@ -14,6 +14,13 @@ use crate::index::{Index, Machine};
 use crate::source::{Item, Log};
 use crate::subjects::{self, Subject};
 
+/// A pool and the machines that were ever launched for it.
+#[derive(Debug)]
+struct Pool {
+    name: PoolName,
+    machines: Vec<Machine>,
+}
+
 /// A filter with its arguments understood.
 #[derive(Debug)]
 pub struct Filter {
@@ -21,7 +28,7 @@ pub struct Filter {
     /// For each machine that was named, all that the name stood for.
     machines: Vec<Vec<Machine>>,
     pod: Option<PodKey>,
-    pool: Option<PoolName>,
+    pool: Option<Pool>,
     reason: Option<ReasonId>,
     since: Time,
     until: Time,
@@ -60,18 +67,28 @@ impl Filter {
             ("instance", &arguments.instance),
         ];
         let mut machines = Vec::new();
-        if asked.iter().any(|(_, name)| name.is_some()) {
+        let mut pod = None;
+        let mut pool = None;
+        let others = [&arguments.pod, &arguments.nodepool];
+        if asked.iter().map(|(_, name)| *name).chain(others).any(Option::is_some) {
             let index = Index::build(log, log.size())?;
             for (what, name) in asked {
                 let Some(name) = name else { continue };
                 machines.push(index.machines(what, name)?.into_iter().cloned().collect());
             }
+            if let Some(name) = &arguments.pod {
+                pod = Some(index.pod(name)?.0.clone());
+            }
+            if let Some(name) = arguments.nodepool.as_deref().map(PoolName::from) {
+                let machines = index.machines_of_pool(&name)?.into_iter().cloned().collect();
+                pool = Some(Pool { name, machines });
+            }
         }
         Ok(Self {
             kinds: kinds(&arguments.kind)?,
             machines,
-            pod: arguments.pod.as_deref().map(PodKey::parse),
-            pool: arguments.nodepool.as_deref().map(PoolName::from),
+            pod,
+            pool,
             reason: arguments.reason.as_deref().map(reason).transpose()?,
             since,
             until: arguments.until.map_or(Time(i64::MAX), |moment| moment.finish(end)),
@@ -109,13 +126,28 @@ impl Filter {
         let subjects = subjects::of(item.event());
         let about = |wanted: Option<Subject<'_>>| wanted.is_none_or(|wanted| subjects.contains(&wanted));
         about(self.pod.as_ref().map(Subject::Pod))
-            && about(self.pool.as_ref().map(Subject::Pool))
+            && self.pool.as_ref().is_none_or(|pool| pool.has(item, &subjects))
             && self.machines.iter().all(|named| is_of(named, item.seq(), &subjects))
     }
 
     /// Whether no later record can be asked for.
     pub fn is_past(&self, item: &Item) -> bool {
         item.seq() > self.to || item.logged.time > self.until
+    }
+}
+
+impl Pool {
+    /// Whether a record is about the pool or one of its machines, or says that the pool is why something is not done.
+    fn has(&self, item: &Item, subjects: &[Subject<'_>]) -> bool {
+        let named = || {
+            let reason = subjects::reason(item.event());
+            reason.is_some_and(|reason| {
+                reason.params.iter().any(|(name, of)| &**name == "nodepool" && &**of == self.name.as_str())
+            })
+        };
+        subjects.contains(&Subject::Pool(&self.name))
+            || is_of(&self.machines, item.seq(), subjects)
+            || named()
     }
 }
 

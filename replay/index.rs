@@ -2,13 +2,13 @@
 //!
 //! **Invariant:** names are taken from records alone, in one pass, so that what is long gone is found as well as what is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use purser_engine::event::{Control, Decision, Event, Fact};
-use purser_engine::model::{ClaimName, InstanceId, NodeName, NodePool, PodKey, PoolName, Time, Uid};
+use purser_engine::event::{Control, Decision, Event, Fact, LabelSetId};
+use purser_engine::model::{ClaimName, InstanceId, NodeName, NodePool, PodKey, PoolName, Time, Uid, label};
 use serde::Serialize;
 
 use crate::source::{Item, Log};
@@ -97,6 +97,10 @@ pub struct Index {
     by_node: BTreeMap<NodeName, Vec<usize>>,
     pods: BTreeMap<PodKey, Vec<PodLife>>,
     pools: BTreeMap<PoolName, Vec<PoolRecord>>,
+    /// All pools that records name, also where no record shows the pool itself.
+    pool_names: BTreeSet<PoolName>,
+    /// The pool that nodes with these labels are of.
+    pool_of_labels: BTreeMap<LabelSetId, PoolName>,
     starts: Vec<(u64, String)>,
 }
 
@@ -139,11 +143,15 @@ impl Index {
             _ => {}
         }
         for subject in subjects::of(item.event()) {
-            if let Subject::Pod(pod) = subject
-                && !self.pods.contains_key(pod)
-            {
+            match subject {
                 // Its observation is in a part of the log that is gone.
-                self.pods.insert(pod.clone(), vec![PodLife { uid: Uid::default(), first: seq }]);
+                Subject::Pod(pod) if !self.pods.contains_key(pod) => {
+                    self.pods.insert(pod.clone(), vec![PodLife { uid: Uid::default(), first: seq }]);
+                }
+                Subject::Pool(pool) if !self.pool_names.contains(pool) => {
+                    self.pool_names.insert(pool.clone());
+                }
+                _ => {}
             }
         }
     }
@@ -178,7 +186,12 @@ impl Index {
                 self.machines.push(Machine { first: seq, ..Machine::default() });
                 self.link_instance(seq, self.machines.len() - 1, instance);
             }
-            Fact::NodeObserved { node, instance, .. } => {
+            Fact::LabelSetDefined { id, labels } => {
+                if let Some(pool) = labels.get(label::NODEPOOL) {
+                    self.pool_of_labels.insert(*id, PoolName::from(&**pool));
+                }
+            }
+            Fact::NodeObserved { node, instance, labels, .. } => {
                 let known = instance.as_ref().and_then(|instance| self.by_instance.get(instance)).copied();
                 let at = known.or_else(|| self.holder(node, instance.as_ref())).unwrap_or_else(|| {
                     self.machines.push(Machine { first: seq, ..Machine::default() });
@@ -187,6 +200,9 @@ impl Index {
                 self.link_node(seq, at, node);
                 if let Some(instance) = instance {
                     self.link_instance(seq, at, instance);
+                }
+                if self.machines[at].pool.is_none() {
+                    self.machines[at].pool = self.pool_of_labels.get(labels).cloned();
                 }
             }
             Fact::NodeDeleted { node } => {
@@ -283,6 +299,22 @@ impl Index {
             return unknown(what, name, names);
         }
         Ok(found.into_iter().map(|at| &self.machines[at]).collect())
+    }
+
+    /// The machines of a NodePool.
+    ///
+    /// # Errors
+    /// If no record names the pool; the nearest names are told.
+    pub fn machines_of_pool(&self, name: &PoolName) -> Result<Vec<&Machine>> {
+        let of_pool = || self.machines.iter().filter(|machine| machine.pool.as_ref() == Some(name));
+        if !self.pool_names.contains(name) && of_pool().next().is_none() {
+            return unknown(
+                "nodepool",
+                name.as_str(),
+                self.pool_names.iter().map(ToString::to_string).collect(),
+            );
+        }
+        Ok(of_pool().collect())
     }
 
     /// The lives of the pods of a name, the last one last.

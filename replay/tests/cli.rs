@@ -32,6 +32,11 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["list", "--kind", "pod"], "pod-bound"),
         (&["list", "--reason", "because"], "see replay reasons"),
         (&["list", "--node", "node-defualt"], "the nearest names are"),
+        (&["list", "--pod", "default/webb-0"], "is not in the log; the nearest names are default/web-0"),
+        (
+            &["list", "--nodepool", "defualt"],
+            "nodepool \"defualt\" is not in the log; the nearest names are default",
+        ),
         (&["list", "--limit", "1", "--tail", "1"], "cannot be used with"),
         (&["show", "99999"], "the log has"),
         (&["show", "abc"], "neither the number nor the id"),

@@ -1,7 +1,10 @@
 //! Machines whose names were used again, that nobody wanted, or that never were.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use purser_engine::event::LaunchFailure;
-use purser_engine::model::{CapacityType, ClaimName, InstanceId, OfferingKey, PodKey, Price, Span};
+use purser_engine::model::*;
 use purser_engine::port::{InstanceFacts, Observation};
 use purser_replay::text;
 use serde_json::Value;
@@ -151,4 +154,57 @@ fn a_launch_that_got_nothing_says_why() {
         let answer = story["answer"].as_str().unwrap();
         assert!(answer.starts_with(&format!("it never got an instance{expected}")), "{answer}");
     }
+}
+
+#[test]
+fn a_list_of_a_nodepool_has_all_of_its_machines() {
+    let mut world = story().world;
+    world.see([has_pool(NodePool { weight: 9, ..pool("other", 3_000) })]);
+    let other = launched(&mut world, "small");
+    let node = world.ready(&other, "m7g.large", 80_000);
+    // A node of the pool that no claim of this log stands for.
+    let strange = NodeFacts {
+        name: "strange".into(),
+        instance: None,
+        labels: Arc::new([(Str::from(label::NODEPOOL), Str::from("other"))].into()),
+        ..world.state().nodes[&node].facts.clone()
+    };
+    world.see([Observation::Node(strange)]);
+    world.pass(1_000);
+    let journal = world.journal();
+    let list = |pool: &str| json(&journal, &["list", "--nodepool", pool]);
+    let kinds = |list: &Value| -> BTreeSet<String> {
+        list.as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap().to_owned()).collect()
+    };
+    let of_default = list("default");
+    let expected = [
+        "node-pool-observed",
+        "launch",
+        "instance-launched",
+        "node-observed",
+        "register",
+        "initialize",
+        "disrupt",
+        "taint",
+        "node-tainted",
+        "drain",
+        "terminate",
+        "instance-gone",
+        "node-deleted",
+        "unschedulable",
+        "nominate",
+        "pod-bound",
+    ];
+    for kind in expected {
+        assert!(kinds(&of_default).contains(kind), "{kind}: {:?}", kinds(&of_default));
+    }
+    let of_other = list("other");
+    let says = of_other.as_array().unwrap().iter().map(|item| item["says"].as_str().unwrap());
+    assert!(says.clone().any(|says| says.starts_with("node strange is ready")), "{of_other:#}");
+    assert!(kinds(&of_other).contains("initialize") && !kinds(&of_other).contains("disrupt"));
+    let (default, other) = (seqs(&of_default), seqs(&of_other));
+    assert!(
+        default.iter().all(|seq| !other.contains(seq)),
+        "each record is of one pool: {default:?} {other:?}"
+    );
 }
