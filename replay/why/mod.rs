@@ -19,7 +19,6 @@ use crate::cli::{About, WhyArgs};
 use crate::index::Index;
 use crate::output::{Format, Out};
 use crate::source::{Item, Log, Ref};
-use crate::when::{Moment, Point};
 use crate::{Outcome, fold, text};
 
 /// Tells a story.
@@ -36,10 +35,7 @@ pub fn run(log: &Log, arguments: &WhyArgs, out: &mut Out<'_>) -> Result<Outcome>
         log,
         index: &index,
         size,
-        at: match arguments.at {
-            Point::Moment(moment @ (Moment::At(_) | Moment::Before(_))) => Some(moment.finish(log.end()?)),
-            Point::Moment(Moment::Day(..)) | Point::Seq(_) | Point::End => None,
-        },
+        at: arguments.at.moment(log.end()?),
         few: if arguments.all { usize::MAX } else { 3 },
     };
     match arguments.what {
