@@ -44,6 +44,7 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["state", "--at", "2020-01-01T00:00:00Z"], "the log here begins"),
         (&["why", "pod", "default/webb-0"], "default/web-0"),
         (&["why", "node", "nope"], "is not in the log"),
+        (&["why", "node", "nope", "--at", "5"], "is not in the log"),
         (&["why", "cluster", "x"], "invalid value 'cluster'"),
         (&["verify", "--from", "99999"], "the log has"),
         (&["verify", "--checkpoint", "/nowhere/c"], "/nowhere/c"),

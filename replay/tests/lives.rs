@@ -208,3 +208,25 @@ fn a_list_of_a_nodepool_has_all_of_its_machines() {
         "each record is of one pool: {default:?} {other:?}"
     );
 }
+
+#[test]
+fn what_comes_later_than_the_story_ends_is_told_with_its_first_record() {
+    let Story { world, first, .. } = story();
+    let journal = world.journal();
+    let node = format!("node-{first}");
+    for (what, name, kind, filter) in [
+        ("pod", "default/web-0", "pod-observed", "--pod"),
+        ("nodeclaim", first.as_str(), "launch", "--nodeclaim"),
+        ("node", first.as_str(), "launch", "--nodeclaim"),
+        ("node", &node, "node-observed", "--node"),
+    ] {
+        let record = &json(&journal, &["list", "--kind", kind, filter, name])[0];
+        let (seq, time) = (record["seq"].as_u64().unwrap(), record["time"].as_str().unwrap());
+        let before = (seq - 1).to_string();
+        let (outcome, out, err) = run(&journal, &["why", what, name, "--at", &before]);
+        assert_eq!((outcome, &*out), (purser_replay::Outcome::Failed, ""));
+        let seen = format!("{what} {name:?} is first seen at record {seq}, {time}: later than --at says");
+        assert!(err.contains(&seen) && err.lines().count() == 1, "{err}");
+        table(&journal, &["why", what, name, "--at", &seq.to_string()]);
+    }
+}
