@@ -6,6 +6,7 @@ use std::sync::Arc;
 use purser_engine::event::LaunchFailure;
 use purser_engine::model::*;
 use purser_engine::port::{InstanceFacts, Observation};
+use purser_engine::settings::Settings;
 use purser_replay::text;
 use serde_json::Value;
 
@@ -229,4 +230,34 @@ fn what_comes_later_than_the_story_ends_is_told_with_its_first_record() {
         assert!(err.contains(&seen) && err.lines().count() == 1, "{err}");
         table(&journal, &["why", what, name, "--at", &seq.to_string()]);
     }
+}
+
+#[test]
+fn a_node_that_is_not_set_up_says_since_when_and_until_when_pods_come() {
+    let mut world = small();
+    let claim = launched(&mut world, "web-0");
+    let node = world.ready(&claim, "m7g.large", 80_000);
+    // As if it had never become ready: the story ends when it was registered.
+    let registered = &json(&world.journal(), &["list", "--kind", "register"])[0];
+    let seq = registered["seq"].to_string();
+    let since = registered["time"].as_str().unwrap().to_owned();
+    let early = json(&world.journal(), &["why", "node", node.as_str(), "--at", &seq]);
+    let facts = early["still_there"]["facts"].as_array().unwrap().clone();
+    assert_eq!(facts[0], format!("it is not set up yet: registered since {since}, 0ms ago"));
+    assert!(facts[1].as_str().unwrap().starts_with("if it is not set up at "), "{facts:?}");
+
+    let mut world = small();
+    let claim = launched(&mut world, "web-0");
+    world.came(&claim, "m7g.large", 80_000, "slow");
+    world.pass(3_600_000);
+    world.see([pending("web-1", 100)]);
+    let registered = &json(&world.journal(), &["list", "--kind", "register"])[0];
+    let since = registered["time"].as_str().unwrap().to_owned();
+    let at = Time(chrono::DateTime::parse_from_rfc3339(&since).unwrap().timestamp_micros());
+    let due = text::exact_time(at + Settings::default().registration_timeout);
+    let late = json(&world.journal(), &["why", "nodeclaim", claim.as_str()]);
+    let facts = late["still_there"]["facts"].as_array().unwrap();
+    let begins = format!("it is not set up yet: registered since {since}, 1h");
+    assert!(facts[0].as_str().unwrap().starts_with(&begins), "{facts:?}");
+    assert_eq!(facts[1], format!("no pod is sent there since {due}, 15m after that: set-up-overdue"));
 }

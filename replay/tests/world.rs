@@ -105,6 +105,20 @@ impl World {
         price: i64,
         node: &str,
     ) -> NodeName {
+        let node = self.came(claim, instance_type, price, node);
+        self.pass(5_000);
+        self.see([Observation::Node(NodeFacts { taints: Vec::new(), ready: true, ..node.clone() })]);
+        node.name
+    }
+
+    /// The instance of a claim and its node, which is not ready.
+    pub(crate) fn came(
+        &mut self,
+        claim: &ClaimName,
+        instance_type: &str,
+        price: i64,
+        node: &str,
+    ) -> NodeFacts {
         let instance = InstanceId::new(format!("i-{claim}"));
         self.see([Observation::Instance(InstanceFacts {
             instance: instance.clone(),
@@ -132,9 +146,7 @@ impl World {
             deleting: false,
         };
         self.see([Observation::Node(node.clone())]);
-        self.pass(5_000);
-        self.see([Observation::Node(NodeFacts { taints: Vec::new(), ready: true, ..node.clone() })]);
-        node.name
+        node
     }
 
     pub(crate) fn close(mut self) -> tempfile::TempDir {
