@@ -102,6 +102,8 @@ pub struct Index {
     /// The pool that nodes with these labels are of.
     pool_of_labels: BTreeMap<LabelSetId, PoolName>,
     starts: Vec<(u64, String)>,
+    /// When the controller that wrote last stopped or lost its leadership, if none began since.
+    stopped: Option<Time>,
 }
 
 impl Index {
@@ -124,9 +126,7 @@ impl Index {
     fn take(&mut self, item: &Item) {
         let seq = item.seq();
         match item.event() {
-            Event::Control(Control::ControllerStarted { version, .. }) => {
-                self.starts.push((seq, version.to_string()))
-            }
+            Event::Control(control) => self.take_control(seq, item.logged.time, control),
             Event::Fact(fact) => self.take_fact(seq, item.logged.time, fact),
             Event::Decision(Decision::Launch { claim, pool, .. }) => {
                 let at = self.machine_of_claim(seq, claim);
@@ -153,6 +153,20 @@ impl Index {
                 }
                 _ => {}
             }
+        }
+    }
+
+    fn take_control(&mut self, seq: u64, time: Time, control: &Control) {
+        match control {
+            Control::ControllerStarted { version, .. } => {
+                self.starts.push((seq, version.to_string()));
+                self.stopped = None;
+            }
+            Control::LeadershipAcquired { .. } => self.stopped = None,
+            Control::ControllerStopped { .. } | Control::LeadershipLost { .. } => {
+                self.stopped = self.stopped.or(Some(time));
+            }
+            _ => {}
         }
     }
 
@@ -341,6 +355,11 @@ impl Index {
         let rule = part(&now.pool);
         let since = before.iter().rev().take_while(|record| part(&record.pool) == rule).last()?;
         Some((now, since))
+    }
+
+    /// Since when no controller is at work, if the records here say so.
+    pub fn stopped(&self) -> Option<Time> {
+        self.stopped
     }
 
     /// Who wrote a record.

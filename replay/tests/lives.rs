@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use purser_engine::event::LaunchFailure;
+use purser_engine::event::{Control, LaunchFailure};
 use purser_engine::model::*;
 use purser_engine::port::{InstanceFacts, Observation};
 use purser_engine::settings::Settings;
@@ -260,4 +260,29 @@ fn a_node_that_is_not_set_up_says_since_when_and_until_when_pods_come() {
     let begins = format!("it is not set up yet: registered since {since}, 1h");
     assert!(facts[0].as_str().unwrap().starts_with(&begins), "{facts:?}");
     assert_eq!(facts[1], format!("no pod is sent there since {due}, 15m after that: set-up-overdue"));
+}
+
+#[test]
+fn where_no_controller_is_at_work_nothing_is_looked_at() {
+    let mut world = small();
+    let claim = launched(&mut world, "web-0");
+    world.ready(&claim, "m7g.large", 80_000);
+    world.see([pending("huge", 200_000)]);
+    world.pass(5_000);
+    let now = world.now;
+    world.controller().record(now, Control::ControllerStopped { reason: "asked to".into() }).unwrap();
+    let journal = world.journal();
+    let since = text::exact_time(now);
+    let idle = format!("no controller is at work since {since}: nothing is decided until one starts");
+    let later = ["why", "pod", "huge", "--at", "2026-07-20T10:00:00Z"];
+    let story = json(&journal, &later);
+    assert_eq!(story["idle"], idle);
+    assert!(story["now"].is_null());
+    let text = table(&journal, &later);
+    assert!(text.contains(&format!("\n{idle}\n")) && !text.contains("a decision looks at"), "{text}");
+    let node = json(&journal, &["why", "nodeclaim", claim.as_str()]);
+    assert_eq!(node["still_there"]["facts"][0], idle);
+    let before = (world.state().size - 2).to_string();
+    let story = json(&journal, &["why", "pod", "huge", "--at", &before]);
+    assert!(story["idle"].is_null() && !story["now"].is_null());
 }

@@ -122,6 +122,15 @@ impl Telling<'_> {
     fn now(&self, state: &State) -> Time {
         self.at.map_or(state.now, |at| at.max(state.now))
     }
+
+    /// That no controller is at work at the end of the story, and since when, if that is so.
+    fn idle(&self, state: &State) -> Option<String> {
+        let since = self.index.stopped().map(|at| format!(" since {}", text::exact_time(at)));
+        state.stopped.then(|| {
+            let since = since.unwrap_or_default();
+            format!("no controller is at work{since}: nothing is decided until one starts")
+        })
+    }
 }
 
 /// Goes along with the fold.

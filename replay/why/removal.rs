@@ -183,6 +183,8 @@ pub(super) fn still_there(
         }
         return grounds;
     }
+    grounds.facts.extend(telling.idle(state));
+    let waits = grounds.facts.len();
     for note in looked::notes(state, now) {
         match note {
             Note::CandidateWaits { claim: of, until } if of == claim.name => {
@@ -202,7 +204,7 @@ pub(super) fn still_there(
             _ => {}
         }
     }
-    if grounds.facts.is_empty() {
+    if grounds.facts.len() == waits {
         not_a_candidate(&mut grounds, telling, state, now, claim);
     }
     if let Some(expire_after) = claim.template.template.expire_after {
