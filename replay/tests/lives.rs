@@ -91,7 +91,7 @@ fn machines_of_one_node_name_are_told_apart() {
 fn an_instance_that_nobody_wants_says_what_it_is() {
     let mut world = small();
     let claim = launched(&mut world, "web-0");
-    let failure = LaunchFailure::Rejected { message: "InternalError".into() };
+    let failure = LaunchFailure::Rejected { message: "InternalError.".into() };
     world.see([Observation::NoPod(PodKey::new("default", "web-0"))]);
     world.see([Observation::LaunchFailed(claim.clone(), failure)]);
     world.pass(10_000);

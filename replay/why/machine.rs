@@ -249,7 +249,9 @@ impl Gathered<'_> {
             Some(LaunchFailure::InsufficientCapacity { offerings }) => {
                 format!(": no capacity in {}", text::count(offerings.len(), "offering"))
             }
-            Some(LaunchFailure::Rejected { message }) => format!(": the request was rejected: {message}"),
+            Some(LaunchFailure::Rejected { message }) => {
+                format!(": the request was rejected: {}", message.trim_end_matches('.'))
+            }
             Some(LaunchFailure::Unknown { message }) if timed_out => {
                 format!(": it timed out after {limit}; the last answer was: {message}")
             }
