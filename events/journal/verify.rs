@@ -61,8 +61,11 @@ pub struct VerifyReport {
     /// The Merkle root over the log.
     pub root: Hash,
     /// How many signed checkpoints, the journal's own and those kept elsewhere, are valid and were compared with the
-    /// records. One of records that retention deleted cannot be.
+    /// records.
     pub checkpoints: u64,
+    /// How many of the journal's own checkpoints are of records that retention deleted: of them only the signature was
+    /// checked. One kept elsewhere that cannot be compared is a finding.
+    pub checkpoints_signature_only: u64,
     /// Whether a writer held the journal meanwhile: what it appended after these records was not looked at.
     pub live: bool,
     /// Everything that is wrong; empty when the journal is what it was.
@@ -110,6 +113,8 @@ pub enum FindingKind {
     Unreadable,
     /// A file that does not belong.
     Unknown,
+    /// What was asked to be checked cannot be with what is here.
+    Unchecked,
 }
 
 /// Collects findings.
@@ -361,6 +366,7 @@ pub fn verify(
                 size: 0,
                 root,
                 checkpoints: 0,
+                checkpoints_signature_only: 0,
                 live: false,
                 findings,
             });
@@ -423,12 +429,22 @@ pub fn verify(
     // An archive folder has neither an anchor nor a secret; the missing secret is reported, and is reason enough.
     files::check_anchor(&layout, &view.anchor, size, tail, &roots, &mut findings);
     let named = &view.checkpoints;
-    let checkpoints =
-        files::check_checkpoints(&layout, named, vkey.as_ref(), size, &roots, options, &mut findings)?;
+    let computed = files::Computed { first_kept: begin, size, roots: &roots };
+    let compared =
+        files::check_checkpoints(&layout, named, vkey.as_ref(), &computed, options, &mut findings)?;
     files::check_snapshots(&layout, &view.snapshots, identity.log, size, &roots, &mut findings)?;
     files::check_strange(&view.strange, &mut findings);
     let (root, live, findings) = (frontier.root(), view.live, findings.list);
-    Ok(VerifyReport { records, first_seq: begin, size, root, checkpoints, live, findings })
+    Ok(VerifyReport {
+        records,
+        first_seq: begin,
+        size,
+        root,
+        checkpoints: compared.with_records,
+        checkpoints_signature_only: compared.signature_only,
+        live,
+        findings,
+    })
 }
 
 /// Where a segment with a damaged header ends, by the next one's name or the next checkpoint.

@@ -32,6 +32,8 @@ struct Report {
     size: u64,
     root: String,
     checkpoints: u64,
+    /// Of these only the signature was checked: retention took their records.
+    checkpoints_signature_only: u64,
     /// Whether a controller was writing the journal: only what was there at the beginning was checked.
     live: bool,
     integrity: Vec<Finding>,
@@ -83,7 +85,16 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         Ok(Checked { decisions, stopped, note }) => (Some(decisions), stopped, note),
         Err(error) => (None, Some(format!("{error:#}")), None),
     };
-    let VerifyReport { records, first_seq, size, root, checkpoints, live, findings } = integrity;
+    let VerifyReport {
+        records,
+        first_seq,
+        size,
+        root,
+        checkpoints,
+        checkpoints_signature_only,
+        live,
+        findings,
+    } = integrity;
     let note = match live {
         false => note,
         true => {
@@ -104,6 +115,7 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         size,
         root: root.to_string(),
         checkpoints,
+        checkpoints_signature_only,
         live,
         integrity: findings,
         decisions,
@@ -296,7 +308,7 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
         None => "decisions not re-executed".to_owned(),
     };
     out.line(&format!(
-        "{}: {}, {again}; root {}; {} checked; {:.1} s",
+        "{}: {}, {again}; root {}; {} checked{}; {:.1} s",
         match (report.passed, decisions.map_or(0, |decisions| decisions.from)) {
             (false, _) => "NOT VERIFIED".to_owned(),
             (true, 0) => "verified".to_owned(),
@@ -305,6 +317,10 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
         text::count(report.records as usize, "record"),
         report.root,
         text::count(report.checkpoints as usize, "checkpoint"),
+        match report.checkpoints_signature_only {
+            0 => String::new(),
+            n => format!(", {n} by signature only (retention took the records)"),
+        },
         report.seconds,
     ))?;
     Ok(())

@@ -189,7 +189,10 @@ fn a_key_that_is_none_or_that_of_another_journal_is_an_error() {
     assert!(err.contains("--vkey") && err.contains(none.to_str().unwrap()), "{err}");
     let (code, out, err) = verify(&other.join("vkey"));
     assert_eq!((code, &*out, err.lines().count()), (Some(2), "", 1), "{err}");
-    assert!(err.contains("is signed by another key, example/prod+") && err.contains("give that log's key"), "{err}");
+    assert!(
+        err.contains("is signed by another key, example/prod+") && err.contains("give that log's key"),
+        "{err}"
+    );
     // The journal's own public key, replaced by that of another.
     std::fs::copy(other.join("vkey"), journal.join("vkey")).unwrap();
     let (code, out, _) = answer(program().arg("verify").arg("--journal").arg(&journal));

@@ -110,6 +110,48 @@ fn segments_are_archived_and_only_then_retired() {
 }
 
 #[test]
+fn a_checkpoint_of_records_that_are_gone_is_a_finding_if_it_was_asked_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&dir.path().join("j"), options(), time(0)).unwrap();
+    append(&mut journal, 5).unwrap();
+    journal.seal().unwrap();
+    let kept = journal.checkpoint();
+    for _ in 0..3 {
+        append(&mut journal, 5).unwrap();
+        journal.seal().unwrap();
+    }
+    copy(&dir.path().join("j"), &dir.path().join("archive"));
+    let policy = RetentionPolicy { max_age_us: None, max_records: Some(8), keep_segments: 1 };
+    assert_eq!(journal.retain(&policy, time(30)).unwrap().first_seq, 10);
+    let at_ten = fs::read_to_string(dir.path().join("j/checkpoints").join(format!("{:020}", 10))).unwrap();
+    journal.close().unwrap();
+    let journal = dir.path().join("j");
+    let ask = |text: &str, archive: Option<&str>| {
+        let mut options = VerifyOptions::new(toy());
+        options.older = vec![OlderCheckpoint { name: "kept".to_owned(), text: text.to_owned() }];
+        options.archive = archive.map(|archive| dir.path().join(archive));
+        verify(&journal, &options, &mut |_, _| {}).unwrap()
+    };
+    let report = ask(&kept, None);
+    let [finding] = &report.findings[..] else { panic!("{report:?}") };
+    assert_eq!((&*finding.file, finding.kind), ("kept", FindingKind::Unchecked));
+    assert_eq!(
+        finding.message,
+        "could not be checked: it is of 5 records, the first kept is 10; name the archive with --archive"
+    );
+    // The root where the kept records begin is known, and the archive has the others.
+    let report = ask(&at_ten, None);
+    assert_eq!((report.findings, report.checkpoints, report.checkpoints_signature_only), (vec![], 4, 1));
+    let report = ask(&kept, Some("archive"));
+    assert_eq!((report.findings, report.checkpoints, report.checkpoints_signature_only), (vec![], 5, 0));
+    // Of the journal's own of records that are gone, every signature still counts.
+    let own = journal.join("checkpoints").join(format!("{:020}", 5));
+    fs::write(&own, kept.replacen("5\n", "6\n", 1)).unwrap();
+    let report = verified(&journal);
+    assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::Signature), "{report:?}");
+}
+
+#[test]
 fn an_archive_is_of_one_journal() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
