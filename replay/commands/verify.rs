@@ -197,11 +197,19 @@ fn reexecute(log: &Log, arguments: &VerifyArgs, bar: &Progress) -> Result<Checke
     let note = match (arguments.from, first) {
         (_, 0) => None,
         (Some(_), first) => Some(format!("decisions before record {first} were not taken again, as asked")),
-        (None, first) => Some(format!(
-            "decisions before record {first} were not taken again: retention took the first {} records, and a snapshot stood in \
-             for them; with --archive DIR all can be",
-            log.first()
-        )),
+        (None, first) => {
+            let why = match &log.archive {
+                None => "and a snapshot stood in for them; with --archive DIR all can be".to_owned(),
+                Some(_) => format!(
+                    "the archive lacks the records 0 to {}, and a snapshot stood in for them",
+                    log.first().saturating_sub(1)
+                ),
+            };
+            Some(format!(
+                "decisions before record {first} were not taken again: retention took the first {} records, {why}",
+                log.reader().first_kept(),
+            ))
+        }
     };
     let decisions =
         Decisions { from: first, reexecuted: again.decisions, evaluations: again.evaluations, differing };
