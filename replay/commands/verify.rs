@@ -32,6 +32,8 @@ struct Report {
     size: u64,
     root: String,
     checkpoints: u64,
+    /// Of these only the signature was checked: retention took their records.
+    checkpoints_signature_only: u64,
     /// Whether a controller was writing the journal: only what was there at the beginning was checked.
     live: bool,
     integrity: Vec<Finding>,
@@ -83,7 +85,16 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         Ok(Checked { decisions, stopped, note }) => (Some(decisions), stopped, note),
         Err(error) => (None, Some(format!("{error:#}")), None),
     };
-    let VerifyReport { records, first_seq, size, root, checkpoints, live, findings } = integrity;
+    let VerifyReport {
+        records,
+        first_seq,
+        size,
+        root,
+        checkpoints,
+        checkpoints_signature_only,
+        live,
+        findings,
+    } = integrity;
     let note = match live {
         false => note,
         true => {
@@ -104,6 +115,7 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         size,
         root: root.to_string(),
         checkpoints,
+        checkpoints_signature_only,
         live,
         integrity: findings,
         decisions,
@@ -185,11 +197,19 @@ fn reexecute(log: &Log, arguments: &VerifyArgs, bar: &Progress) -> Result<Checke
     let note = match (arguments.from, first) {
         (_, 0) => None,
         (Some(_), first) => Some(format!("decisions before record {first} were not taken again, as asked")),
-        (None, first) => Some(format!(
-            "decisions before record {first} were not taken again: retention took the first {} records, and a snapshot stood in \
-             for them; with --archive DIR all can be",
-            log.first()
-        )),
+        (None, first) => {
+            let why = match &log.archive {
+                None => "and a snapshot stood in for them; with --archive DIR all can be".to_owned(),
+                Some(_) => format!(
+                    "the archive lacks the records 0 to {}, and a snapshot stood in for them",
+                    log.first().saturating_sub(1)
+                ),
+            };
+            Some(format!(
+                "decisions before record {first} were not taken again: retention took the first {} records, {why}",
+                log.reader().first_kept(),
+            ))
+        }
     };
     let decisions =
         Decisions { from: first, reexecuted: again.decisions, evaluations: again.evaluations, differing };
@@ -296,7 +316,7 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
         None => "decisions not re-executed".to_owned(),
     };
     out.line(&format!(
-        "{}: {}, {again}; root {}; {} checked; {:.1} s",
+        "{}: {}, {again}; root {}; {} checked{}; {:.1} s",
         match (report.passed, decisions.map_or(0, |decisions| decisions.from)) {
             (false, _) => "NOT VERIFIED".to_owned(),
             (true, 0) => "verified".to_owned(),
@@ -305,6 +325,10 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
         text::count(report.records as usize, "record"),
         report.root,
         text::count(report.checkpoints as usize, "checkpoint"),
+        match report.checkpoints_signature_only {
+            0 => String::new(),
+            n => format!(", {n} by signature only (retention took the records)"),
+        },
         report.seconds,
     ))?;
     Ok(())

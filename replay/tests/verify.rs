@@ -169,6 +169,31 @@ fn what_retention_took_is_stood_in_for_by_a_snapshot_or_the_archive() {
     assert!(out.starts_with("verified: ") && out.contains("13 decisions"), "{out}");
     assert_eq!(json(&journal, &["--archive", archived[1], "show", "12"])["kind"], "launch");
 
+    // An archive that has only what the journal has too, and one that has nothing.
+    let poor = dir.path().join("poor");
+    std::fs::create_dir_all(poor.join("segments")).unwrap();
+    let poor = poor.to_str().unwrap();
+    let (outcome, _, err) = run(&journal, &["--archive", poor, "verify"]);
+    assert_eq!(
+        (outcome, err.contains("there is no archive in this folder")),
+        (Outcome::Failed, true),
+        "{err}"
+    );
+    let later = format!("segments/{first:020}.seg");
+    std::fs::copy(journal.join(&later), Path::new(poor).join(&later)).unwrap();
+    let (outcome, out, _) = run(&journal, &["--archive", poor, "verify"]);
+    assert_eq!(outcome, Outcome::Found, "{out}");
+    let last = first - 1;
+    assert!(
+        out.contains(&format!("the records 0 to {last} are neither in the journal nor in the archive")),
+        "{out}"
+    );
+    let lacks =
+        format!("retention took the first {first} records, the archive lacks the records 0 to {last}");
+    assert!(out.contains(&lacks) && out.contains("NOT VERIFIED"), "{out}");
+    let (_, _, err) = run(&journal, &["--archive", poor, "show", "12"]);
+    assert!(err.contains("neither in the journal nor in the archive"), "{err}");
+
     std::fs::remove_dir_all(journal.join("snapshots")).unwrap();
     let (outcome, out, _) = run(&journal, &["verify"]);
     assert_eq!(outcome, Outcome::Found, "{out}");
