@@ -249,17 +249,18 @@ fn a_node_that_is_not_set_up_says_since_when_and_until_when_pods_come() {
     let mut world = small();
     let claim = launched(&mut world, "web-0");
     world.came(&claim, "m7g.large", 80_000, "slow");
-    world.pass(3_600_000);
+    // A moment later its pod is sent elsewhere, and it is given up.
+    world.pass(1_805_000);
     world.see([pending("web-1", 100)]);
     let registered = &json(&world.journal(), &["list", "--kind", "register"])[0];
     let since = registered["time"].as_str().unwrap().to_owned();
     let at = Time(chrono::DateTime::parse_from_rfc3339(&since).unwrap().timestamp_micros());
-    let due = text::exact_time(at + Settings::default().registration_timeout);
+    let due = text::exact_time(at + Span(2 * Settings::default().registration_timeout.0));
     let late = json(&world.journal(), &["why", "nodeclaim", claim.as_str()]);
     let facts = late["still_there"]["facts"].as_array().unwrap();
-    let begins = format!("it is not set up yet: registered since {since}, 1h");
+    let begins = format!("it is not set up yet: registered since {since}, 30m");
     assert!(facts[0].as_str().unwrap().starts_with(&begins), "{facts:?}");
-    assert_eq!(facts[1], format!("no pod is sent there since {due}, 15m after that: set-up-overdue"));
+    assert_eq!(facts[1], format!("no pod is sent there since {due}, 30m after that: set-up-overdue"));
 }
 
 #[test]

@@ -258,12 +258,12 @@ fn not_a_candidate(grounds: &mut Grounds, telling: &Telling<'_>, state: &State, 
 
 /// Since when a node is registered without being set up, and until when pods are sent there nevertheless.
 fn not_set_up(grounds: &mut Grounds, state: &State, now: Time, claim: &Claim, registered: Time) {
+    let Some(due) = state.set_up_due(claim) else { return };
     let (since, age) = (text::exact_time(registered), text::span(now.since(registered)));
     let phase = claim.phase().as_str();
     grounds.facts.push(format!("it is not set up yet: {phase} since {since}, {age} ago"));
-    let limit = state.settings.registration_timeout;
-    let due = registered + limit;
-    let (at, overdue, limit) = (text::exact_time(due), ReasonId::SetUpOverdue, text::span(limit));
+    let limit = text::span(due.since(registered));
+    let (at, overdue) = (text::exact_time(due), ReasonId::SetUpOverdue);
     if due <= now {
         grounds.facts.push(format!("no pod is sent there since {at}, {limit} after that: {overdue}"));
         grounds.facts.push(format!("remedy: {}", overdue.remedy()));

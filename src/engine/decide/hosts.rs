@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use super::Pass;
 use crate::event::{Place, SpecId, Target};
 use crate::model::{
-    Labels, NodeName, PodSpec, Requirements, Resources, Span, Str, Taint, Time, Unsatisfiable,
-    first_untolerated, label,
+    Labels, NodeName, PodSpec, Requirements, Resources, Str, Taint, Time, Unsatisfiable, first_untolerated,
+    label,
 };
 use crate::reason::{Reason, ReasonId};
 use crate::state::{Claim, Node, State};
@@ -237,17 +237,9 @@ fn of_node(state: &State, node: &Node, claim: Option<&Claim>) -> Host {
         Some(claim) => Target::Claim(claim.name.clone()),
         None => Target::Node(node.facts.name.clone()),
     };
-    let due = claim.and_then(|claim| set_up_due(state, claim));
+    let due = claim.and_then(|claim| state.set_up_due(claim));
     let changed = changed.0;
     Host { target, free, changed, labels: None, due, sent: Vec::new(), before: OnceLock::new() }
-}
-
-/// When a node that is registered but not initialized is no longer waited for. An instance that cannot become a node would
-/// otherwise hold the pods that are sent to it for ever.
-pub(super) fn set_up_due(state: &State, claim: &Claim) -> Option<Time> {
-    let starting = claim.registered.filter(|_| claim.initialized.is_none());
-    // Karpenter's repair waits half an hour for a node that is not ready, twice as long as it waits for a registration.
-    starting.map(|registered| registered + Span(2 * state.settings.registration_timeout.0))
 }
 
 impl Host {

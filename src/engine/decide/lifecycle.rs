@@ -6,7 +6,7 @@
 //! **Invariant:** an instance with a node is stopped only when its node is marked and no pod that can leave is left on it, or its
 //! deadline has come.
 
-use super::{Pass, hosts};
+use super::Pass;
 use crate::event::Decision;
 use crate::model::{DisruptionReason, DoNotDisrupt, NodeFacts, PodPhase, Price, Span, Taint, Time};
 use crate::reason::{Reason, ReasonId};
@@ -74,7 +74,7 @@ fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
             .push(Decision::Initialize { claim: claim.name.clone(), node: node.facts.name.clone() });
     } else if claim.workload_pods == 0
         && claim.planned.pods.is_empty()
-        && let Some(due) = hosts::set_up_due(pass.state, claim)
+        && let Some(due) = pass.state.set_up_due(claim)
         && pass.is_due(due)
     {
         // Nobody is sent there any more and nobody is there: it would only cost.
