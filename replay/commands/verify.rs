@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use purser_engine::event::{Event, Seq};
 use purser_engine::reexecute::{Divergence, Reexecution};
 use purser_engine::snapshot;
@@ -73,7 +73,8 @@ struct Differing {
 /// # Errors
 /// If files cannot be read at all.
 pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outcome> {
-    let options = options(log, arguments)?;
+    let own = log.reader().verifier_key();
+    let options = options(&log.dir, log.archive.as_deref(), Some(own), arguments)?;
     let bar = Progress::new("integrity", log.size());
     let integrity = verify(&log.dir, &options, &mut |done, total| bar.at(done, total))?;
     let mut seconds = bar.finish().as_secs_f64();
@@ -81,6 +82,36 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
     let bar = Progress::new("decisions", log.size());
     let reexecuted = reexecute(log, arguments, &bar);
     seconds += bar.finish().as_secs_f64();
+    conclude(integrity, reexecuted, log.size(), seconds, out)
+}
+
+/// Verifies the files of a journal that has those of another log among them. Decisions are not taken again: the records would
+/// be a mixture.
+///
+/// # Errors
+/// If files cannot be read at all.
+pub fn run_mixed(
+    dir: &Path,
+    archive: Option<&Path>,
+    why: &anyhow::Error,
+    arguments: &VerifyArgs,
+    out: &mut Out<'_>,
+) -> Result<Outcome> {
+    let options = options(dir, archive, None, arguments)?;
+    let bar = Progress::new("integrity", 0);
+    let integrity = verify(dir, &options, &mut |done, total| bar.at(done, total))?;
+    let seconds = bar.finish().as_secs_f64();
+    conclude(integrity, Err(anyhow!("decisions were not taken again: {why:#}")), 0, seconds, out)
+}
+
+/// Reports what was found; `decided` is the size of the log when decisions were taken again.
+fn conclude(
+    integrity: VerifyReport,
+    reexecuted: Result<Checked>,
+    decided: u64,
+    seconds: f64,
+    out: &mut Out<'_>,
+) -> Result<Outcome> {
     let (decisions, not_checked, note) = match reexecuted {
         Ok(Checked { decisions, stopped, note }) => (Some(decisions), stopped, note),
         Err(error) => (None, Some(format!("{error:#}")), None),
@@ -102,7 +133,7 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
                 "the journal is being written: integrity was checked up to record {}, decisions up to record {}; what came \
                  later was not looked at",
                 size.saturating_sub(1),
-                log.size().saturating_sub(1)
+                decided.saturating_sub(1)
             );
             Some(note.into_iter().chain([covered]).collect::<Vec<_>>().join("; "))
         }
@@ -130,12 +161,17 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
     Ok(if report.passed { Outcome::Fine } else { Outcome::Found })
 }
 
-fn options(log: &Log, arguments: &VerifyArgs) -> Result<VerifyOptions> {
+fn options(
+    dir: &Path,
+    archive: Option<&Path>,
+    own: Option<&VerifierKey>,
+    arguments: &VerifyArgs,
+) -> Result<VerifyOptions> {
     let read = |what: &str, file: &Path| {
         fs::read_to_string(file).with_context(|| format!("--{what} {}", file.display()))
     };
     let mut options = VerifyOptions::new(Arc::new(Purser));
-    options.archive = log.archive.clone();
+    options.archive = archive.map(Path::to_owned);
     for file in &arguments.checkpoint {
         let text = read("checkpoint", file)?;
         options.older.push(OlderCheckpoint { name: file.display().to_string(), text });
@@ -143,13 +179,12 @@ fn options(log: &Log, arguments: &VerifyArgs) -> Result<VerifyOptions> {
     if let Some(file) = &arguments.vkey {
         let key = read("vkey", file)?.trim().parse();
         let key: VerifierKey = key.with_context(|| format!("--vkey {}", file.display()))?;
-        let own = log.reader().verifier_key();
-        if key != *own {
+        if let Some(own) = own.filter(|own| **own != key) {
             bail!(
                 "--vkey {}: the journal in {} is signed by another key, {own}: give that log's key; if this is it, the journal \
                  was signed anew by somebody else and is not to be trusted",
                 file.display(),
-                log.dir.display(),
+                dir.display(),
             );
         }
         options.expected_key = Some(key);

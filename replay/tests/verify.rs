@@ -206,3 +206,41 @@ fn what_retention_took_is_stood_in_for_by_a_snapshot_or_the_archive() {
     );
     drop(dir);
 }
+
+#[test]
+fn what_is_of_another_log_is_refused_and_named() {
+    let Story { world, .. } = story();
+    let dir = world.close();
+    let (journal, other) = (dir.path().join("j"), dir.path().join("other"));
+    let mut options = options();
+    options.identity = purser_events::journal::IdentitySource::Derived { seed: [6; 32] };
+    let mut foreign = Journal::create(&other, options, T0.0).unwrap();
+    let event = Event::Control(purser_engine::event::Control::Heartbeat);
+    let wire::Encoded { kind, schema, payload } = wire::encode(&event).unwrap();
+    foreign.append(T0.0, &[Draft { kind, schema, causes: Vec::new(), payload }]).unwrap();
+    foreign.close().unwrap();
+    let id = |dir: &Path| Log::open(Some(dir), None).unwrap().reader().identity().log;
+    let of = format!("is of log {}, the journal is {}", id(&other), id(&journal));
+    let archive = ["--archive", other.to_str().unwrap()];
+    for command in
+        [&["list"][..], &["show", "1"], &["state"], &["tail"], &["inspect"], &["why", "pod", "big"]]
+    {
+        let (outcome, out, err) = run(&journal, &[&archive[..], command].concat());
+        assert_eq!((outcome, &*out, err.lines().count()), (Outcome::Failed, "", 1), "{err}");
+        assert!(err.contains(&format!("archive {of}")), "{err}");
+    }
+    let verify = |arguments: &[&str], what: &str| {
+        let (outcome, out, err) = run(&journal, arguments);
+        assert_eq!((outcome, &*err), (Outcome::Found, ""), "{out}");
+        let named =
+            out.lines().any(|line| line.starts_with("integrity: ") && line.contains(&format!("{what} {of}")));
+        assert!(named && out.contains("decisions not re-executed"), "{out}");
+    };
+    verify(&[&archive[..], &["verify"]].concat(), "archive");
+    // One in the place of the journal's own.
+    let segment = "segments/00000000000000000000.seg";
+    std::fs::copy(other.join(segment), journal.join(segment)).unwrap();
+    let (outcome, _, err) = run(&journal, &["list"]);
+    assert_eq!((outcome, err.contains(&format!("segment {of}"))), (Outcome::Failed, true), "{err}");
+    verify(&["verify"], "it");
+}
