@@ -229,26 +229,67 @@ fn reexecute(log: &Log, arguments: &VerifyArgs, bar: &Progress) -> Result<Checke
             bar.at(item.seq() - begun, log.size() - begun);
         }
     }
-    let note = match (arguments.from, first) {
-        (_, 0) => None,
-        (Some(_), first) => Some(format!("decisions before record {first} were not taken again, as asked")),
-        (None, first) => {
-            let why = match &log.archive {
-                None => "and a snapshot stood in for them; with --archive DIR all can be".to_owned(),
-                Some(_) => format!(
-                    "the archive lacks the records 0 to {}, and a snapshot stood in for them",
-                    log.first().saturating_sub(1)
-                ),
-            };
-            Some(format!(
-                "decisions before record {first} were not taken again: retention took the first {} records, {why}",
-                log.reader().first_kept(),
-            ))
-        }
-    };
+    // That nothing differs says nothing where nothing was taken again.
+    if again.decisions == 0 && differing.is_empty() && stopped.is_none() && has_decisions(log, from, first)? {
+        bail!(
+            "only integrity was checked, from record {} on: the snapshot to begin with includes all decisions up to record {}, \
+             and none follows; {}",
+            log.first(),
+            first.saturating_sub(1),
+            match (&log.archive, log.first()) {
+                (_, 0) => "begin earlier, with a smaller --from",
+                (None, _) => "name the archive with --archive DIR",
+                (Some(_), _) => "name an archive that has all records",
+            }
+        );
+    }
+    let note = note(log, arguments.from, first);
     let decisions =
         Decisions { from: first, reexecuted: again.decisions, evaluations: again.evaluations, differing };
     Ok(Checked { decisions, stopped, note })
+}
+
+/// Whether there are decisions among the records from one up to another.
+fn has_decisions(log: &Log, from: u64, to: u64) -> Result<bool> {
+    for item in log.items(from) {
+        let item = item?;
+        if item.seq() >= to {
+            break;
+        }
+        if matches!(item.event(), Event::Decision(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What to say of the decisions before the first that was taken again.
+fn note(log: &Log, asked: Option<u64>, first: u64) -> Option<String> {
+    if first == 0 {
+        return None;
+    }
+    let not_again = format!("decisions before record {first} were not taken again");
+    let asked = match asked {
+        Some(asked) if asked >= log.first() && asked == first => {
+            return Some(format!("{not_again}, as asked"));
+        }
+        Some(asked) if asked >= log.first() => {
+            return Some(format!(
+                "{not_again}: asked was from record {asked} on, and the next batch begins there"
+            ));
+        }
+        Some(asked) => format!("asked was from record {asked} on, but "),
+        None => String::new(),
+    };
+    let why = match &log.archive {
+        None => "and a snapshot stood in for them; with --archive DIR all can be".to_owned(),
+        Some(_) => format!(
+            "the archive lacks the records 0 to {}, and a snapshot stood in for them",
+            log.first().saturating_sub(1)
+        ),
+    };
+    let took = log.reader().first_kept();
+    Some(format!("{not_again}: {asked}retention took the first {took} records, {why}"))
 }
 
 /// State of the earliest usable snapshot if the first records are gone; else the empty one.

@@ -244,3 +244,33 @@ fn what_is_of_another_log_is_refused_and_named() {
     assert_eq!((outcome, err.contains(&format!("segment {of}"))), (Outcome::Failed, true), "{err}");
     verify(&["verify"], "it");
 }
+
+#[test]
+fn a_snapshot_at_the_very_end_leaves_nothing_to_take_again_and_that_is_said() {
+    let Story { mut world, .. } = story();
+    let journal = world.journal();
+    let bytes = purser_engine::snapshot::write(world.state());
+    let log = world.controller().journal_mut().journal_mut();
+    log.put_snapshot(&purser_engine::snapshot::tag(), &bytes).unwrap();
+    log.seal().unwrap();
+    let policy = RetentionPolicy { max_age_us: None, max_records: Some(1), keep_segments: 1 };
+    let first = log.retain(&policy, T0.0).unwrap().first_seq;
+    let dir = world.close();
+    let snapshot = oldest(&journal.join("snapshots"));
+    // Asked for more than there is: both numbers are said.
+    let out = table(&journal, &["verify", "--from", "10"]);
+    let both = format!(
+        "note: decisions before record {snapshot} were not taken again: asked was from record 10 on, but retention took the \
+         first {first} records"
+    );
+    assert!(out.contains(&both), "{out}");
+    let out = table(&journal, &["verify", "--from", &snapshot.to_string()]);
+    assert!(out.contains(&format!("before record {snapshot} were not taken again, as asked")), "{out}");
+
+    std::fs::remove_file(journal.join(format!("snapshots/{snapshot:020}.snap"))).unwrap();
+    let (outcome, out, _) = run(&journal, &["verify"]);
+    assert_eq!(outcome, Outcome::Found, "{out}");
+    assert!(out.contains(&format!("only integrity was checked, from record {first} on")), "{out}");
+    assert!(out.contains("decisions not re-executed") && !out.contains("all equal"), "{out}");
+    drop(dir);
+}
