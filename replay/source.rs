@@ -85,13 +85,7 @@ impl Log {
     /// # Errors
     /// If there is none, or it cannot be read.
     pub fn open(dir: Option<&Path>, archive: Option<&Path>) -> Result<Self> {
-        let dir = match dir {
-            Some(dir) => dir.to_owned(),
-            None if Path::new(DEFAULT).join("identity.json").exists() => PathBuf::from(DEFAULT),
-            None => bail!(
-                "no journal: name it with --journal DIR or PURSER_JOURNAL (there is none in ./{DEFAULT})"
-            ),
-        };
+        let dir = Self::folder(dir)?;
         if let Some(archive) = archive.filter(|archive| !archive.is_dir()) {
             bail!("--archive {}: there is no such folder", archive.display());
         }
@@ -106,6 +100,20 @@ impl Log {
         }
         let reader = Reader::open_with_archive(&dir, archive, Arc::new(Purser))?;
         Ok(Self { reader, dir, archive: archive.map(Path::to_owned) })
+    }
+
+    /// The folder of the journal that is named, or of the one in the current folder.
+    ///
+    /// # Errors
+    /// If none is named and there is none.
+    pub fn folder(dir: Option<&Path>) -> Result<PathBuf> {
+        match dir {
+            Some(dir) => Ok(dir.to_owned()),
+            None if Path::new(DEFAULT).join("identity.json").exists() => Ok(PathBuf::from(DEFAULT)),
+            None => bail!(
+                "no journal: name it with --journal DIR or PURSER_JOURNAL (there is none in ./{DEFAULT})"
+            ),
+        }
     }
 
     /// The reader of the journal itself.

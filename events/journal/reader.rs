@@ -328,6 +328,7 @@ fn try_load(
     // The anchor first: what it counts must be found in what is read after it.
     let slots = anchor::read(layout, identity.log)?;
     let entries = catalog::scan(layout, archive, identity.log)?;
+    catalog::refuse_foreign(&entries, archive, identity.log)?;
     let sealed = match entries.iter().rev().find(|entry| entry.header.is_ok()) {
         None => Frontier::default(),
         Some(entry) => SegmentFile::open(&entry.path)?.footer()?.after,

@@ -378,6 +378,9 @@ pub fn verify(
     let vkey = files::check_keys(&layout, &identity.origin, secret.as_ref(), options, &mut findings);
     let archive = options.archive.as_deref().map(Layout::new);
     let view = View::of(&layout, archive.as_ref(), identity.log)?;
+    if let Some(archive) = &archive {
+        files::check_archive(archive, identity.log, &mut findings);
+    }
     let entries = &view.entries;
     let expected = view.anchor.newest().map_or(0, |anchor| anchor.size);
     let roots = files::stated_sizes(&view, vkey.as_ref(), options);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::anchor::{AnchorSlots, Slot};
 use super::archive::{RetainedNote, read_retained};
+use super::catalog;
 use super::disk::{FileError, names, read_optional};
 use super::identity::{self, Secret};
 use super::layout::{Layout, parse_damaged, parse_segment, parse_snapshot, parse_tail};
@@ -66,6 +67,14 @@ pub(super) fn check_keys(
         findings.add(&file, None, FindingKind::Key, &format!("it is {own}, and {expected} is expected"));
     }
     options.expected_key.clone().or(own).or(secret)
+}
+
+/// Whether the archive is of this log at all.
+pub(super) fn check_archive(archive: &Layout, log: LogId, findings: &mut Findings) {
+    if let Some(found) = catalog::foreign_archive(archive, log) {
+        let text = format!("archive is of log {found}, the journal is {log}");
+        findings.add(archive.root(), None, FindingKind::Unknown, &text);
+    }
 }
 
 /// Reads the note of retention, if it is there and valid.
