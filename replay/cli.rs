@@ -63,7 +63,7 @@ pub struct ListArgs {
     /// A NodeClaim; records of its node and instance are listed too.
     #[arg(long, value_name = "NAME")]
     pub nodeclaim: Option<String>,
-    /// A NodePool.
+    /// A NodePool; records of its NodeClaims, nodes and instances are listed too.
     #[arg(long, value_name = "NAME")]
     pub nodepool: Option<String>,
     /// An instance by its id; records of its NodeClaim and node are listed too.

@@ -1,34 +1,34 @@
 //! Which records a list shows.
 //!
-//! **Invariant:** all that is asked for must hold; a kind, a reason or a machine that is not known is an error, not an empty list.
+//! **Invariant:** all that is asked for must hold; a kind, a reason or a name that is not known is an error, not an empty list.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Result, bail};
-use purser_engine::model::{ClaimName, InstanceId, NodeName, PodKey, PoolName, Time};
+use purser_engine::model::{PodKey, PoolName, Time};
 use purser_engine::reason::ReasonId;
 use purser_events::wire::{Class, Kind};
 
 use crate::cli::ListArgs;
-use crate::index::Index;
+use crate::index::{Index, Machine};
 use crate::source::{Item, Log};
 use crate::subjects::{self, Subject};
 
-/// Names that stand for one machine or several.
-#[derive(Debug, Default)]
-struct Names {
-    claims: BTreeSet<ClaimName>,
-    instances: BTreeSet<InstanceId>,
-    nodes: BTreeSet<NodeName>,
+/// A pool and the machines that were ever launched for it.
+#[derive(Debug)]
+struct Pool {
+    name: PoolName,
+    machines: Vec<Machine>,
 }
 
 /// A filter with its arguments understood.
 #[derive(Debug)]
 pub struct Filter {
     kinds: Option<BTreeSet<u16>>,
-    machines: Vec<Names>,
+    /// For each machine that was named, all that the name stood for.
+    machines: Vec<Vec<Machine>>,
     pod: Option<PodKey>,
-    pool: Option<PoolName>,
+    pool: Option<Pool>,
     reason: Option<ReasonId>,
     since: Time,
     until: Time,
@@ -67,24 +67,28 @@ impl Filter {
             ("instance", &arguments.instance),
         ];
         let mut machines = Vec::new();
-        if asked.iter().any(|(_, name)| name.is_some()) {
+        let mut pod = None;
+        let mut pool = None;
+        let others = [&arguments.pod, &arguments.nodepool];
+        if asked.iter().map(|(_, name)| *name).chain(others).any(Option::is_some) {
             let index = Index::build(log, log.size())?;
             for (what, name) in asked {
                 let Some(name) = name else { continue };
-                let mut names = Names::default();
-                for machine in index.machines(what, name)? {
-                    names.claims.extend(machine.claim.clone());
-                    names.instances.extend(machine.instance.clone());
-                    names.nodes.extend(machine.node.clone());
-                }
-                machines.push(names);
+                machines.push(index.machines(what, name)?.into_iter().cloned().collect());
+            }
+            if let Some(name) = &arguments.pod {
+                pod = Some(index.pod(name)?.0.clone());
+            }
+            if let Some(name) = arguments.nodepool.as_deref().map(PoolName::from) {
+                let machines = index.machines_of_pool(&name)?.into_iter().cloned().collect();
+                pool = Some(Pool { name, machines });
             }
         }
         Ok(Self {
             kinds: kinds(&arguments.kind)?,
             machines,
-            pod: arguments.pod.as_deref().map(PodKey::parse),
-            pool: arguments.nodepool.as_deref().map(PoolName::from),
+            pod,
+            pool,
             reason: arguments.reason.as_deref().map(reason).transpose()?,
             since,
             until: arguments.until.map_or(Time(i64::MAX), |moment| moment.finish(end)),
@@ -122,8 +126,8 @@ impl Filter {
         let subjects = subjects::of(item.event());
         let about = |wanted: Option<Subject<'_>>| wanted.is_none_or(|wanted| subjects.contains(&wanted));
         about(self.pod.as_ref().map(Subject::Pod))
-            && about(self.pool.as_ref().map(Subject::Pool))
-            && self.machines.iter().all(|names| subjects.iter().any(|subject| names.has(subject)))
+            && self.pool.as_ref().is_none_or(|pool| pool.has(item, &subjects))
+            && self.machines.iter().all(|named| is_of(named, item.seq(), &subjects))
     }
 
     /// Whether no later record can be asked for.
@@ -132,15 +136,24 @@ impl Filter {
     }
 }
 
-impl Names {
-    fn has(&self, subject: &Subject<'_>) -> bool {
-        match subject {
-            Subject::Claim(claim) => self.claims.contains(*claim),
-            Subject::Instance(instance) => self.instances.contains(*instance),
-            Subject::Node(node) => self.nodes.contains(*node),
-            Subject::Pod(_) | Subject::Pool(_) => false,
-        }
+impl Pool {
+    /// Whether a record is about the pool or one of its machines, or says that the pool is why something is not done.
+    fn has(&self, item: &Item, subjects: &[Subject<'_>]) -> bool {
+        let named = || {
+            let reason = subjects::reason(item.event());
+            reason.is_some_and(|reason| {
+                reason.params.iter().any(|(name, of)| &**name == "nodepool" && &**of == self.name.as_str())
+            })
+        };
+        subjects.contains(&Subject::Pool(&self.name))
+            || is_of(&self.machines, item.seq(), subjects)
+            || named()
     }
+}
+
+/// Whether a record is about one of these machines.
+fn is_of(machines: &[Machine], seq: u64, subjects: &[Subject<'_>]) -> bool {
+    machines.iter().any(|machine| subjects.iter().any(|subject| machine.has(seq, subject)))
 }
 
 /// The numbers of the kinds that patterns stand for.

@@ -29,6 +29,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::Parser as _;
+use purser_events::journal::ReadError;
 
 use crate::cli::{Cli, Command};
 use crate::output::Out;
@@ -99,7 +100,14 @@ fn dispatch(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resul
         Command::Tail(arguments) => commands::tail::run(&mut open()?, &arguments, &mut out),
         Command::State(arguments) => commands::state::run(&open()?, &arguments, &mut out),
         Command::Why(arguments) => why::run(&open()?, &arguments, &mut out),
-        Command::Verify(arguments) => commands::verify::run(&open()?, &arguments, &mut out),
+        Command::Verify(arguments) => match open() {
+            // What is of two logs cannot be read as one, but which file is to blame can be said.
+            Err(error) if matches!(error.downcast_ref(), Some(ReadError::Foreign { .. })) => {
+                let dir = Log::folder(cli.journal.as_deref())?;
+                commands::verify::run_mixed(&dir, cli.archive.as_deref(), &error, &arguments, &mut out)
+            }
+            log => commands::verify::run(&log?, &arguments, &mut out),
+        },
         Command::Inspect => commands::inspect::run(&open()?, &mut out),
         Command::Reasons => commands::reasons::run(&mut out),
     }

@@ -85,18 +85,35 @@ impl Log {
     /// # Errors
     /// If there is none, or it cannot be read.
     pub fn open(dir: Option<&Path>, archive: Option<&Path>) -> Result<Self> {
-        let dir = match dir {
-            Some(dir) => dir.to_owned(),
-            None if Path::new(DEFAULT).join("identity.json").exists() => PathBuf::from(DEFAULT),
-            None => bail!(
-                "no journal: name it with --journal DIR or PURSER_JOURNAL (there is none in ./{DEFAULT})"
-            ),
-        };
+        let dir = Self::folder(dir)?;
         if let Some(archive) = archive.filter(|archive| !archive.is_dir()) {
             bail!("--archive {}: there is no such folder", archive.display());
         }
+        if let Some(archive) = archive
+            && !has_segments(archive)?
+        {
+            bail!(
+                "--archive {}: there is no archive in this folder (no segments/*.seg): name the folder that the controller \
+                 archives to",
+                archive.display()
+            );
+        }
         let reader = Reader::open_with_archive(&dir, archive, Arc::new(Purser))?;
         Ok(Self { reader, dir, archive: archive.map(Path::to_owned) })
+    }
+
+    /// The folder of the journal that is named, or of the one in the current folder.
+    ///
+    /// # Errors
+    /// If none is named and there is none.
+    pub fn folder(dir: Option<&Path>) -> Result<PathBuf> {
+        match dir {
+            Some(dir) => Ok(dir.to_owned()),
+            None if Path::new(DEFAULT).join("identity.json").exists() => Ok(PathBuf::from(DEFAULT)),
+            None => bail!(
+                "no journal: name it with --journal DIR or PURSER_JOURNAL (there is none in ./{DEFAULT})"
+            ),
+        }
     }
 
     /// The reader of the journal itself.
@@ -115,6 +132,16 @@ impl Log {
     /// The first record that is here.
     pub fn first(&self) -> u64 {
         self.reader.first_seq()
+    }
+
+    /// What to say of the records before the first that is here, and the remedy if there is one.
+    fn gone(&self, first: u64) -> String {
+        match self.archive {
+            None => {
+                format!("retention took it, the first here is {first}; name the archive with --archive DIR")
+            }
+            Some(_) => format!("it is neither in the journal nor in the archive, the first there is {first}"),
+        }
     }
 
     /// The number of records of the log.
@@ -138,9 +165,7 @@ impl Log {
             bail!("record {seq}: the log has {size} records{last}");
         }
         if seq < first {
-            bail!(
-                "record {seq}: retention took it, the first here is {first}; name the archive with --archive DIR"
-            );
+            bail!("record {seq}: {}", self.gone(first));
         }
         let record = self.reader.records(seq).next().context("the log ended while it was read")??;
         Item::new(record)
@@ -229,6 +254,22 @@ impl Log {
             data: serde_json::from_str(&item.json()?)?,
         })
     }
+}
+
+/// Whether a folder has the shape of an archive, with a segment at least.
+fn has_segments(archive: &Path) -> Result<bool> {
+    let folder = archive.join("segments");
+    let entries = match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        other => other.with_context(|| format!("--archive {}", folder.display()))?,
+    };
+    for entry in entries {
+        let entry = entry.with_context(|| format!("--archive {}", folder.display()))?;
+        if entry.path().extension().is_some_and(|extension| extension == "seg") {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 impl Item {

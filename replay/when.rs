@@ -56,6 +56,17 @@ impl Moment {
     }
 }
 
+impl Point {
+    /// The moment that was asked for in a log that ends then, which may be later than the last record before it. A day, a record and
+    /// the end stand for what was recorded until then.
+    pub fn moment(self, end: Time) -> Option<Time> {
+        match self {
+            Self::Moment(moment @ (Moment::At(_) | Moment::Before(_))) => Some(moment.finish(end)),
+            Self::Moment(Moment::Day(..)) | Self::Seq(_) | Self::End => None,
+        }
+    }
+}
+
 impl FromStr for Moment {
     type Err = NoTime;
 

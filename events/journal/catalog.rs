@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::disk::FileError;
 use super::error::ReadError;
+use super::identity::Identity;
 use super::layout::Layout;
 use super::merkle::Hash;
 use super::record::LogId;
@@ -21,13 +22,20 @@ pub(super) struct SegmentEntry {
     pub(super) archived: bool,
     /// What its header says, or what is wrong with it.
     pub(super) header: Result<SegmentHeader, String>,
+    /// The log that it belongs to, if that is another.
+    foreign: Option<LogId>,
 }
 
 impl SegmentEntry {
     fn new(layout: &Layout, first: u64, archived: bool, log: LogId) -> Result<Self, FileError> {
         let path = layout.segment(first);
+        let mut foreign = None;
         let header = match SegmentFile::open(&path) {
-            Ok(file) if file.header().log != log => Err("it belongs to another log".to_owned()),
+            Ok(file) if file.header().log != log => {
+                let found = file.header().log;
+                foreign = Some(found);
+                Err(format!("it is of log {found}, the journal is {log}"))
+            }
             Ok(file) if file.header().first_seq != first => {
                 Err("its name is not that of its first record".to_owned())
             }
@@ -35,7 +43,7 @@ impl SegmentEntry {
             Err(ReadError::Io(error)) => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        Ok(Self { first, path, archived, header })
+        Ok(Self { first, path, archived, header, foreign })
     }
 
     pub(super) fn end(&self) -> Option<u64> {
@@ -64,6 +72,46 @@ pub(super) fn scan(
         }
     }
     Ok(entries.into_values().collect())
+}
+
+/// The log that an archive folder belongs to, if that is another: by its identity, or else by its oldest segment.
+pub(super) fn foreign_archive(archive: &Layout, log: LogId) -> Option<LogId> {
+    let found = match Identity::read(archive) {
+        Ok(identity) => identity.log,
+        // Somebody may have copied the segments alone.
+        Err(_) => {
+            let first = archive.list_segments().ok()?.into_iter().min()?;
+            SegmentFile::open(&archive.segment(first)).ok()?.header().log
+        }
+    };
+    (found != log).then_some(found)
+}
+
+/// Refuses what belongs to another log: a story put together from two is true of neither.
+pub(super) fn refuse_foreign(
+    entries: &[SegmentEntry],
+    archive: Option<&Layout>,
+    log: LogId,
+) -> Result<(), ReadError> {
+    if let Some(archive) = archive
+        && let Some(found) = foreign_archive(archive, log)
+    {
+        let remedy = "name the archive of this journal";
+        return Err(ReadError::Foreign {
+            file: archive.root().to_owned(),
+            what: "archive",
+            found,
+            log,
+            remedy,
+        });
+    }
+    for entry in entries {
+        if let Some(found) = entry.foreign {
+            let remedy = "move it out of the folder, and put back the journal's own if it replaced one";
+            return Err(ReadError::Foreign { file: entry.path.clone(), what: "segment", found, log, remedy });
+        }
+    }
+    Ok(())
 }
 
 /// The root of the tree at `size`, from the leaf hashes of the one segment that reaches over it.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::disk::FileError;
 use super::leaf::LeafError;
+use super::record::LogId;
 
 /// Why a journal cannot be created or opened. Nothing was written unless the variant says so.
 #[derive(Debug, thiserror::Error)]
@@ -217,6 +218,20 @@ pub enum ReadError {
         from: u64,
         /// The first record after them that is here.
         to: u64,
+    },
+    /// The archive, or a segment, belongs to another log: what would be read is a mixture of two.
+    #[error("{}: {what} is of log {found}, the journal is {log}: {remedy}", file.display())]
+    Foreign {
+        /// The archive folder, or the segment.
+        file: PathBuf,
+        /// Which of the two it is.
+        what: &'static str,
+        /// The log that it belongs to.
+        found: LogId,
+        /// The journal's log.
+        log: LogId,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The identity or the keys cannot be read.
     #[error(transparent)]

@@ -146,6 +146,12 @@ impl Reader {
         self.view.entries.first().map_or(self.view.sealed.size(), |entry| entry.first)
     }
 
+    /// The first record that is in the journal itself, without the archive.
+    pub fn first_kept(&self) -> u64 {
+        let local = self.view.entries.iter().find(|entry| !entry.archived);
+        local.map_or(self.view.sealed.size(), |entry| entry.first)
+    }
+
     /// How many records were durable but not acknowledged; after a kill they are accepted when the journal is opened.
     pub fn unacknowledged(&self) -> u64 {
         self.view.unacknowledged
@@ -322,6 +328,7 @@ fn try_load(
     // The anchor first: what it counts must be found in what is read after it.
     let slots = anchor::read(layout, identity.log)?;
     let entries = catalog::scan(layout, archive, identity.log)?;
+    catalog::refuse_foreign(&entries, archive, identity.log)?;
     let sealed = match entries.iter().rev().find(|entry| entry.header.is_ok()) {
         None => Frontier::default(),
         Some(entry) => SegmentFile::open(&entry.path)?.footer()?.after,

@@ -3,6 +3,7 @@
 //! Invariant: a report without findings means that every byte of every file but the lock was accounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,8 +62,11 @@ pub struct VerifyReport {
     /// The Merkle root over the log.
     pub root: Hash,
     /// How many signed checkpoints, the journal's own and those kept elsewhere, are valid and were compared with the
-    /// records. One of records that retention deleted cannot be.
+    /// records.
     pub checkpoints: u64,
+    /// How many of the journal's own checkpoints are of records that retention deleted: of them only the signature was
+    /// checked. One kept elsewhere that cannot be compared is a finding.
+    pub checkpoints_signature_only: u64,
     /// Whether a writer held the journal meanwhile: what it appended after these records was not looked at.
     pub live: bool,
     /// Everything that is wrong; empty when the journal is what it was.
@@ -110,6 +114,8 @@ pub enum FindingKind {
     Unreadable,
     /// A file that does not belong.
     Unknown,
+    /// What was asked to be checked cannot be with what is here.
+    Unchecked,
 }
 
 /// Collects findings.
@@ -361,6 +367,7 @@ pub fn verify(
                 size: 0,
                 root,
                 checkpoints: 0,
+                checkpoints_signature_only: 0,
                 live: false,
                 findings,
             });
@@ -371,13 +378,21 @@ pub fn verify(
     let vkey = files::check_keys(&layout, &identity.origin, secret.as_ref(), options, &mut findings);
     let archive = options.archive.as_deref().map(Layout::new);
     let view = View::of(&layout, archive.as_ref(), identity.log)?;
+    if let Some(archive) = &archive {
+        files::check_archive(archive, identity.log, &mut findings);
+    }
     let entries = &view.entries;
     let expected = view.anchor.newest().map_or(0, |anchor| anchor.size);
     let roots = files::stated_sizes(&view, vkey.as_ref(), options);
     // After the segments were listed: the note is there before any of them goes.
     let retained = files::check_retained(&layout, vkey.as_ref(), &mut findings)?;
     let first_kept = retained.map_or(0, |note| note.first_seq);
-    let begin = entries.first().map_or(first_kept, |entry| entry.first.min(first_kept));
+    // With an archive nothing may be missing, whatever retention took from the journal itself.
+    let begin = match archive {
+        Some(_) => 0,
+        None => entries.first().map_or(first_kept, |entry| entry.first.min(first_kept)),
+    };
+    let first_seq = entries.first().map_or(begin, |entry| entry.first);
     let leaf = secret.map(|secret| {
         LeafWriter::new(identity.log, &identity.origin, secret.salts, Arc::clone(&options.vocabulary))
     });
@@ -398,8 +413,8 @@ pub fn verify(
     let mut next = begin;
     for entry in entries {
         if entry.first > next {
-            let text = format!("the segment with the records {next}..{} is missing", entry.first);
-            pass.findings.add(&layout.segment(next), Some(next), FindingKind::Missing, &text);
+            let (path, text) = missing(&layout, archive.as_ref(), first_kept, next..entry.first);
+            pass.findings.add(&path, Some(next), FindingKind::Missing, &text);
             pass.digest = None;
         } else if entry.first < next {
             let text = "its records are in the segment before it too";
@@ -423,12 +438,42 @@ pub fn verify(
     // An archive folder has neither an anchor nor a secret; the missing secret is reported, and is reason enough.
     files::check_anchor(&layout, &view.anchor, size, tail, &roots, &mut findings);
     let named = &view.checkpoints;
-    let checkpoints =
-        files::check_checkpoints(&layout, named, vkey.as_ref(), size, &roots, options, &mut findings)?;
+    let computed = files::Computed { first_kept: first_seq, size, roots: &roots };
+    let compared =
+        files::check_checkpoints(&layout, named, vkey.as_ref(), &computed, options, &mut findings)?;
     files::check_snapshots(&layout, &view.snapshots, identity.log, size, &roots, &mut findings)?;
     files::check_strange(&view.strange, &mut findings);
     let (root, live, findings) = (frontier.root(), view.live, findings.list);
-    Ok(VerifyReport { records, first_seq: begin, size, root, checkpoints, live, findings })
+    Ok(VerifyReport {
+        records,
+        first_seq,
+        size,
+        root,
+        checkpoints: compared.with_records,
+        checkpoints_signature_only: compared.signature_only,
+        live,
+        findings,
+    })
+}
+
+/// The file that should have these records, and what to say of its absence.
+fn missing(
+    layout: &Layout,
+    archive: Option<&Layout>,
+    first_kept: u64,
+    records: Range<u64>,
+) -> (PathBuf, String) {
+    let Range { start, end } = records;
+    match archive {
+        None => (layout.segment(start), format!("the segment with the records {start}..{end} is missing")),
+        Some(archive) => {
+            // What retention took should be in the archive, the rest in the journal.
+            let place = if start < first_kept { archive } else { layout };
+            let last = end.saturating_sub(1);
+            let text = format!("the records {start} to {last} are neither in the journal nor in the archive");
+            (place.segment(start), text)
+        }
+    }
 }
 
 /// Where a segment with a damaged header ends, by the next one's name or the next checkpoint.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::anchor::{AnchorSlots, Slot};
 use super::archive::{RetainedNote, read_retained};
+use super::catalog;
 use super::disk::{FileError, names, read_optional};
 use super::identity::{self, Secret};
 use super::layout::{Layout, parse_damaged, parse_segment, parse_snapshot, parse_tail};
@@ -66,6 +67,14 @@ pub(super) fn check_keys(
         findings.add(&file, None, FindingKind::Key, &format!("it is {own}, and {expected} is expected"));
     }
     options.expected_key.clone().or(own).or(secret)
+}
+
+/// Whether the archive is of this log at all.
+pub(super) fn check_archive(archive: &Layout, log: LogId, findings: &mut Findings) {
+    if let Some(found) = catalog::foreign_archive(archive, log) {
+        let text = format!("archive is of log {found}, the journal is {log}");
+        findings.add(archive.root(), None, FindingKind::Unknown, &text);
+    }
 }
 
 /// Reads the note of retention, if it is there and valid.
@@ -193,18 +202,36 @@ pub(super) fn check_anchor(
     }
 }
 
-/// Checks every checkpoint file, and those that are kept elsewhere; returns how many were compared with the records.
+/// What the records came to, for what is stated of them to be compared with.
+pub(super) struct Computed<'a> {
+    /// The first record that there is.
+    pub(super) first_kept: u64,
+    /// The size of the log.
+    pub(super) size: u64,
+    /// The roots at the sizes that are stated somewhere.
+    pub(super) roots: &'a Roots,
+}
+
+/// How many checkpoints were checked, and how far.
+#[derive(Default)]
+pub(super) struct Compared {
+    /// Those that were compared with the records.
+    pub(super) with_records: u64,
+    /// Those of deleted records, of which only the signature could be checked.
+    pub(super) signature_only: u64,
+}
+
+/// Checks every checkpoint file, and those that are kept elsewhere.
 pub(super) fn check_checkpoints(
     layout: &Layout,
     listed: &[u64],
     vkey: Option<&VerifierKey>,
-    size: u64,
-    roots: &Roots,
+    computed: &Computed<'_>,
     options: &VerifyOptions,
     findings: &mut Findings,
-) -> Result<u64, FileError> {
-    let Some(vkey) = vkey else { return Ok(0) };
-    let mut compared = 0;
+) -> Result<Compared, FileError> {
+    let mut compared = Compared::default();
+    let Some(vkey) = vkey else { return Ok(compared) };
     for named in listed.iter().copied() {
         let file = layout.checkpoint(named);
         let bytes = read_optional(&file)?.unwrap_or_default();
@@ -215,21 +242,41 @@ pub(super) fn check_checkpoints(
                 let text = format!("it is a checkpoint of {} records", point.size);
                 findings.add(&file, None, FindingKind::Signature, &text);
             }
-            Ok(point) => {
-                compared += u64::from(check_root(&file, point.size, &point.root, size, roots, findings));
-            }
+            // One in the midst of what is here is without a root only where records are missing: a finding already.
+            Ok(point) => match check_root(&file, point.size, &point.root, computed, findings) {
+                true => compared.with_records += 1,
+                false => compared.signature_only += u64::from(point.size < computed.first_kept),
+            },
         }
     }
     for older in &options.older {
         let file = Path::new(&older.name);
         match vkey.open(&older.text) {
             Err(error) => findings.add(file, None, FindingKind::Signature, &error.to_string()),
-            Ok(point) => {
-                compared += u64::from(check_root(file, point.size, &point.root, size, roots, findings));
+            Ok(point) if check_root(file, point.size, &point.root, computed, findings) => {
+                compared.with_records += 1;
             }
+            // Somebody asks whether the log continues it, and silence would be taken for a yes.
+            Ok(point) if point.size <= computed.size => {
+                let text = unchecked(point.size, computed.first_kept, options.archive.is_some());
+                findings.add(file, None, FindingKind::Unchecked, &text);
+            }
+            Ok(_) => {}
         }
     }
     Ok(compared)
+}
+
+/// Why a checkpoint that was kept elsewhere could not be compared with the records.
+fn unchecked(size: u64, first_kept: u64, archive: bool) -> String {
+    let of = format!("could not be checked: it is of {size} records");
+    match (size < first_kept, archive) {
+        (true, false) => format!("{of}, the first kept is {first_kept}; name the archive with --archive"),
+        (true, true) => {
+            format!("{of}, the first kept is {first_kept}, and the archive lacks those before it")
+        }
+        (false, _) => format!("{of}, and those around it are missing or damaged"),
+    }
 }
 
 /// Compares a stated root with the computed one; says whether there was one to compare with.
@@ -237,16 +284,16 @@ fn check_root(
     file: &Path,
     stated: u64,
     root: &super::merkle::Hash,
-    size: u64,
-    roots: &Roots,
+    computed: &Computed<'_>,
     findings: &mut Findings,
 ) -> bool {
+    let size = computed.size;
     if stated > size {
         let text = format!("it was made at {stated} records, and there are only {size}: history is missing");
         findings.add(file, Some(size), FindingKind::Rewritten, &text);
         return false;
     }
-    let Some(found) = roots.get(stated) else { return false };
+    let Some(found) = computed.roots.get(stated) else { return false };
     if found != *root {
         let text =
             format!("the first {stated} records do not have the root {root} any more: history was changed");

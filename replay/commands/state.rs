@@ -3,7 +3,7 @@
 //! **Invariant:** every number is State's own; nothing is estimated.
 
 use anyhow::Result;
-use purser_engine::model::{PodPhase, Resources};
+use purser_engine::model::{PodPhase, Resources, Time};
 use purser_engine::state::{Claim, Plan, Pod, State};
 use serde::Serialize;
 
@@ -17,6 +17,7 @@ use crate::{Outcome, fold, sentence, text};
 struct View {
     /// The number of records folded.
     size: u64,
+    /// The moment that was asked for, up to which ages are reckoned.
     time: String,
     origin: String,
     stopped: bool,
@@ -110,7 +111,8 @@ struct Totals {
 /// If the log cannot be read, or the moment is not in it.
 pub fn run(log: &Log, arguments: &StateArgs, out: &mut Out<'_>) -> Result<Outcome> {
     let state = fold::state_at(log, log.size_at(arguments.at)?)?;
-    let view = view(&state, arguments.pods);
+    let now = arguments.at.moment(log.end()?).map_or(state.now, |at| at.max(state.now));
+    let view = view(&state, now, arguments.pods);
     match out.format {
         Format::Table => write(&state, &view, out)?,
         Format::Json | Format::Jsonl => out.document(&view)?,
@@ -118,23 +120,23 @@ pub fn run(log: &Log, arguments: &StateArgs, out: &mut Out<'_>) -> Result<Outcom
     Ok(Outcome::Fine)
 }
 
-fn view(state: &State, all_pods: bool) -> View {
+fn view(state: &State, now: Time, all_pods: bool) -> View {
     let pods = |pods: &mut dyn Iterator<Item = (&purser_engine::model::PodKey, &Pod)>| {
-        pods.map(|(key, pod)| pod_view(state, &key.to_string(), pod)).collect::<Vec<_>>()
+        pods.map(|(key, pod)| pod_view(state, now, &key.to_string(), pod)).collect::<Vec<_>>()
     };
     let (offered, used) = state.utilisation();
     let waiting = pods(&mut state.waiting());
     View {
         size: state.size,
-        time: text::exact_time(state.now),
+        time: text::exact_time(now),
         origin: state.origin.to_string(),
         stopped: state.stopped,
-        nodes: state.nodes.keys().map(|name| node_view(state, name)).collect(),
+        nodes: state.nodes.keys().map(|name| node_view(state, now, name)).collect(),
         claims: state
             .claims
             .values()
             .filter(|claim| !has_node(state, claim))
-            .map(|c| claim_view(state, c))
+            .map(|c| claim_view(now, c))
             .collect(),
         pools: state.pools.values().map(|pool| pool_view(state, &pool.facts)).collect(),
         pods: all_pods.then(|| pods(&mut state.pods.iter())),
@@ -157,7 +159,7 @@ fn has_node(state: &State, claim: &Claim) -> bool {
     claim.node.as_ref().is_some_and(|node| state.nodes.contains_key(node))
 }
 
-fn node_view(state: &State, name: &purser_engine::model::NodeName) -> NodeView {
+fn node_view(state: &State, now: Time, name: &purser_engine::model::NodeName) -> NodeView {
     let facts = &state.nodes[name].facts;
     let claim = state.claim_of_node(name);
     let instance = claim.and_then(|claim| claim.instance.as_ref());
@@ -180,7 +182,7 @@ fn node_view(state: &State, name: &purser_engine::model::NodeName) -> NodeView {
         zone: instance.map(|instance| instance.zone.to_string()),
         capacity_type: instance.map(|instance| instance.capacity_type.as_str()),
         price_microusd_per_hour: instance.map(|instance| instance.price.0),
-        age_us: state.now.since(facts.created).0,
+        age_us: now.since(facts.created).0,
         pods: occupancy.map_or(0, |occupancy| occupancy.pods.len()),
         cpu_used_millis: used.cpu_millis,
         cpu_allocatable_millis: facts.allocatable.cpu_millis,
@@ -190,14 +192,14 @@ fn node_view(state: &State, name: &purser_engine::model::NodeName) -> NodeView {
     }
 }
 
-fn claim_view(state: &State, claim: &Claim) -> ClaimView {
+fn claim_view(now: Time, claim: &Claim) -> ClaimView {
     ClaimView {
         name: claim.name.to_string(),
         pool: claim.pool.to_string(),
         phase: claim.phase().as_str(),
         instance: claim.instance.as_ref().map(|instance| instance.id.to_string()),
         instance_type: claim.instance.as_ref().map(|instance| instance.instance_type.to_string()),
-        age_us: state.now.since(claim.created).0,
+        age_us: now.since(claim.created).0,
         pods: claim.planned.pods.len(),
     }
 }
@@ -225,7 +227,7 @@ fn pool_view(state: &State, pool: &purser_engine::model::NodePool) -> PoolView {
     }
 }
 
-fn pod_view(state: &State, name: &str, pod: &Pod) -> PodView {
+fn pod_view(state: &State, now: Time, name: &str, pod: &Pod) -> PodView {
     let Resources { cpu_millis, memory_bytes, .. } = state.spec(pod.spec).requests;
     PodView {
         name: name.to_owned(),
@@ -233,7 +235,7 @@ fn pod_view(state: &State, name: &str, pod: &Pod) -> PodView {
         node: pod.node.as_ref().map(ToString::to_string),
         cpu_millis,
         memory_bytes,
-        age_us: state.now.since(pod.created).0,
+        age_us: now.since(pod.created).0,
         plan: match &pod.plan {
             Plan::None if pod.phase == PodPhase::Pending && pod.node.is_none() => {
                 Some("not looked at yet".to_owned())

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use purser_engine::event::{Event, Seq};
 use purser_engine::reexecute::{Divergence, Reexecution};
 use purser_engine::snapshot;
@@ -32,6 +32,8 @@ struct Report {
     size: u64,
     root: String,
     checkpoints: u64,
+    /// Of these only the signature was checked: retention took their records.
+    checkpoints_signature_only: u64,
     /// Whether a controller was writing the journal: only what was there at the beginning was checked.
     live: bool,
     integrity: Vec<Finding>,
@@ -71,7 +73,8 @@ struct Differing {
 /// # Errors
 /// If files cannot be read at all.
 pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outcome> {
-    let options = options(log, arguments)?;
+    let own = log.reader().verifier_key();
+    let options = options(&log.dir, log.archive.as_deref(), Some(own), arguments)?;
     let bar = Progress::new("integrity", log.size());
     let integrity = verify(&log.dir, &options, &mut |done, total| bar.at(done, total))?;
     let mut seconds = bar.finish().as_secs_f64();
@@ -79,11 +82,50 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
     let bar = Progress::new("decisions", log.size());
     let reexecuted = reexecute(log, arguments, &bar);
     seconds += bar.finish().as_secs_f64();
+    conclude(integrity, reexecuted, log.size(), seconds, out)
+}
+
+/// Verifies the files of a journal that has those of another log among them. Decisions are not taken again: the records would
+/// be a mixture.
+///
+/// # Errors
+/// If files cannot be read at all.
+pub fn run_mixed(
+    dir: &Path,
+    archive: Option<&Path>,
+    why: &anyhow::Error,
+    arguments: &VerifyArgs,
+    out: &mut Out<'_>,
+) -> Result<Outcome> {
+    let options = options(dir, archive, None, arguments)?;
+    let bar = Progress::new("integrity", 0);
+    let integrity = verify(dir, &options, &mut |done, total| bar.at(done, total))?;
+    let seconds = bar.finish().as_secs_f64();
+    conclude(integrity, Err(anyhow!("decisions were not taken again: {why:#}")), 0, seconds, out)
+}
+
+/// Reports what was found; `decided` is the size of the log when decisions were taken again.
+fn conclude(
+    integrity: VerifyReport,
+    reexecuted: Result<Checked>,
+    decided: u64,
+    seconds: f64,
+    out: &mut Out<'_>,
+) -> Result<Outcome> {
     let (decisions, not_checked, note) = match reexecuted {
         Ok(Checked { decisions, stopped, note }) => (Some(decisions), stopped, note),
         Err(error) => (None, Some(format!("{error:#}")), None),
     };
-    let VerifyReport { records, first_seq, size, root, checkpoints, live, findings } = integrity;
+    let VerifyReport {
+        records,
+        first_seq,
+        size,
+        root,
+        checkpoints,
+        checkpoints_signature_only,
+        live,
+        findings,
+    } = integrity;
     let note = match live {
         false => note,
         true => {
@@ -91,7 +133,7 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
                 "the journal is being written: integrity was checked up to record {}, decisions up to record {}; what came \
                  later was not looked at",
                 size.saturating_sub(1),
-                log.size().saturating_sub(1)
+                decided.saturating_sub(1)
             );
             Some(note.into_iter().chain([covered]).collect::<Vec<_>>().join("; "))
         }
@@ -104,6 +146,7 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
         size,
         root: root.to_string(),
         checkpoints,
+        checkpoints_signature_only,
         live,
         integrity: findings,
         decisions,
@@ -118,12 +161,17 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
     Ok(if report.passed { Outcome::Fine } else { Outcome::Found })
 }
 
-fn options(log: &Log, arguments: &VerifyArgs) -> Result<VerifyOptions> {
+fn options(
+    dir: &Path,
+    archive: Option<&Path>,
+    own: Option<&VerifierKey>,
+    arguments: &VerifyArgs,
+) -> Result<VerifyOptions> {
     let read = |what: &str, file: &Path| {
         fs::read_to_string(file).with_context(|| format!("--{what} {}", file.display()))
     };
     let mut options = VerifyOptions::new(Arc::new(Purser));
-    options.archive = log.archive.clone();
+    options.archive = archive.map(Path::to_owned);
     for file in &arguments.checkpoint {
         let text = read("checkpoint", file)?;
         options.older.push(OlderCheckpoint { name: file.display().to_string(), text });
@@ -131,13 +179,12 @@ fn options(log: &Log, arguments: &VerifyArgs) -> Result<VerifyOptions> {
     if let Some(file) = &arguments.vkey {
         let key = read("vkey", file)?.trim().parse();
         let key: VerifierKey = key.with_context(|| format!("--vkey {}", file.display()))?;
-        let own = log.reader().verifier_key();
-        if key != *own {
+        if let Some(own) = own.filter(|own| **own != key) {
             bail!(
                 "--vkey {}: the journal in {} is signed by another key, {own}: give that log's key; if this is it, the journal \
                  was signed anew by somebody else and is not to be trusted",
                 file.display(),
-                log.dir.display(),
+                dir.display(),
             );
         }
         options.expected_key = Some(key);
@@ -182,18 +229,67 @@ fn reexecute(log: &Log, arguments: &VerifyArgs, bar: &Progress) -> Result<Checke
             bar.at(item.seq() - begun, log.size() - begun);
         }
     }
-    let note = match (arguments.from, first) {
-        (_, 0) => None,
-        (Some(_), first) => Some(format!("decisions before record {first} were not taken again, as asked")),
-        (None, first) => Some(format!(
-            "decisions before record {first} were not taken again: retention took the first {} records, and a snapshot stood in \
-             for them; with --archive DIR all can be",
-            log.first()
-        )),
-    };
+    // That nothing differs says nothing where nothing was taken again.
+    if again.decisions == 0 && differing.is_empty() && stopped.is_none() && has_decisions(log, from, first)? {
+        bail!(
+            "only integrity was checked, from record {} on: the snapshot to begin with includes all decisions up to record {}, \
+             and none follows; {}",
+            log.first(),
+            first.saturating_sub(1),
+            match (&log.archive, log.first()) {
+                (_, 0) => "begin earlier, with a smaller --from",
+                (None, _) => "name the archive with --archive DIR",
+                (Some(_), _) => "name an archive that has all records",
+            }
+        );
+    }
+    let note = note(log, arguments.from, first);
     let decisions =
         Decisions { from: first, reexecuted: again.decisions, evaluations: again.evaluations, differing };
     Ok(Checked { decisions, stopped, note })
+}
+
+/// Whether there are decisions among the records from one up to another.
+fn has_decisions(log: &Log, from: u64, to: u64) -> Result<bool> {
+    for item in log.items(from) {
+        let item = item?;
+        if item.seq() >= to {
+            break;
+        }
+        if matches!(item.event(), Event::Decision(_)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What to say of the decisions before the first that was taken again.
+fn note(log: &Log, asked: Option<u64>, first: u64) -> Option<String> {
+    if first == 0 {
+        return None;
+    }
+    let not_again = format!("decisions before record {first} were not taken again");
+    let asked = match asked {
+        Some(asked) if asked >= log.first() && asked == first => {
+            return Some(format!("{not_again}, as asked"));
+        }
+        Some(asked) if asked >= log.first() => {
+            return Some(format!(
+                "{not_again}: asked was from record {asked} on, and the next batch begins there"
+            ));
+        }
+        Some(asked) => format!("asked was from record {asked} on, but "),
+        None => String::new(),
+    };
+    let why = match &log.archive {
+        None => "and a snapshot stood in for them; with --archive DIR all can be".to_owned(),
+        Some(_) => format!(
+            "the archive lacks the records 0 to {}, and a snapshot stood in for them",
+            log.first().saturating_sub(1)
+        ),
+    };
+    let took = log.reader().first_kept();
+    Some(format!("{not_again}: {asked}retention took the first {took} records, {why}"))
 }
 
 /// State of the earliest usable snapshot if the first records are gone; else the empty one.
@@ -296,7 +392,7 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
         None => "decisions not re-executed".to_owned(),
     };
     out.line(&format!(
-        "{}: {}, {again}; root {}; {} checked; {:.1} s",
+        "{}: {}, {again}; root {}; {} checked{}; {:.1} s",
         match (report.passed, decisions.map_or(0, |decisions| decisions.from)) {
             (false, _) => "NOT VERIFIED".to_owned(),
             (true, 0) => "verified".to_owned(),
@@ -305,6 +401,10 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
         text::count(report.records as usize, "record"),
         report.root,
         text::count(report.checkpoints as usize, "checkpoint"),
+        match report.checkpoints_signature_only {
+            0 => String::new(),
+            n => format!(", {n} by signature only (retention took the records)"),
+        },
         report.seconds,
     ))?;
     Ok(())

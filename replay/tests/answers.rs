@@ -119,6 +119,12 @@ fn state_is_that_of_the_moment() {
     assert_eq!(early["waiting"][0]["plan"].as_str().unwrap().split(' ').next(), Some("limit-reached"));
     assert_eq!(early["pools"][0]["limits"][0]["used"], 2_000);
     assert_eq!(early["pools"][0]["limits"][0]["limit"], 9_000);
+    // Ages are those at the moment, not at the last record before it.
+    assert_eq!(early["time"], "2026-07-20T09:00:45.000000Z");
+    assert_eq!(early["waiting"][0]["age_us"], Span::secs(45).0);
+    let ready = json(&journal, &["list", "--kind", "node-observed"])[0]["time"].as_str().unwrap().to_owned();
+    let ready = Time(chrono::DateTime::parse_from_rfc3339(&ready).unwrap().timestamp_micros());
+    assert_eq!(early["nodes"][0]["age_us"], (T0 + Span::secs(45)).since(ready).0);
     let text = table(&journal, &["state"]);
     assert!(text.contains("m7g.2xlarge") && text.contains("$0.32/h") && text.contains("7.5/8 94%"), "{text}");
 }

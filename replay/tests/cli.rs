@@ -32,6 +32,11 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["list", "--kind", "pod"], "pod-bound"),
         (&["list", "--reason", "because"], "see replay reasons"),
         (&["list", "--node", "node-defualt"], "the nearest names are"),
+        (&["list", "--pod", "default/webb-0"], "is not in the log; the nearest names are default/web-0"),
+        (
+            &["list", "--nodepool", "defualt"],
+            "nodepool \"defualt\" is not in the log; the nearest names are default",
+        ),
         (&["list", "--limit", "1", "--tail", "1"], "cannot be used with"),
         (&["show", "99999"], "the log has"),
         (&["show", "abc"], "neither the number nor the id"),
@@ -39,6 +44,7 @@ fn what_is_wrong_is_said_in_one_line() {
         (&["state", "--at", "2020-01-01T00:00:00Z"], "the log here begins"),
         (&["why", "pod", "default/webb-0"], "default/web-0"),
         (&["why", "node", "nope"], "is not in the log"),
+        (&["why", "node", "nope", "--at", "5"], "is not in the log"),
         (&["why", "cluster", "x"], "invalid value 'cluster'"),
         (&["verify", "--from", "99999"], "the log has"),
         (&["verify", "--checkpoint", "/nowhere/c"], "/nowhere/c"),
@@ -189,7 +195,10 @@ fn a_key_that_is_none_or_that_of_another_journal_is_an_error() {
     assert!(err.contains("--vkey") && err.contains(none.to_str().unwrap()), "{err}");
     let (code, out, err) = verify(&other.join("vkey"));
     assert_eq!((code, &*out, err.lines().count()), (Some(2), "", 1), "{err}");
-    assert!(err.contains("is signed by another key, example/prod+") && err.contains("give that log's key"), "{err}");
+    assert!(
+        err.contains("is signed by another key, example/prod+") && err.contains("give that log's key"),
+        "{err}"
+    );
     // The journal's own public key, replaced by that of another.
     std::fs::copy(other.join("vkey"), journal.join("vkey")).unwrap();
     let (code, out, _) = answer(program().arg("verify").arg("--journal").arg(&journal));

@@ -6,6 +6,7 @@ mod answers;
 mod cli;
 mod docs;
 mod follow;
+mod lives;
 mod sentences;
 mod verify;
 mod world;

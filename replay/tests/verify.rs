@@ -169,6 +169,31 @@ fn what_retention_took_is_stood_in_for_by_a_snapshot_or_the_archive() {
     assert!(out.starts_with("verified: ") && out.contains("13 decisions"), "{out}");
     assert_eq!(json(&journal, &["--archive", archived[1], "show", "12"])["kind"], "launch");
 
+    // An archive that has only what the journal has too, and one that has nothing.
+    let poor = dir.path().join("poor");
+    std::fs::create_dir_all(poor.join("segments")).unwrap();
+    let poor = poor.to_str().unwrap();
+    let (outcome, _, err) = run(&journal, &["--archive", poor, "verify"]);
+    assert_eq!(
+        (outcome, err.contains("there is no archive in this folder")),
+        (Outcome::Failed, true),
+        "{err}"
+    );
+    let later = format!("segments/{first:020}.seg");
+    std::fs::copy(journal.join(&later), Path::new(poor).join(&later)).unwrap();
+    let (outcome, out, _) = run(&journal, &["--archive", poor, "verify"]);
+    assert_eq!(outcome, Outcome::Found, "{out}");
+    let last = first - 1;
+    assert!(
+        out.contains(&format!("the records 0 to {last} are neither in the journal nor in the archive")),
+        "{out}"
+    );
+    let lacks =
+        format!("retention took the first {first} records, the archive lacks the records 0 to {last}");
+    assert!(out.contains(&lacks) && out.contains("NOT VERIFIED"), "{out}");
+    let (_, _, err) = run(&journal, &["--archive", poor, "show", "12"]);
+    assert!(err.contains("neither in the journal nor in the archive"), "{err}");
+
     std::fs::remove_dir_all(journal.join("snapshots")).unwrap();
     let (outcome, out, _) = run(&journal, &["verify"]);
     assert_eq!(outcome, Outcome::Found, "{out}");
@@ -179,5 +204,73 @@ fn what_retention_took_is_stood_in_for_by_a_snapshot_or_the_archive() {
         (Outcome::Failed, true),
         "{err}"
     );
+    drop(dir);
+}
+
+#[test]
+fn what_is_of_another_log_is_refused_and_named() {
+    let Story { world, .. } = story();
+    let dir = world.close();
+    let (journal, other) = (dir.path().join("j"), dir.path().join("other"));
+    let mut options = options();
+    options.identity = purser_events::journal::IdentitySource::Derived { seed: [6; 32] };
+    let mut foreign = Journal::create(&other, options, T0.0).unwrap();
+    let event = Event::Control(purser_engine::event::Control::Heartbeat);
+    let wire::Encoded { kind, schema, payload } = wire::encode(&event).unwrap();
+    foreign.append(T0.0, &[Draft { kind, schema, causes: Vec::new(), payload }]).unwrap();
+    foreign.close().unwrap();
+    let id = |dir: &Path| Log::open(Some(dir), None).unwrap().reader().identity().log;
+    let of = format!("is of log {}, the journal is {}", id(&other), id(&journal));
+    let archive = ["--archive", other.to_str().unwrap()];
+    for command in
+        [&["list"][..], &["show", "1"], &["state"], &["tail"], &["inspect"], &["why", "pod", "big"]]
+    {
+        let (outcome, out, err) = run(&journal, &[&archive[..], command].concat());
+        assert_eq!((outcome, &*out, err.lines().count()), (Outcome::Failed, "", 1), "{err}");
+        assert!(err.contains(&format!("archive {of}")), "{err}");
+    }
+    let verify = |arguments: &[&str], what: &str| {
+        let (outcome, out, err) = run(&journal, arguments);
+        assert_eq!((outcome, &*err), (Outcome::Found, ""), "{out}");
+        let named =
+            out.lines().any(|line| line.starts_with("integrity: ") && line.contains(&format!("{what} {of}")));
+        assert!(named && out.contains("decisions not re-executed"), "{out}");
+    };
+    verify(&[&archive[..], &["verify"]].concat(), "archive");
+    // One in the place of the journal's own.
+    let segment = "segments/00000000000000000000.seg";
+    std::fs::copy(other.join(segment), journal.join(segment)).unwrap();
+    let (outcome, _, err) = run(&journal, &["list"]);
+    assert_eq!((outcome, err.contains(&format!("segment {of}"))), (Outcome::Failed, true), "{err}");
+    verify(&["verify"], "it");
+}
+
+#[test]
+fn a_snapshot_at_the_very_end_leaves_nothing_to_take_again_and_that_is_said() {
+    let Story { mut world, .. } = story();
+    let journal = world.journal();
+    let bytes = purser_engine::snapshot::write(world.state());
+    let log = world.controller().journal_mut().journal_mut();
+    log.put_snapshot(&purser_engine::snapshot::tag(), &bytes).unwrap();
+    log.seal().unwrap();
+    let policy = RetentionPolicy { max_age_us: None, max_records: Some(1), keep_segments: 1 };
+    let first = log.retain(&policy, T0.0).unwrap().first_seq;
+    let dir = world.close();
+    let snapshot = oldest(&journal.join("snapshots"));
+    // Asked for more than there is: both numbers are said.
+    let out = table(&journal, &["verify", "--from", "10"]);
+    let both = format!(
+        "note: decisions before record {snapshot} were not taken again: asked was from record 10 on, but retention took the \
+         first {first} records"
+    );
+    assert!(out.contains(&both), "{out}");
+    let out = table(&journal, &["verify", "--from", &snapshot.to_string()]);
+    assert!(out.contains(&format!("before record {snapshot} were not taken again, as asked")), "{out}");
+
+    std::fs::remove_file(journal.join(format!("snapshots/{snapshot:020}.snap"))).unwrap();
+    let (outcome, out, _) = run(&journal, &["verify"]);
+    assert_eq!(outcome, Outcome::Found, "{out}");
+    assert!(out.contains(&format!("only integrity was checked, from record {first} on")), "{out}");
+    assert!(out.contains("decisions not re-executed") && !out.contains("all equal"), "{out}");
     drop(dir);
 }

@@ -94,6 +94,31 @@ impl World {
     }
 
     pub(crate) fn ready(&mut self, claim: &ClaimName, instance_type: &str, price: i64) -> NodeName {
+        self.ready_as(claim, instance_type, price, &format!("node-{claim}"))
+    }
+
+    /// The same, under a name of the node that is given.
+    pub(crate) fn ready_as(
+        &mut self,
+        claim: &ClaimName,
+        instance_type: &str,
+        price: i64,
+        node: &str,
+    ) -> NodeName {
+        let node = self.came(claim, instance_type, price, node);
+        self.pass(5_000);
+        self.see([Observation::Node(NodeFacts { taints: Vec::new(), ready: true, ..node.clone() })]);
+        node.name
+    }
+
+    /// The instance of a claim and its node, which is not ready.
+    pub(crate) fn came(
+        &mut self,
+        claim: &ClaimName,
+        instance_type: &str,
+        price: i64,
+        node: &str,
+    ) -> NodeFacts {
         let instance = InstanceId::new(format!("i-{claim}"));
         self.see([Observation::Instance(InstanceFacts {
             instance: instance.clone(),
@@ -107,7 +132,7 @@ impl World {
         self.pass(20_000);
         let state = self.state();
         let node = NodeFacts {
-            name: NodeName::new(format!("node-{claim}")),
+            name: node.into(),
             instance: Some(instance),
             labels: Arc::new(
                 [(Str::from(label::NODEPOOL), state.claims[claim].pool.as_shared().clone())].into(),
@@ -121,9 +146,7 @@ impl World {
             deleting: false,
         };
         self.see([Observation::Node(node.clone())]);
-        self.pass(5_000);
-        self.see([Observation::Node(NodeFacts { taints: Vec::new(), ready: true, ..node.clone() })]);
-        node.name
+        node
     }
 
     pub(crate) fn close(mut self) -> tempfile::TempDir {

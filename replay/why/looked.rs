@@ -326,6 +326,12 @@ impl Decided {
 }
 
 impl Looked {
+    /// Whether there is nothing to tell.
+    pub(super) fn is_empty(&self) -> bool {
+        let Self { pools, passed_over, launch, batching_until } = self;
+        pools.is_empty() && passed_over.is_empty() && launch.is_none() && batching_until.is_none()
+    }
+
     pub(super) fn write(&self, telling: &Telling<'_>, out: &mut Out<'_>) -> Result<()> {
         for miss in &self.pools {
             let PoolMiss { nodepool, nodepool_record, rule, .. } = miss;

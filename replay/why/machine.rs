@@ -3,8 +3,8 @@
 //! **Invariant:** the three names stand for one machine, and its story is the same under each.
 
 use anyhow::Result;
-use purser_engine::event::{Decision, Event, Fact};
-use purser_engine::model::{ClaimName, NodeName, Price, Span, Time};
+use purser_engine::event::{Decision, Event, Fact, LaunchFailure};
+use purser_engine::model::{ClaimName, DisruptionReason, InstanceId, NodeName, Price, Span, Time};
 use purser_engine::state::{Pod, State};
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ use super::{Step, Telling, Timeline, Visitor, walk, write_timeline};
 use crate::index::Machine;
 use crate::output::Out;
 use crate::source::{Item, Ref};
-use crate::subjects::{self, Subject};
+use crate::subjects;
 use crate::text;
 
 /// The story of a machine.
@@ -79,6 +79,22 @@ struct Gathered<'a> {
     removals: Vec<Removal>,
     /// When it ended.
     gone: Option<Time>,
+    /// An instance with our tags that no claim stood for: as it was found.
+    found: Option<Found>,
+    /// When its instance was stopped as nobody's, by which record.
+    collected: Option<(Time, u64)>,
+    /// When its instance was gone.
+    instance_gone: Option<Time>,
+    /// Why the last request got no instance.
+    failure: Option<LaunchFailure>,
+}
+
+/// An instance with our tags that no claim stood for.
+struct Found {
+    instance: InstanceId,
+    /// The claim in its tags.
+    tag: Option<ClaimName>,
+    time: Time,
 }
 
 /// Tells the story of a machine.
@@ -93,6 +109,10 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
         last_pod: None,
         removals: Vec::new(),
         gone: None,
+        found: None,
+        collected: None,
+        instance_gone: None,
+        failure: None,
     };
     let state = walk(telling, machine.first, &mut story)?;
     let now = telling.now(&state);
@@ -107,10 +127,7 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
         instance: machine.instance.as_ref().map(ToString::to_string),
         nodepool: machine.pool.as_ref().map(ToString::to_string),
         answer: story.answer(&state, now),
-        earlier: earlier
-            .iter()
-            .filter_map(|machine| machine.claim.as_ref().map(ToString::to_string))
-            .collect(),
+        earlier: earlier.iter().map(|machine| machine.name()).collect(),
         launched: story.launched,
         got: story.got,
         pods_bound: story.pods_bound,
@@ -124,14 +141,8 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
 
 impl Gathered<'_> {
     fn is_about(&self, item: &Item) -> bool {
-        let Machine { claim, instance, node, first, .. } = self.machine;
-        item.seq() >= *first
-            && subjects::of(item.event()).iter().any(|subject| match subject {
-                Subject::Claim(of) => claim.as_ref() == Some(*of),
-                Subject::Instance(of) => instance.as_ref() == Some(*of),
-                Subject::Node(of) => node.as_ref() == Some(*of),
-                Subject::Pod(_) | Subject::Pool(_) => false,
-            })
+        item.seq() >= self.machine.first
+            && subjects::of(item.event()).iter().any(|subject| self.machine.has(item.seq(), subject))
     }
 
     /// A pod that came to its node, or one of those there that changed or went.
@@ -142,7 +153,7 @@ impl Gathered<'_> {
             Event::Fact(Fact::PodPhaseChanged { pod, .. } | Fact::PodDeleted { pod }) => (pod, None),
             _ => return false,
         };
-        let here = |node: Option<&NodeName>| node.is_some() && node == self.machine.node.as_ref();
+        let here = |node: Option<&NodeName>| node.is_some_and(|node| self.machine.has_node(item.seq(), node));
         let known = state.pods.get(pod);
         let was_here = known.is_some_and(|pod| here(pod.node.as_ref()));
         if !was_here && !here(came) {
@@ -179,16 +190,20 @@ impl Gathered<'_> {
                 let decided = looked::decided(self.telling, item)?;
                 self.removals.push(Removal { decided, reason: reason.as_str(), grounds });
             }
+            Decision::GarbageCollect { .. } => self.collected = Some((now, item.seq())),
             _ => {}
         }
         Ok(())
     }
 
     fn answer(&self, state: &State, now: Time) -> String {
-        let Some(name) = &self.machine.claim else {
-            return "it has no NodeClaim of this log: Purser did not launch it and does not remove it"
-                .to_owned();
-        };
+        let Some(name) = &self.machine.claim else { return self.claimless() };
+        if let Some(at) = self.gone
+            && self.machine.instance.is_none()
+            && self.launched.is_some()
+        {
+            return self.without_instance(state, at);
+        }
         let removed = self.removals.last().map(|removal| removal.reason);
         match (self.gone, state.claims.get(name), removed) {
             (Some(at), _, Some(reason)) => {
@@ -203,6 +218,52 @@ impl Gathered<'_> {
             }
             (None, None, _) => "it is gone".to_owned(),
         }
+    }
+}
+
+impl Gathered<'_> {
+    /// What became of a machine that no claim of this log stands for.
+    fn claimless(&self) -> String {
+        let Some(Found { tag, time, .. }) = &self.found else {
+            return "it has no NodeClaim of this log: Purser did not launch it and does not remove it"
+                .to_owned();
+        };
+        let tagged = match tag {
+            Some(tag) => format!("it is tagged for nodeclaim {tag}, which was no longer there"),
+            None => "it has Purser's tags but names no nodeclaim".to_owned(),
+        };
+        let collected = match self.collected {
+            Some((at, seq)) => format!("stopped as nobody's {} by record {seq}", text::exact_time(at)),
+            None => "not stopped yet".to_owned(),
+        };
+        let gone = self.instance_gone.map(|at| format!("; gone since {}", text::exact_time(at)));
+        format!("{tagged}; found {}, {collected}{}", text::exact_time(*time), gone.unwrap_or_default())
+    }
+
+    /// Why a claim that is gone never had an instance.
+    fn without_instance(&self, state: &State, gone: Time) -> String {
+        let removed = self.removals.last().map(|removal| removal.reason);
+        let timed_out = removed == Some(DisruptionReason::LaunchTimeout.as_str());
+        let limit = text::span(state.settings.launch_timeout);
+        let mut why = match &self.failure {
+            Some(LaunchFailure::InsufficientCapacity { offerings }) => {
+                format!(": no capacity in {}", text::count(offerings.len(), "offering"))
+            }
+            Some(LaunchFailure::Rejected { message }) => {
+                format!(": the request was rejected: {}", message.trim_end_matches('.'))
+            }
+            Some(LaunchFailure::Unknown { message }) if timed_out => {
+                format!(": it timed out after {limit}; the last answer was: {message}")
+            }
+            _ if timed_out => format!(": it timed out after {limit}"),
+            _ => removed.map(|reason| format!("; it was removed ({reason})")).unwrap_or_default(),
+        };
+        why.push_str(&format!("; gone since {}", text::exact_time(gone)));
+        if let Some(Found { instance, time, .. }) = &self.found {
+            let time = text::exact_time(*time);
+            why.push_str(&format!("; {instance}, which is tagged for it, was found {time}"));
+        }
+        format!("it never got an instance{why}")
     }
 }
 
@@ -231,6 +292,12 @@ impl Visitor for Gathered<'_> {
                         time: item.logged.time,
                     });
                 }
+                Event::Fact(Fact::LaunchFailed { failure, .. }) => self.failure = Some(failure.clone()),
+                Event::Fact(Fact::InstanceObserved { instance, claim, .. }) => {
+                    let (instance, tag) = (instance.clone(), claim.clone());
+                    self.found = Some(Found { instance, tag, time: item.logged.time });
+                }
+                Event::Fact(Fact::InstanceGone { .. }) => self.instance_gone = Some(item.logged.time),
                 _ => {}
             }
             self.timeline.push(item);
@@ -288,7 +355,11 @@ impl Story {
             ))?;
         }
         if !self.earlier.is_empty() {
-            out.line(&format!("  the name stood for others before: {}", self.earlier.join(", ")))?;
+            let others = text::count(self.earlier.len(), "other machine");
+            let names = text::few(&self.earlier, telling.few);
+            out.line(&format!(
+                "  the name stood for {others} before: {names}; why node with one of these names tells of it"
+            ))?;
         }
         if let Some(launched) = &self.launched {
             out.line("\nwhy it was launched")?;

@@ -10,8 +10,8 @@ mod machine;
 mod pod;
 mod removal;
 
-use anyhow::{Result, bail};
-use purser_engine::model::Time;
+use anyhow::{Error, Result, anyhow, bail};
+use purser_engine::model::{PodKey, Time};
 use purser_engine::state::State;
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::cli::{About, WhyArgs};
 use crate::index::Index;
 use crate::output::{Format, Out};
 use crate::source::{Item, Log, Ref};
-use crate::when::{Moment, Point};
+use crate::subjects::{self, Subject};
 use crate::{Outcome, fold, text};
 
 /// Tells a story.
@@ -32,14 +32,14 @@ pub fn run(log: &Log, arguments: &WhyArgs, out: &mut Out<'_>) -> Result<Outcome>
         bail!("{}: the log has no records", log.dir.display());
     }
     let index = Index::build(log, size)?;
+    if let Err(unknown) = find(&index, arguments.what, &arguments.name) {
+        return Err(first_seen(log, size, arguments)?.unwrap_or(unknown));
+    }
     let telling = Telling {
         log,
         index: &index,
         size,
-        at: match arguments.at {
-            Point::Moment(moment @ (Moment::At(_) | Moment::Before(_))) => Some(moment.finish(log.end()?)),
-            Point::Moment(Moment::Day(..)) | Point::Seq(_) | Point::End => None,
-        },
+        at: arguments.at.moment(log.end()?),
         few: if arguments.all { usize::MAX } else { 3 },
     };
     match arguments.what {
@@ -66,6 +66,45 @@ pub fn run(log: &Log, arguments: &WhyArgs, out: &mut Out<'_>) -> Result<Outcome>
     Ok(Outcome::Fine)
 }
 
+/// Whether there is what a story is asked of.
+fn find(index: &Index, what: About, name: &str) -> Result<()> {
+    match what {
+        About::Pod => index.pod(name).map(|_| ()),
+        About::Node => index.machines("node", name).map(|_| ()),
+        About::Nodeclaim => index.machines("nodeclaim", name).map(|_| ()),
+    }
+}
+
+/// What is said of a name that comes later in the log than the story is to end; nothing of one that never comes.
+fn first_seen(log: &Log, size: u64, arguments: &WhyArgs) -> Result<Option<Error>> {
+    let WhyArgs { what, name, .. } = arguments;
+    if size == log.size() || find(&Index::build(log, log.size())?, *what, name).is_err() {
+        return Ok(None);
+    }
+    let pod = PodKey::parse(name);
+    for item in log.items(size) {
+        let item = item?;
+        let named = subjects::of(item.event()).iter().any(|subject| match (subject, what) {
+            (Subject::Pod(of), About::Pod) => **of == pod,
+            (Subject::Claim(of), About::Node | About::Nodeclaim) => of.as_str() == name,
+            (Subject::Node(of), About::Node) => of.as_str() == name,
+            (Subject::Instance(of), About::Node) => of.as_str() == name,
+            _ => false,
+        });
+        if named {
+            let (seq, time) = (item.seq(), text::exact_time(item.logged.time));
+            let what = match what {
+                About::Pod => "pod",
+                About::Node => "node",
+                About::Nodeclaim => "nodeclaim",
+            };
+            let late = "later than --at says";
+            return Ok(Some(anyhow!("{what} {name:?} is first seen at record {seq}, {time}: {late}")));
+        }
+    }
+    Ok(None)
+}
+
 /// What a story is told from.
 struct Telling<'a> {
     log: &'a Log,
@@ -82,6 +121,15 @@ impl Telling<'_> {
     /// The end of the story.
     fn now(&self, state: &State) -> Time {
         self.at.map_or(state.now, |at| at.max(state.now))
+    }
+
+    /// That no controller is at work at the end of the story, and since when, if that is so.
+    fn idle(&self, state: &State) -> Option<String> {
+        let since = self.index.stopped().map(|at| format!(" since {}", text::exact_time(at)));
+        state.stopped.then(|| {
+            let since = since.unwrap_or_default();
+            format!("no controller is at work{since}: nothing is decided until one starts")
+        })
     }
 }
 

@@ -38,6 +38,8 @@ pub(super) struct Story {
     decisions: Vec<Decided>,
     /// What a decision at the end of the story looks at, if it waits.
     now: Option<Looked>,
+    /// That no controller is at work at the end of the story, if it waits.
+    idle: Option<String>,
     timeline: Vec<Step>,
 }
 
@@ -84,8 +86,11 @@ pub(super) fn tell(telling: &Telling<'_>, name: &str) -> Result<Story> {
     let now = telling.now(&state);
     let pod = state.pods.get(key);
     // A pod that is expected somewhere is not looked at again as long as that stands.
-    let looks = pod
-        .filter(|pod| pod.phase == PodPhase::Pending && pod.node.is_none())
+    let waiting = pod.filter(|pod| pod.phase == PodPhase::Pending && pod.node.is_none());
+    let idle = waiting.and_then(|_| telling.idle(&state));
+    // Nor is one looked at while nobody decides.
+    let looks = waiting
+        .filter(|_| !state.stopped)
         .filter(|pod| !matches!(pod.plan, Plan::Nominated { .. }))
         .map(|pod| looked::for_spec(telling, &state, now, &looked::notes(&state, now), pod.spec));
     let pending = story.seen.map_or(Span::ZERO, |seen| story.bound.or(story.gone).unwrap_or(now).since(seen));
@@ -101,6 +106,7 @@ pub(super) fn tell(telling: &Telling<'_>, name: &str) -> Result<Story> {
         evaluations: story.evaluations,
         decisions: story.decisions,
         now: looks,
+        idle,
         timeline: story.timeline.steps,
     })
 }
@@ -248,7 +254,10 @@ impl Story {
         for decided in &self.decisions {
             decided.write(telling, out)?;
         }
-        if let Some(now) = &self.now {
+        if let Some(idle) = &self.idle {
+            out.line(&format!("\n{idle}"))?;
+        }
+        if let Some(now) = self.now.as_ref().filter(|now| !now.is_empty()) {
             out.line("\nat the end, a decision looks at")?;
             now.write(telling, out)?;
         }

@@ -4,6 +4,7 @@
 
 use purser_engine::decide::Note;
 use purser_engine::model::{Budget, BudgetNodes, DisruptionReason, NodePool, PoolName, Time};
+use purser_engine::reason::ReasonId;
 use purser_engine::state::{Claim, State};
 use serde::Serialize;
 
@@ -182,6 +183,8 @@ pub(super) fn still_there(
         }
         return grounds;
     }
+    grounds.facts.extend(telling.idle(state));
+    let waits = grounds.facts.len();
     for note in looked::notes(state, now) {
         match note {
             Note::CandidateWaits { claim: of, until } if of == claim.name => {
@@ -201,8 +204,8 @@ pub(super) fn still_there(
             _ => {}
         }
     }
-    if grounds.facts.is_empty() {
-        not_a_candidate(&mut grounds, telling, state, claim);
+    if grounds.facts.len() == waits {
+        not_a_candidate(&mut grounds, telling, state, now, claim);
     }
     if let Some(expire_after) = claim.template.template.expire_after {
         let at = claim.created + expire_after;
@@ -216,10 +219,12 @@ pub(super) fn still_there(
 }
 
 /// Why nobody thinks of removing it.
-fn not_a_candidate(grounds: &mut Grounds, telling: &Telling<'_>, state: &State, claim: &Claim) {
+fn not_a_candidate(grounds: &mut Grounds, telling: &Telling<'_>, state: &State, now: Time, claim: &Claim) {
     let size = state.size;
-    if claim.initialized.is_none() {
-        grounds.facts.push(format!("it is not set up yet: {}", claim.phase().as_str()));
+    match (claim.initialized, claim.registered) {
+        (Some(_), _) => {}
+        (None, None) => grounds.facts.push(format!("it is not set up yet: {}", claim.phase().as_str())),
+        (None, Some(registered)) => not_set_up(grounds, state, now, claim, registered),
     }
     let occupancy = claim.node.as_ref().and_then(|node| state.occupancy(node));
     if let Some(occupancy) = occupancy.filter(|occupancy| occupancy.workload_pods > 0) {
@@ -248,6 +253,24 @@ fn not_a_candidate(grounds: &mut Grounds, telling: &Telling<'_>, state: &State, 
             grounds.consolidate_after(telling, &claim.pool, size);
         }
         Some(_) => {}
+    }
+}
+
+/// Since when a node is registered without being set up, and until when pods are sent there nevertheless.
+fn not_set_up(grounds: &mut Grounds, state: &State, now: Time, claim: &Claim, registered: Time) {
+    let Some(due) = state.set_up_due(claim) else { return };
+    let (since, age) = (text::exact_time(registered), text::span(now.since(registered)));
+    let phase = claim.phase().as_str();
+    grounds.facts.push(format!("it is not set up yet: {phase} since {since}, {age} ago"));
+    let limit = text::span(due.since(registered));
+    let (at, overdue) = (text::exact_time(due), ReasonId::SetUpOverdue);
+    if due <= now {
+        grounds.facts.push(format!("no pod is sent there since {at}, {limit} after that: {overdue}"));
+        grounds.facts.push(format!("remedy: {}", overdue.remedy()));
+    } else {
+        grounds
+            .facts
+            .push(format!("if it is not set up at {at}, no pod is sent there from then on: {overdue}"));
     }
 }
 

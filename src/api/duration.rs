@@ -9,8 +9,16 @@ use crate::error::{At, FieldError};
 /// Reads a Go duration such as `1h30m`, `1.5h`, `-250ms`; `None` if it is none. Parts of a microsecond are dropped.
 ///
 /// Source: time.ParseDuration of Go's standard library.
-pub fn parse_go_duration(text: &str) -> Option<Span> {
+fn parse_go_duration(text: &str) -> Option<Span> {
     nanoseconds(text).map(|nanos| Span((nanos / 1_000) as i64))
+}
+
+/// Reads a duration as people give it on a command line: Go's form, with days before it if they like (`20d`, `1d12h`).
+pub fn parse_duration(text: &str) -> Option<Span> {
+    let Some((days, rest)) = text.split_once('d') else { return parse_go_duration(text) };
+    let days = Span(days.parse::<u32>().ok().and_then(|days| Span::hours(24).0.checked_mul(days.into()))?);
+    let rest = if rest.is_empty() { Span::ZERO } else { parse_go_duration(rest)? };
+    (rest >= Span::ZERO).then(|| Span(days.0 + rest.0))
 }
 
 /// A Go duration in nanoseconds, within the range of Go's int64.
@@ -118,6 +126,16 @@ mod tests {
         }
         for text in ["", "-", "5", "1d", "h", "1h 5m", "1..5h", "9999999999h", "s1", "5.", "true"] {
             assert_eq!(parse_go_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn days_may_come_first() {
+        assert_eq!(parse_duration("20d"), Some(Span::hours(480)));
+        assert_eq!(parse_duration("1d12h"), Some(Span::hours(36)));
+        assert_eq!(parse_duration("90m"), Some(Span::mins(90)));
+        for text in ["d", "-1d", "1.5d", "1d-2h", "1h1d", "1d1d", "99999999999d", ""] {
+            assert_eq!(parse_duration(text), None, "{text}");
         }
     }
 

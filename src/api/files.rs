@@ -25,19 +25,24 @@ pub fn read_path(path: &Path) -> Result<Vec<Located<Object>>, ApiError> {
 /// # Errors
 /// If a file cannot be read.
 pub fn read_texts(path: &Path) -> Result<Vec<(Str, String)>, ApiError> {
-    let mut files = Vec::new();
-    if path.is_dir() {
-        collect(path, &mut files)?;
-        files.sort();
-    } else {
-        files.push(path.to_owned());
-    }
+    let files = if path.is_dir() { manifest_files(path)? } else { vec![path.to_owned()] };
     let mut texts: Vec<(Str, String)> = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
         texts.push((file.display().to_string().into(), text));
     }
     Ok(texts)
+}
+
+/// The manifests in a folder and the folders in it, by name.
+///
+/// # Errors
+/// If a folder cannot be read.
+pub fn manifest_files(folder: &Path) -> Result<Vec<PathBuf>, ApiError> {
+    let mut files = Vec::new();
+    collect(folder, &mut files)?;
+    files.sort();
+    Ok(files)
 }
 
 fn collect(folder: &Path, into: &mut Vec<PathBuf>) -> Result<(), ApiError> {

@@ -28,9 +28,9 @@ mod selector;
 mod text;
 mod workload;
 
-pub use duration::parse_go_duration;
+pub use duration::parse_duration;
 pub use error::{ApiError, FieldError};
-pub use files::{read_path, read_texts};
+pub use files::{manifest_files, read_path, read_texts};
 pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
 pub use node::{instance_id, node_facts};
 pub use node_claim::{NodeClaimFacts, node_claim};

@@ -69,6 +69,19 @@ fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(part)
 }
 
+/// Checks the name of an object.
+pub(crate) fn object(at: &At<'_>, name: &str) -> Result<(), FieldError> {
+    if is_subdomain(name) {
+        return Ok(());
+    }
+    // A name may be a megabyte long.
+    let shown: String = name.chars().take(80).collect();
+    Err(at.error(
+        format!("{shown:?} ({} characters) cannot name an object", name.chars().count()),
+        "write at most 253 lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit",
+    ))
+}
+
 /// Checks a qualified name, as label keys and taint keys are.
 pub(crate) fn qualified(at: &At<'_>, name: &str) -> Result<(), FieldError> {
     let valid = match name.split_once('/') {

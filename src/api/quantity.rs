@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time as Written
 use purser_engine::model::{Labels, QuantityError, Resources, Rounding, Time};
 
 use crate::error::{At, FieldError};
+use crate::names;
 
 /// Sets one resource from its quantity.
 pub(crate) fn set(
@@ -62,9 +63,11 @@ pub(crate) fn labels(map: Option<&BTreeMap<String, String>>) -> Labels {
 
 /// The name of an object, which it must have.
 pub(crate) fn object_name(metadata: &ObjectMeta) -> Result<&str, FieldError> {
+    let at = At::ROOT.field("metadata");
+    let at = at.field("name");
     match metadata.name.as_deref() {
-        Some(name) if !name.is_empty() => Ok(name),
-        _ => Err(At::ROOT.field("metadata").field("name").error("is missing", "give the object a name")),
+        Some(name) if !name.is_empty() => names::object(&at, name).map(|()| name),
+        _ => Err(at.error("is missing", "give the object a name")),
     }
 }
 

@@ -13,7 +13,8 @@ pub struct Settings {
     pub max_instance_types: u32,
     /// A claim without an instance after so long is given up.
     pub launch_timeout: Span,
-    /// A claim without a node after so long is given up; a node that is not set up so long after it registered is passed over.
+    /// A claim without a node after so long is given up; a node that is not set up twice as long after it registered is passed over, and
+    /// given up once nothing runs on it.
     pub registration_timeout: Span,
     /// An offering without capacity is not asked for again for so long.
     pub insufficient_capacity_ttl: Span,

@@ -61,7 +61,8 @@ impl FaultLevel {
 #[derive(Debug, Clone, Args)]
 pub struct SimulateOptions {
     /// What happens: `day` (the built-in day), a CSV file in the layout of the openb or dlrm traces, or a file or folder of
-    /// Kubernetes manifests, such as the output of `kubectl get -A -o json`.
+    /// Kubernetes manifests, such as the output of
+    /// `kubectl get nodes,pods,deployments,statefulsets,daemonsets,jobs,pdb,nodepools -A -o json`.
     #[arg(long, default_value = "day", value_name = "TRACE")]
     pub trace: PathBuf,
     /// NodePools to use: ordinary karpenter.sh/v1 manifests, in place of the trace's own.

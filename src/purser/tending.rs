@@ -23,7 +23,7 @@ impl Keep {
     pub fn parse(text: &str) -> Option<Self> {
         let keep = match text.parse() {
             Ok(records) => Self::Records(records),
-            Err(_) => Self::Age(purser_api::parse_go_duration(text)?),
+            Err(_) => Self::Age(purser_api::parse_duration(text)?),
         };
         (keep != Self::Records(0) && !matches!(keep, Self::Age(span) if span <= Span::ZERO)).then_some(keep)
     }

@@ -131,12 +131,16 @@ pub fn from_objects(
             // Daemon pods and static pods are of their node, and go with it.
             if node.is_some() || !pod.spec.is_daemon() {
                 let (key, spec) = (pod.key.clone(), Arc::clone(&pod.spec));
-                scenario.pods.push(BarePod { key, spec, at: pod.created.min(start), node, duration: None });
+                scenario.pods.push(BarePod { key, spec, at: start, node, duration: None });
             }
         }
     }
+    scenario.end = Some(start + RUN);
     Ok(scenario)
 }
+
+/// Manifests say nothing about when it is over.
+const RUN: Span = Span::hours(24);
 
 fn amount(written: CountOrPercent) -> Amount {
     match written {

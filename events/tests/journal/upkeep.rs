@@ -110,6 +110,80 @@ fn segments_are_archived_and_only_then_retired() {
 }
 
 #[test]
+fn a_checkpoint_of_records_that_are_gone_is_a_finding_if_it_was_asked_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&dir.path().join("j"), options(), time(0)).unwrap();
+    append(&mut journal, 5).unwrap();
+    journal.seal().unwrap();
+    let kept = journal.checkpoint();
+    for _ in 0..3 {
+        append(&mut journal, 5).unwrap();
+        journal.seal().unwrap();
+    }
+    copy(&dir.path().join("j"), &dir.path().join("archive"));
+    let policy = RetentionPolicy { max_age_us: None, max_records: Some(8), keep_segments: 1 };
+    assert_eq!(journal.retain(&policy, time(30)).unwrap().first_seq, 10);
+    let at_ten = fs::read_to_string(dir.path().join("j/checkpoints").join(format!("{:020}", 10))).unwrap();
+    journal.close().unwrap();
+    let journal = dir.path().join("j");
+    let ask = |text: &str, archive: Option<&str>| {
+        let mut options = VerifyOptions::new(toy());
+        options.older = vec![OlderCheckpoint { name: "kept".to_owned(), text: text.to_owned() }];
+        options.archive = archive.map(|archive| dir.path().join(archive));
+        verify(&journal, &options, &mut |_, _| {}).unwrap()
+    };
+    let report = ask(&kept, None);
+    let [finding] = &report.findings[..] else { panic!("{report:?}") };
+    assert_eq!((&*finding.file, finding.kind), ("kept", FindingKind::Unchecked));
+    assert_eq!(
+        finding.message,
+        "could not be checked: it is of 5 records, the first kept is 10; name the archive with --archive"
+    );
+    // The root where the kept records begin is known, and the archive has the others.
+    let report = ask(&at_ten, None);
+    assert_eq!((report.findings, report.checkpoints, report.checkpoints_signature_only), (vec![], 4, 1));
+    let report = ask(&kept, Some("archive"));
+    assert_eq!((report.findings, report.checkpoints, report.checkpoints_signature_only), (vec![], 5, 0));
+    // Of the journal's own of records that are gone, every signature still counts.
+    let own = journal.join("checkpoints").join(format!("{:020}", 5));
+    fs::write(&own, kept.replacen("5\n", "6\n", 1)).unwrap();
+    let report = verified(&journal);
+    assert!(report.findings.iter().any(|finding| finding.kind == FindingKind::Signature), "{report:?}");
+}
+
+#[test]
+fn an_archive_that_lacks_records_is_a_finding() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = Journal::create(&dir.path().join("j"), options(), time(0)).unwrap();
+    for _ in 0..4 {
+        append(&mut journal, 5).unwrap();
+        journal.seal().unwrap();
+    }
+    let archive = dir.path().join("archive");
+    copy(&dir.path().join("j"), &archive);
+    let policy = RetentionPolicy { max_age_us: None, max_records: Some(1), keep_segments: 1 };
+    assert_eq!(journal.retain(&policy, time(30)).unwrap().first_seq, 15);
+    journal.close().unwrap();
+    let mut options = VerifyOptions::new(toy());
+    options.archive = Some(archive.clone());
+    let ask = || verify(&dir.path().join("j"), &options, &mut |_, _| {}).unwrap();
+    assert_eq!((ask().findings, ask().first_seq), (vec![], 0));
+    // One from the middle, then all from the beginning on.
+    for (taken, from, to) in [(5, 5, 9), (0, 0, 9), (10, 0, 14)] {
+        fs::remove_file(archive.join(format!("segments/{taken:020}.seg"))).unwrap();
+        let report = ask();
+        let [finding] = &report.findings[..] else { panic!("{report:?}") };
+        assert_eq!((finding.seq, finding.kind), (Some(from), FindingKind::Missing));
+        assert!(finding.file.ends_with(&format!("archive/segments/{from:020}.seg")), "{finding:?}");
+        let text = format!("the records {from} to {to} are neither in the journal nor in the archive");
+        assert_eq!(finding.message, text);
+    }
+    assert_eq!((ask().first_seq, ask().records), (15, 5));
+    let reader = Reader::open_with_archive(&dir.path().join("j"), Some(&archive), toy()).unwrap();
+    assert_eq!((reader.first_seq(), reader.first_kept()), (15, 15));
+}
+
+#[test]
 fn an_archive_is_of_one_journal() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);

@@ -237,16 +237,9 @@ fn of_node(state: &State, node: &Node, claim: Option<&Claim>) -> Host {
         Some(claim) => Target::Claim(claim.name.clone()),
         None => Target::Node(node.facts.name.clone()),
     };
-    let due = claim.and_then(|claim| set_up_due(state, claim));
+    let due = claim.and_then(|claim| state.set_up_due(claim));
     let changed = changed.0;
     Host { target, free, changed, labels: None, due, sent: Vec::new(), before: OnceLock::new() }
-}
-
-/// When a node that is registered but not initialized is no longer waited for. An instance that cannot become a node would
-/// otherwise hold the pods that are sent to it for ever.
-pub(super) fn set_up_due(state: &State, claim: &Claim) -> Option<Time> {
-    let starting = claim.registered.filter(|_| claim.initialized.is_none());
-    starting.map(|registered| registered + state.settings.registration_timeout)
 }
 
 impl Host {

@@ -72,6 +72,13 @@ fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
     } else if claim.initialized.is_none() && is_set_up(claim, &node.facts) {
         pass.decisions
             .push(Decision::Initialize { claim: claim.name.clone(), node: node.facts.name.clone() });
+    } else if claim.workload_pods == 0
+        && claim.planned.pods.is_empty()
+        && let Some(due) = pass.state.set_up_due(claim)
+        && pass.is_due(due)
+    {
+        // Nobody is sent there any more and nobody is there: it would only cost.
+        remove(pass, claim, DisruptionReason::Unhealthy);
     }
 }
 

@@ -84,9 +84,7 @@ fn lapsed<'a>(pass: &mut Pass<'a>) -> Vec<&'a PodKey> {
         .claims
         .awaited()
         .filter(stays)
-        .filter_map(|claim| {
-            Some((&claim.planned, claim.initialized.or_else(|| hosts::set_up_due(state, claim))?))
-        })
+        .filter_map(|claim| Some((&claim.planned, claim.initialized.or_else(|| state.set_up_due(claim))?)))
         .collect();
     let of_nodes = state.awaited_nodes().map(|node| (&node.planned, Time(i64::MIN)));
     // What was to run on a claim that leaves needs another place at once.

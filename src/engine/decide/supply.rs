@@ -199,6 +199,12 @@ fn class_supply(state: &State, pool: &PoolSupply, spec: SpecId) -> ClassSupply {
                 conflict.get_or_insert_with(|| key.into());
                 continue;
             }
+            // Its daemon pods alone may be too much for a type, whatever the pod asks for.
+            let excess_of_daemons = supply.free.iter().find(|(_, free)| *free < 0);
+            if let Some((resource, _)) = excess_of_daemons {
+                excess.get_or_insert(resource.to_owned());
+                continue;
+            }
             if let Some((resource, _, _)) = spec.requests.first_excess(&supply.free) {
                 excess.get_or_insert(resource);
                 continue;

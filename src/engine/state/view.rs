@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Claim, Node, Occupancy, Plan, Pod, State, Touched};
 use crate::event::{LabelSetId, SpecId};
 use crate::model::{
-    ClaimName, InstanceId, Labels, NodeName, PodKey, PodPhase, PodSpec, Price, Resources, Taint,
+    ClaimName, InstanceId, Labels, NodeName, PodKey, PodPhase, PodSpec, Price, Resources, Span, Taint, Time,
 };
 
 impl State {
@@ -81,6 +81,14 @@ impl State {
     /// The claim of a node.
     pub fn claim_of_node(&self, node: &NodeName) -> Option<&Claim> {
         self.claims.of_node(node).and_then(|claim| self.claims.get(claim))
+    }
+
+    /// When a node that is registered but not initialized is no longer waited for. An instance that cannot become a node would
+    /// otherwise hold the pods that are sent to it for ever.
+    pub fn set_up_due(&self, claim: &Claim) -> Option<Time> {
+        let starting = claim.registered.filter(|_| claim.initialized.is_none());
+        // Karpenter's repair waits half an hour for a node that is not ready, twice as long as it waits for a registration.
+        starting.map(|registered| registered + Span(2 * self.settings.registration_timeout.0))
     }
 
     /// Whether a node carries the mark that keeps new pods away while it is being removed.

@@ -300,14 +300,26 @@ fn pods_do_not_wait_for_ever_for_a_node_that_is_never_set_up() {
     let node = lab.node(&claim, &instance, "small");
     lab.see([Observation::Node(node)]);
     assert!(lab.state().claims[&claim].registered.is_some());
-    lab.until(secs(10 * 60));
+    lab.until(secs(29 * 60));
     assert_eq!(lab.launches().len(), 1, "it may still come");
-    lab.until(secs(20 * 60));
+    lab.until(secs(31 * 60));
     assert_eq!(lab.launches().len(), 2, "the pod gets another node");
-    lab.see([pending("b", &web)]);
-    lab.until(secs(21 * 60));
-    let sent: Vec<_> = lab.state().claims[&claim].planned.pods.iter().collect();
-    assert!(sent.is_empty(), "nobody is sent there: {sent:?}");
+    let removal = lab.state().claims[&claim].disrupting.as_ref().map(|removal| removal.reason);
+    assert_eq!(removal, Some(DisruptionReason::Unhealthy), "it is of no use to anybody");
+    lab.verify();
+}
+
+#[test]
+fn a_type_too_small_for_its_daemon_pods_is_not_launched() {
+    let mut world = plain_world();
+    world.push(Observation::DaemonSet(PodKey::new("kube-system", "agent"), Arc::new(spec(100, 10 << 10))));
+    let mut lab = Lab::new(world);
+    // It asks for none of what the daemon pod has too much of.
+    let idle = PodSpec { requests: [("cpu", 100)].into_iter().collect(), ..spec(0, 0) };
+    lab.see([pending("a", &idle)]);
+    lab.until(secs(2));
+    let launches: Vec<Vec<String>> = lab.launches().into_iter().map(|(_, types, _)| types).collect();
+    assert_eq!(launches, [["large"]], "small has 8 GiB");
     lab.verify();
 }
 

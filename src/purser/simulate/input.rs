@@ -76,6 +76,18 @@ impl Input {
         if scenario.pools.is_empty() {
             bail!("--trace {source}: there is no NodePool in it; give some with --nodepools FILE");
         }
+        if let Some(pool) = scenario.pools.iter().find(|pool| pool.replicas.is_some()) {
+            bail!(
+                "NodePool {}: spec.replicas: static NodePools are not simulated: remove the field, and limit the pool with \
+                 spec.limits",
+                pool.name
+            );
+        }
+        if let Some(archive) =
+            options.archive.as_ref().filter(|archive| archive.exists() && !archive.is_dir())
+        {
+            bail!("--archive {}: this is a file: give a folder", archive.display());
+        }
         let until = options.until.as_deref().map(|text| moment(text, scenario.start)).transpose()?;
         let faults = match options.faults {
             FaultLevel::None => Faults::none(),
@@ -106,8 +118,7 @@ impl Input {
 
     /// When the run ends at the latest; at the end of time if only stillness ends it.
     pub(super) fn end(&self) -> Time {
-        let of_scenario = self.scenario.end.unwrap_or(Time(i64::MAX));
-        self.until.map_or(of_scenario, |until| until.min(of_scenario))
+        self.until.or(self.scenario.end).unwrap_or(Time(i64::MAX))
     }
 
     /// How long the run will be, as far as that is known.
@@ -154,6 +165,14 @@ fn node_pools(file: &Path) -> anyhow::Result<Vec<Arc<NodePool>>> {
     let mut pools = Vec::new();
     for located in purser_api::read_path(file)? {
         if let Object::NodePool(pool) = located.value {
+            if pools.iter().any(|other: &Arc<NodePool>| other.name == pool.name) {
+                bail!(
+                    "{}: line {}: NodePool {}: there is another of this name: rename one of them",
+                    located.source,
+                    located.line,
+                    pool.name
+                );
+            }
             pools.push(Arc::new(pool));
         }
     }
@@ -170,14 +189,14 @@ fn keep(text: &str) -> anyhow::Result<Keep> {
     }
 }
 
-/// A moment: RFC 3339, or a Go duration after the start.
+/// A moment: RFC 3339, or so long after the start.
 fn moment(text: &str, start: Time) -> anyhow::Result<Time> {
     let moment = match chrono::DateTime::parse_from_rfc3339(text) {
         Ok(moment) => Time(moment.timestamp_micros()),
-        Err(_) => match purser_api::parse_go_duration(text) {
+        Err(_) => match purser_api::parse_duration(text) {
             Some(span) => start + span,
             None => bail!(
-                "--until {text:?}: neither a duration such as 6h30m nor a moment such as 2026-07-20T06:00:00Z"
+                "--until {text:?}: neither a duration such as 6h30m or 20d nor a moment such as 2026-07-20T06:00:00Z"
             ),
         },
     };
@@ -202,9 +221,13 @@ fn digest(scenario: &Scenario, options: &SimulateOptions) -> anyhow::Result<[u8;
         format!("{:?} {:?} {:?}", scenario.name, scenario.pools, scenario.types.len()).as_bytes(),
     );
     let named = [Some(&options.trace), options.nodepools.as_ref(), options.catalogue.as_ref()];
-    for file in named.into_iter().flatten().filter(|file| file.is_file()) {
-        let bytes = std::fs::read(file).with_context(|| format!("{}: cannot be read", file.display()))?;
-        part("file", &bytes);
+    for path in named.into_iter().flatten().filter(|path| path.exists()) {
+        let files = if path.is_dir() { purser_api::manifest_files(path)? } else { vec![path.clone()] };
+        for file in files {
+            let bytes =
+                std::fs::read(&file).with_context(|| format!("{}: cannot be read", file.display()))?;
+            part("file", &bytes);
+        }
     }
     Ok(hash.finalize().into())
 }

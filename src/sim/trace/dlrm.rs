@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    InstanceType, LabelSelector, Labels, OwnerKind, PodSpec, Resources, SpreadPolicy, Time, TopologySpread,
-    Unsatisfiable, label,
+    InstanceType, LabelSelector, Labels, OwnerKind, PodSpec, Resources, Span, SpreadPolicy, Time,
+    TopologySpread, Unsatisfiable, label,
 };
 
 use super::table::{Row, Table};
@@ -68,7 +68,8 @@ pub fn dlrm(file: &str, text: &str, types: Vec<Arc<InstanceType>>) -> Result<Sce
         runs.push((spec(&row)?, Run { name: name.into(), at, duration }));
     }
     let mut scenario = scenario("dlrm", types, runs);
-    scenario.end = Some(end);
+    // A trace may hold nothing but what is there from the start.
+    scenario.end = Some(end.max(EPOCH + Span::hours(1)));
     Ok(scenario)
 }
 

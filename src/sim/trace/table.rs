@@ -110,6 +110,13 @@ impl Row<'_> {
                 "use letters, digits, '-', '_' and '.' only",
             ));
         }
+        if shown.len() > 253 {
+            return Err(self.error(
+                column,
+                "which is longer than a pod's name",
+                "use at most 253 characters",
+            ));
+        }
         match seen.insert(shown.clone(), self.line) {
             None => Ok(shown),
             Some(line) => Err(self.error(

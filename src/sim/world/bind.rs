@@ -166,14 +166,19 @@ impl World {
 
     /// Takes a pod's share of a node.
     pub(super) fn occupy(&mut self, pod: u32, node: u32) {
-        let class = self.pods[pod as usize].class;
-        let of_class = &self.classes.all[class as usize];
-        if !self.nodes.place(node, pod, of_class) {
+        if !self.occupy_as_found(pod, node) {
             self.violations.push(Violation::Overcommitted {
                 node: self.nodes.get(node).facts.name.clone(),
                 pod: self.pods[pod as usize].key.clone(),
             });
         }
+    }
+
+    /// Takes a pod's share of a node, and says whether there was so much.
+    pub(super) fn occupy_as_found(&mut self, pod: u32, node: u32) -> bool {
+        let class = self.pods[pod as usize].class;
+        let of_class = &self.classes.all[class as usize];
+        let fits = self.nodes.place(node, pod, of_class);
         let labels = self.nodes.get(node).facts.labels.clone();
         for group in &of_class.counted {
             self.classes.groups[*group as usize].change(node, &labels, true);
@@ -181,6 +186,7 @@ impl World {
         if self.nodes.get(node).machine.is_some() {
             self.meter.requested(&of_class.spec.requests, true);
         }
+        fits
     }
 }
 

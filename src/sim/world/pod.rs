@@ -74,7 +74,8 @@ impl World {
             match pod.node.as_ref().and_then(|name| self.nodes.find(name)) {
                 Some(node) if pod.at <= self.start => {
                     self.born(number);
-                    self.occupy(number, node);
+                    // It is there already, even on a node that has no room for it.
+                    self.occupy_as_found(number, node);
                     self.pod_bound(number, node);
                 }
                 _ => self.queue.push(pod.at.max(self.start), Happening::BarePod(number)),
