@@ -1,0 +1,260 @@
+//! Scheduling: which pods go where, and what has to be launched for them.
+//!
+//! Start at [`solve`]. It is a pure function of a [`Problem`]: pods are put in classes of equal ones (`class`), requirements and instance types are
+//! made ready for look-ups (`requirements`, `supply`), pods that are there are counted by domain (`topology`), and then classes are placed one
+//! after the other, largest first (`pass`), in several ways of which the best counts.
+//!
+//! Source of the rules: Karpenter, pkg/controllers/provisioning/scheduling, and Kubernetes' scheduler plugins.
+//!
+//! **Invariant:** what [`solve`] says depends on the problem alone, and not on the order in which its pods were given.
+
+mod class;
+mod pass;
+mod problem;
+mod requirements;
+mod setup;
+mod supply;
+mod topology;
+mod why;
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+pub use problem::{
+    BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, PodVolume, PoolOffer,
+    Preferences, Problem, Rules, TypeOffer,
+};
+
+use crate::model::{Price, Requirements, Resources};
+use crate::reason::Reason;
+use pass::{Pass, Placement, Planned, Style};
+use setup::Setup;
+use supply::buys;
+
+/// Where the pods of a problem go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Hosts by index, with the indices of the pods that go there.
+    pub hosts: Vec<(usize, Vec<usize>)>,
+    /// Nodes to launch.
+    pub launches: Vec<Launch>,
+    /// Pods without a place.
+    pub unplaced: Vec<Unplaced>,
+    /// Targets and shapes looked at.
+    pub work: u64,
+}
+
+/// A node to launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Index of the pool.
+    pub pool: usize,
+    /// What its labels satisfy.
+    pub requirements: Requirements,
+    /// Types that hold its pods, cheapest first.
+    pub types: Vec<LaunchType>,
+    /// How many types of the pool were looked at.
+    pub considered: usize,
+    /// Indices of its pods.
+    pub pods: Vec<usize>,
+    /// What its pods ask for, and its daemon pods at least.
+    pub requests: Resources,
+    /// What is to be set aside of the pool's limits, whichever type comes.
+    pub reserved: Resources,
+    /// Whether `minValues` was let go.
+    pub min_values_relaxed: bool,
+}
+
+/// A type of a launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchType {
+    /// Index into the pool's types.
+    pub type_at: usize,
+    /// Indices of its offerings that may be bought.
+    pub offerings: Vec<usize>,
+    /// The lowest price among them.
+    pub price: Price,
+}
+
+/// Pods of a class without a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaced {
+    /// Indices of the pods.
+    pub pods: Vec<usize>,
+    /// What each pool lacked, by index of the pool, the one that came nearest in front; one without a pool if there is none.
+    pub reasons: Vec<(Option<usize>, Reason)>,
+}
+
+/// Finds places for the pods of a problem.
+pub fn solve(problem: &Problem<'_>) -> Plan {
+    let mut setup = Setup::new(*problem);
+    let best = best(&mut setup);
+    plan(&mut setup, best)
+}
+
+/// The best of several passes: the one that leaves the fewest pods, then the cheapest.
+fn best(setup: &mut Setup<'_>) -> Placement {
+    let none_left_out = vec![false; setup.problem.pods.len()];
+    let first = Pass::run(setup, Style::default(), &none_left_out);
+    let budget = setup.problem.rules.work;
+    let mut spent = 0;
+    let mut best = (score(setup, &first), first);
+    let leaves_some = best.1.target.iter().any(Option::is_none);
+    let limited = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
+    let styles = [
+        Style { frugal: true, ..Style::default() },
+        Style { fewest_first: true, ..Style::default() },
+        Style { tight: true, ..Style::default() },
+        Style { tight: true, frugal: true, ..Style::default() },
+        Style { by_priority: true, tight: limited, ..Style::default() },
+    ];
+    for style in styles {
+        let of_use = match style {
+            Style { by_priority: true, .. } => leaves_some && has_priorities(setup),
+            Style { tight: true, .. } => leaves_some && limited,
+            Style { fewest_first: true, .. } => best.1.planned.len() <= 64,
+            _ => best.1.planned.len() > 1 || best.1.planned.iter().any(|planned| planned.pods.len() > 1),
+        };
+        if !of_use || spent > budget {
+            continue;
+        }
+        let other = Pass::run(setup, style, &none_left_out);
+        spent += other.work;
+        let score = score(setup, &other);
+        if score < best.0 {
+            best = (score, other);
+        }
+    }
+    best.1.work += spent;
+    best.1
+}
+
+fn has_priorities(setup: &Setup<'_>) -> bool {
+    let mut priorities = setup.classes.iter().map(|class| class.spec.priority);
+    let first = priorities.next();
+    priorities.any(|priority| Some(priority) != first)
+}
+
+/// How bad a placement is: pods left without a place, the most important first; price; nodes.
+fn score(setup: &Setup<'_>, placement: &Placement) -> (Vec<(Reverse<i32>, usize)>, i128, usize) {
+    let mut left: BTreeMap<Reverse<i32>, usize> = BTreeMap::new();
+    for class in &setup.classes {
+        // Every priority is named, so that the lists compare place by place.
+        let count = class.pods.iter().filter(|pod| placement.target[**pod].is_none()).count();
+        *left.entry(Reverse(class.spec.priority)).or_default() += count;
+    }
+    let price = placement.planned.iter().map(|planned| i128::from(planned.price.0)).sum();
+    (left.into_iter().collect(), price, placement.planned.len())
+}
+
+/// What a placement says to the outside.
+fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
+    let hosts = setup.problem.hosts.len() as u32;
+    let mut of_hosts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut unplaced = Vec::new();
+    for class in 0..setup.classes.len() {
+        let pods = setup.classes[class].pods.clone();
+        for pod in &pods {
+            if let Some(target) = placement.target[*pod].filter(|target| *target < hosts) {
+                of_hosts.entry(target as usize).or_default().push(*pod);
+            }
+        }
+        let left: Vec<usize> = pods.into_iter().filter(|pod| placement.target[*pod].is_none()).collect();
+        if !left.is_empty() {
+            let reasons = why::reasons(setup, &placement, class);
+            unplaced.push(Unplaced { pods: left, reasons });
+        }
+    }
+    let launches = placement.planned.iter().map(|planned| launch(setup, planned)).collect();
+    Plan { hosts: of_hosts.into_iter().collect(), launches, unplaced, work: placement.work }
+}
+
+fn launch(setup: &Setup<'_>, planned: &Planned) -> Launch {
+    let problem = &setup.problem;
+    let offer = &problem.pools[planned.pool];
+    let shapes = &setup.supply.pools[planned.pool].shapes;
+    let requirements = setup.interner.get(planned.requirements);
+    let mut by_type: BTreeMap<usize, Vec<supply::Fit>> = BTreeMap::new();
+    for fit in &planned.fits {
+        by_type.entry(shapes[fit.shape as usize].type_at).or_default().push(*fit);
+    }
+    let mut ranked: Vec<(Price, usize)> = by_type
+        .iter()
+        .map(|(type_at, fits)| (pass::cheapest(fits), *type_at))
+        .collect();
+    ranked.sort_unstable();
+    let kept = truncated(setup, planned, &ranked);
+    let types: Vec<LaunchType> = kept
+        .iter()
+        .map(|(price, type_at)| {
+            let one = &offer.types[*type_at];
+            let allocatable: Vec<usize> =
+                by_type[type_at].iter().map(|fit| shapes[fit.shape as usize].allocatable_at).collect();
+            let may_be_bought: Vec<*const BuyOption> =
+                buys(problem.rules, one, requirements).map(std::ptr::from_ref).collect();
+            let offerings = one.offerings.iter().enumerate().filter(|(_, buy)| {
+                allocatable.contains(&buy.allocatable) && may_be_bought.contains(&std::ptr::from_ref(*buy))
+            });
+            LaunchType { type_at: *type_at, offerings: offerings.map(|(at, _)| at).collect(), price: *price }
+        })
+        .collect();
+    let daemons = types
+        .iter()
+        .flat_map(|one| by_type[&one.type_at].iter())
+        .map(|fit| shapes[fit.shape as usize].daemons.clone())
+        .reduce(|a, b| a.elementwise_min(&b));
+    let reserved = types
+        .iter()
+        .map(|one| &offer.types[one.type_at].capacity)
+        .fold(Resources::default(), |most, capacity| most.elementwise_max(capacity));
+    Launch {
+        pool: planned.pool,
+        requirements: requirements.clone(),
+        considered: offer.types.len(),
+        pods: planned.pods.clone(),
+        requests: planned.requests.plus(&daemons.unwrap_or_default()),
+        types,
+        reserved,
+        min_values_relaxed: planned.min_values_relaxed,
+    }
+}
+
+/// The cheapest types, as many as a launch may name, such that `minValues` holds among them.
+fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) -> Vec<(Price, usize)> {
+    let most = setup.problem.rules.max_types;
+    if ranked.len() <= most {
+        return ranked.to_vec();
+    }
+    let offer = &setup.problem.pools[planned.pool];
+    let wanted = setup.interner.get(planned.requirements);
+    let mut needed: Vec<_> =
+        wanted.iter().filter_map(|(key, one)| Some((key, one, one.min_values? as usize))).collect();
+    if planned.min_values_relaxed {
+        needed.clear();
+    }
+    // Those that bring values which are still asked for come first, whatever they cost.
+    let mut found: Vec<std::collections::BTreeSet<&crate::model::Str>> = vec![Default::default(); needed.len()];
+    let mut kept: Vec<(Price, usize)> = Vec::new();
+    for one in ranked {
+        let mut brings = false;
+        for ((key, allowed, least), found) in needed.iter().zip(&mut found) {
+            let values = offer.types[one.1].requirements.get(key).filter(|own| !own.is_complement());
+            for value in values.into_iter().flat_map(|own| own.values()).filter(|value| allowed.has(value)) {
+                brings |= found.len() < *least && found.insert(value);
+            }
+        }
+        if brings && kept.len() < most {
+            kept.push(*one);
+        }
+    }
+    for one in ranked {
+        if kept.len() == most {
+            break;
+        }
+        if !kept.contains(one) {
+            kept.push(*one);
+        }
+    }
+    kept.sort_unstable();
+    kept
+}

@@ -1,0 +1,222 @@
+//! One pass over all pods: first-fit-decreasing, each to the first target that takes it, in the order hosts, nodes planned in this pass, a new node
+//! from the first pool that can.
+//!
+//! Source: Karpenter, pkg/controllers/provisioning/scheduling/scheduler.go, existingnode.go and nodeclaim.go.
+//!
+//! **Invariant:** after each placement everything placed so far is valid: no target holds more than it offers on any type that is left to it, no
+//! count breaks a constraint, no pool exceeds its limits whichever of the types that are left comes.
+
+mod host;
+mod planned;
+mod settle;
+
+use rustc_hash::FxHashMap;
+
+pub(super) use host::{Used, conflict};
+pub(super) use planned::{Planned, cheapest};
+
+use super::setup::Setup;
+use super::topology::{Counts, Domain, GroupId, KeyId, Site};
+use crate::model::Resources;
+
+/// In which way a pass packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Style {
+    /// A pod joins a planned node only where that costs no more than a node of its own.
+    pub frugal: bool,
+    /// Among planned nodes the one with the fewest pods is asked first, as Karpenter does, not the oldest.
+    pub fewest_first: bool,
+    /// Of a pool's limits only what the cheapest type needs is set aside, and dearer types are not offered.
+    pub tight: bool,
+    /// Pods of higher priority come first.
+    pub by_priority: bool,
+}
+
+/// Whether a target took a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Taken,
+    /// Not now, but perhaps once others are placed.
+    NotNow,
+    /// Neither now nor later: targets only fill up.
+    Never,
+}
+
+/// What a pass came to.
+#[derive(Debug, Clone)]
+pub(super) struct Placement {
+    /// The target of each pod: a host, or behind them a planned node.
+    pub target: Vec<Option<u32>>,
+    pub planned: Vec<Planned>,
+    /// What is set aside of each pool's limits.
+    pub ledger: Vec<(Resources, u32)>,
+    pub counts: Counts,
+    pub used: FxHashMap<u32, Used>,
+    /// Targets and shapes looked at.
+    pub work: u64,
+}
+
+/// A pass under way.
+pub(super) struct Pass<'s, 'a> {
+    setup: &'s mut Setup<'a>,
+    style: Style,
+    /// Pods that are left out, by class.
+    left_out: &'s [bool],
+    at: Placement,
+}
+
+impl<'s, 'a> Pass<'s, 'a> {
+    /// Places all pods for which there is a place.
+    pub(super) fn run(setup: &'s mut Setup<'a>, style: Style, left_out: &'s [bool]) -> Placement {
+        let at = Placement {
+            target: vec![None; setup.problem.pods.len()],
+            planned: Vec::new(),
+            ledger: setup.problem.pools.iter().map(|offer| offer.used.clone()).collect(),
+            counts: setup.counts.clone(),
+            used: FxHashMap::default(),
+            work: 0,
+        };
+        let mut pass = Self { setup, style, left_out, at };
+        pass.place_all();
+        pass.at
+    }
+
+    fn place_all(&mut self) {
+        let mut waiting: Vec<usize> = (0..self.setup.classes.len()).collect();
+        if self.style.by_priority {
+            waiting.sort_by_key(|class| std::cmp::Reverse(self.setup.classes[*class].spec.priority));
+        }
+        // Those that failed are asked again for as long as others find a place: they may wait for somebody to be near to, or for
+        // domains to fill up.
+        loop {
+            let before = waiting.len();
+            let mut placed = false;
+            waiting.retain(|class| {
+                let (some, rest) = self.place_class(*class);
+                placed |= some;
+                rest && self.may_change(*class)
+            });
+            if waiting.is_empty() || !placed || before == 0 {
+                return;
+            }
+        }
+    }
+
+    /// Whether a class without a place may find one later in the pass.
+    fn may_change(&self, class: usize) -> bool {
+        self.setup.levels[class].iter().any(|level| !level.ties.owned.is_empty())
+    }
+
+    /// Places pods of a class until one has no place. Returns whether any was placed and whether any is left.
+    fn place_class(&mut self, class: usize) -> (bool, bool) {
+        let hosts = self.setup.problem.hosts.len() as u32;
+        let levels = self.setup.levels[class].len();
+        let mut asking: Vec<Vec<u32>> = Vec::with_capacity(levels);
+        let mut placed = false;
+        for index in 0..self.setup.classes[class].pods.len() {
+            let pod = self.setup.classes[class].pods[index];
+            if self.at.target[pod].is_some() || self.left_out[pod] {
+                continue;
+            }
+            let mut done = false;
+            for level in 0..levels {
+                if asking.len() == level {
+                    asking.push((0..hosts + self.at.planned.len() as u32).collect());
+                }
+                if let Some(target) = self.join(class, level, &mut asking[level]) {
+                    self.record(class, level, pod, target);
+                    done = true;
+                    break;
+                }
+                if let Some(target) = self.open(class, level) {
+                    for asked in &mut asking {
+                        asked.push(target);
+                    }
+                    self.record(class, level, pod, target);
+                    done = true;
+                    break;
+                }
+            }
+            if !done {
+                return (placed, true);
+            }
+            placed = true;
+        }
+        (placed, false)
+    }
+
+    /// The first of the targets that takes a pod. Those that never will are struck off.
+    fn join(&mut self, class: usize, level: usize, asked: &mut Vec<u32>) -> Option<u32> {
+        let hosts = self.setup.problem.hosts.len() as u32;
+        if self.style.fewest_first {
+            let pods = |target: &u32| match target.checked_sub(hosts) {
+                None => 0,
+                Some(planned) => self.at.planned[planned as usize].pods.len() + 1,
+            };
+            asked.sort_by_key(pods);
+        }
+        let mut taken = None;
+        let mut kept = 0;
+        let mut next = 0;
+        while next < asked.len() && taken.is_none() {
+            let target = asked[next];
+            next += 1;
+            self.at.work += 1;
+            let answer = match target.checked_sub(hosts) {
+                None => self.ask_host(class, level, target),
+                Some(planned) => self.ask_planned(class, level, planned as usize),
+            };
+            match answer {
+                Answer::Never => continue,
+                Answer::NotNow => {}
+                Answer::Taken => taken = Some(target),
+            }
+            asked[kept] = target;
+            kept += 1;
+        }
+        asked.drain(kept..next);
+        taken
+    }
+
+    /// Counts a pod that a target took.
+    fn record(&mut self, class: usize, level: usize, pod: usize, target: u32) {
+        self.at.target[pod] = Some(target);
+        let hosts = self.setup.problem.hosts.len();
+        if let Some(planned) = (target as usize).checked_sub(hosts) {
+            self.at.planned[planned].pods.push(pod);
+        }
+        let ties = &self.setup.levels[class][level].ties;
+        if ties.counted_by.is_empty() && ties.wards_off.is_empty() {
+            return;
+        }
+        let groups = &self.setup.groups;
+        let (planned, interner) = (&self.at.planned, &self.setup.interner);
+        let domain = |key: KeyId| match (target as usize).checked_sub(hosts) {
+            None => groups.key(key).of_host[target as usize],
+            Some(at) => planned[at].domain(interner, groups, key),
+        };
+        let site = Site { target, domain: &domain };
+        for id in ties.counted_by.iter().chain(&ties.wards_off) {
+            if self.looks_there(*id, target) {
+                self.at.counts.add(groups, *id, &site);
+            }
+        }
+    }
+
+    /// Whether a group looks at a target at all.
+    fn looks_there(&self, id: GroupId, target: Domain) -> bool {
+        let nodes = &self.setup.groups.group(id).of.nodes;
+        let problem = &self.setup.problem;
+        if nodes.is_any() {
+            return true;
+        }
+        match (target as usize).checked_sub(problem.hosts.len()) {
+            None => nodes.allows_host(&problem.hosts[target as usize]),
+            Some(at) => {
+                let planned = &self.at.planned[at];
+                let node = self.setup.interner.get(planned.requirements);
+                nodes.allows_planned(problem, &problem.pools[planned.pool], node)
+            }
+        }
+    }
+}
