@@ -18,10 +18,9 @@ use crate::model::{
 pub(super) struct Class<'a> {
     /// The spec of the first of them.
     pub spec: &'a PodSpec,
-    pub spec_id: SpecId,
     pub namespace: &'a Str,
     pub volumes: &'a [PodVolume],
-    /// Indices into the problem's pods, by creation, then name.
+    /// Indices into the problem's pods, by age.
     pub pods: Vec<usize>,
 }
 
@@ -44,8 +43,10 @@ struct ClassKey<'a> {
     namespace: Option<&'a Str>,
 }
 
-/// The classes of a problem's pods, largest first.
-pub(super) fn classes<'a>(problem: &Problem<'a>) -> Vec<Class<'a>> {
+/// The classes of a problem's pods; and all pods with their classes in the order in which they are placed: by CPU, memory, age.
+///
+/// Source: Karpenter, pkg/controllers/provisioning/scheduling/queue.go.
+pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize, usize)>) {
     let selecting = selecting_keys(problem);
     let mut classes: Vec<Class<'a>> = Vec::new();
     let mut known: FxHashMap<ClassKey<'a>, usize> = FxHashMap::default();
@@ -77,7 +78,6 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> Vec<Class<'a>> {
         let class = *known.entry(key).or_insert_with(|| {
             classes.push(Class {
                 spec,
-                spec_id: pod.spec,
                 namespace: &pod.key.namespace,
                 volumes: &pod.volumes,
                 pods: Vec::new(),
@@ -89,17 +89,19 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> Vec<Class<'a>> {
             by_spec.insert((pod.spec, &pod.key.namespace), class);
         }
     }
-    let age = |at: &usize| (problem.pods[*at].created, &problem.pods[*at].key);
-    for class in &mut classes {
-        class.pods.sort_unstable_by_key(age);
-    }
-    // Karpenter, pkg/controllers/provisioning/scheduling/queue.go: CPU, memory, age.
-    classes.sort_by(|a, b| {
-        let size = |class: &Class<'_>| (-class.spec.requests.cpu_millis, -class.spec.requests.memory_bytes);
-        let first = |class: &Class<'_>| age(&class.pods[0]);
-        (size(a), first(a)).cmp(&(size(b), first(b)))
+    let mut order: Vec<(usize, usize)> =
+        classes.iter().enumerate().flat_map(|(class, of)| of.pods.iter().map(move |pod| (class, *pod))).collect();
+    order.sort_unstable_by_key(|(class, at)| {
+        let (requests, pod) = (&classes[*class].spec.requests, &problem.pods[*at]);
+        (-requests.cpu_millis, -requests.memory_bytes, pod.created, pod.uid, &pod.key)
     });
-    classes
+    for class in &mut classes {
+        class.pods.clear();
+    }
+    for (class, pod) in &order {
+        classes[*class].pods.push(*pod);
+    }
+    (classes, order)
 }
 
 /// Labels of pods by which anybody selects.

@@ -63,6 +63,22 @@ pub(super) struct Pass<'s, 'a> {
     /// Pods that are left out, by class.
     left_out: &'s [bool],
     at: Placement,
+    placed: usize,
+}
+
+/// What is left to ask for pods of a class.
+#[derive(Debug, Clone, Default)]
+struct Asking {
+    levels: Vec<Asked>,
+    /// How many pods were placed when the last of the class found no place.
+    failed_at: Option<usize>,
+}
+
+/// The targets that may take pods of a class, those that never will struck off, and how many targets there were when it was last looked.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    targets: Vec<u32>,
+    known: u32,
 }
 
 impl<'s, 'a> Pass<'s, 'a> {
@@ -76,27 +92,32 @@ impl<'s, 'a> Pass<'s, 'a> {
             used: FxHashMap::default(),
             work: 0,
         };
-        let mut pass = Self { setup, style, left_out, at };
+        let mut pass = Self { setup, style, left_out, at, placed: 0 };
         pass.place_all();
         pass.at
     }
 
     fn place_all(&mut self) {
-        let mut waiting: Vec<usize> = (0..self.setup.classes.len()).collect();
+        let mut waiting = self.setup.order.clone();
         if self.style.by_priority {
-            waiting.sort_by_key(|class| std::cmp::Reverse(self.setup.classes[*class].spec.priority));
+            waiting.sort_by_key(|(class, _)| std::cmp::Reverse(self.setup.classes[*class].spec.priority));
         }
+        waiting.retain(|(_, pod)| !self.left_out[*pod]);
+        let mut asking: Vec<Asking> = vec![Asking::default(); self.setup.classes.len()];
         // Those that failed are asked again for as long as others find a place: they may wait for somebody to be near to, or for
         // domains to fill up.
         loop {
-            let before = waiting.len();
-            let mut placed = false;
-            waiting.retain(|class| {
-                let (some, rest) = self.place_class(*class);
-                placed |= some;
-                rest && self.may_change(*class)
+            let before = self.placed;
+            waiting.retain(|(class, pod)| {
+                let asking = &mut asking[*class];
+                if asking.failed_at == Some(self.placed) || (asking.failed_at.is_some() && !self.may_change(*class)) {
+                    return true;
+                }
+                let found = self.place(*class, *pod, asking);
+                asking.failed_at = (!found).then_some(self.placed);
+                !found
             });
-            if waiting.is_empty() || !placed || before == 0 {
+            if waiting.is_empty() || self.placed == before {
                 return;
             }
         }
@@ -107,42 +128,23 @@ impl<'s, 'a> Pass<'s, 'a> {
         self.setup.levels[class].iter().any(|level| !level.ties.owned.is_empty())
     }
 
-    /// Places pods of a class until one has no place. Returns whether any was placed and whether any is left.
-    fn place_class(&mut self, class: usize) -> (bool, bool) {
-        let hosts = self.setup.problem.hosts.len() as u32;
+    /// Finds a place for a pod, giving up its preferences one by one.
+    fn place(&mut self, class: usize, pod: usize, asking: &mut Asking) -> bool {
         let levels = self.setup.levels[class].len();
-        let mut asking: Vec<Vec<u32>> = Vec::with_capacity(levels);
-        let mut placed = false;
-        for index in 0..self.setup.classes[class].pods.len() {
-            let pod = self.setup.classes[class].pods[index];
-            if self.at.target[pod].is_some() || self.left_out[pod] {
-                continue;
+        asking.levels.resize_with(levels, Default::default);
+        for level in 0..levels {
+            let asked = &mut asking.levels[level];
+            let targets = (self.setup.problem.hosts.len() + self.at.planned.len()) as u32;
+            asked.targets.extend(asked.known..targets);
+            asked.known = targets;
+            let target = self.join(class, level, &mut asked.targets).or_else(|| self.open(class, level));
+            if let Some(target) = target {
+                self.record(class, level, pod, target);
+                self.placed += 1;
+                return true;
             }
-            let mut done = false;
-            for level in 0..levels {
-                if asking.len() == level {
-                    asking.push((0..hosts + self.at.planned.len() as u32).collect());
-                }
-                if let Some(target) = self.join(class, level, &mut asking[level]) {
-                    self.record(class, level, pod, target);
-                    done = true;
-                    break;
-                }
-                if let Some(target) = self.open(class, level) {
-                    for asked in &mut asking {
-                        asked.push(target);
-                    }
-                    self.record(class, level, pod, target);
-                    done = true;
-                    break;
-                }
-            }
-            if !done {
-                return (placed, true);
-            }
-            placed = true;
         }
-        (placed, false)
+        false
     }
 
     /// The first of the targets that takes a pod. Those that never will are struck off.

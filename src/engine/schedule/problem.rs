@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::event::SpecId;
 use crate::model::{
     HostPort, Labels, Limits, NodePool, PodKey, PodSpec, Price, Requirement, Requirements, Resources, Str,
-    Taint, Time, TypeName, label,
+    Taint, Time, TypeName, Uid, label,
 };
 
 /// One scheduling problem.
@@ -95,6 +95,8 @@ pub struct PendingPod {
     pub spec: SpecId,
     /// When it was created.
     pub created: Time,
+    /// Its UID, by which pods of one age are told apart.
+    pub uid: Uid,
     /// What its volumes ask for.
     pub volumes: Vec<PodVolume>,
 }

@@ -17,6 +17,8 @@ use crate::model::{Price, Requirements, Taint, TaintEffect, label};
 pub(super) struct Setup<'a> {
     pub problem: Problem<'a>,
     pub classes: Vec<Class<'a>>,
+    /// Class and pod, in the order in which they are placed.
+    pub order: Vec<(usize, usize)>,
     /// The wishes of each class, from all to the least.
     pub levels: Vec<Vec<Level>>,
     pub interner: Interner,
@@ -47,7 +49,7 @@ pub(super) struct Level {
 
 impl<'a> Setup<'a> {
     pub(super) fn new(problem: Problem<'a>) -> Self {
-        let classes = classes(&problem);
+        let (classes, order) = classes(&problem);
         let prefer_no_schedule = has_prefer_no_schedule(&problem);
         let all: Vec<Vec<Wishes<'a>>> = classes
             .iter()
@@ -86,7 +88,7 @@ impl<'a> Setup<'a> {
             levels.push(ready.collect());
         }
         let counts = Counts::new(&problem, &groups);
-        Self { problem, classes, levels, interner, supply, groups, counts, looks, alone: FxHashMap::default() }
+        Self { problem, classes, order, levels, interner, supply, groups, counts, looks, alone: FxHashMap::default() }
     }
 
     /// Whether taints and labels of a host would do for a class.

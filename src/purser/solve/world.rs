@@ -111,6 +111,7 @@ fn pending(scenario: &Scenario, waiting: &[PodKey], specs: &mut Specs) -> Vec<Pe
             key: pod.facts.key.clone(),
             spec: specs.id(&with_default_spread(scenario, pod)),
             created: pod.facts.created,
+            uid: pod.facts.uid,
             volumes: volumes(scenario, &pod.facts.key, &pod.facts.spec),
         })
         .collect()
@@ -150,7 +151,9 @@ fn pools(scenario: &Scenario) -> Vec<PoolOffer> {
         }
         let types = lists.entry(Arc::as_ptr(list)).or_insert_with(|| {
             let mut types: Vec<Arc<TypeOffer>> = list.iter().map(|one| Arc::new(type_offer(one))).collect();
+            // Of two of one name the first counts.
             types.sort_by(|a, b| a.name.cmp(&b.name));
+            types.dedup_by(|b, a| a.name == b.name);
             Arc::new(types)
         });
         pools.push(PoolOffer {

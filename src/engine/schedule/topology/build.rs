@@ -1,6 +1,6 @@
 //! The groups of a problem: which there are, which pods they count, and which domains their labels have.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
@@ -34,7 +34,7 @@ pub(in crate::schedule) struct Group {
 /// A topology key and its values.
 #[derive(Debug, Default)]
 pub(in crate::schedule) struct Key {
-    pub label: Str2,
+    pub label: Option<Str>,
     pub values: Vec<Str>,
     ids: FxHashMap<Str, Domain>,
     /// The domains in which nodes of a pool can be.
@@ -42,8 +42,6 @@ pub(in crate::schedule) struct Key {
     /// The domain of a host.
     pub of_host: Vec<Option<Domain>>,
 }
-
-type Str2 = Option<Str>;
 
 /// How a class with certain wishes is tied to groups.
 #[derive(Debug, Clone, Default)]
@@ -80,10 +78,6 @@ impl Groups {
 
     pub(in crate::schedule) fn is_empty(&self) -> bool {
         self.all.is_empty()
-    }
-
-    pub(in crate::schedule) fn iter(&self) -> impl Iterator<Item = (GroupId, &Group)> {
-        self.all.iter().enumerate().map(|(at, group)| (GroupId(at as u32), group))
     }
 
     pub(in crate::schedule) fn len(&self) -> usize {
@@ -380,9 +374,4 @@ fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
         values.extend(own.values().iter().cloned());
     }
     values
-}
-
-/// Domains by value, for messages.
-pub(in crate::schedule) fn by_value(key: &Key) -> BTreeMap<&Str, Domain> {
-    key.values.iter().zip(0..).collect()
 }
