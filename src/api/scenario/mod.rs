@@ -11,6 +11,7 @@ mod lenient;
 mod nodes;
 mod objects;
 mod pods;
+mod selectors;
 mod settings;
 mod volumes;
 
@@ -25,6 +26,7 @@ pub use instance_types::{Overhead, ScenarioOffering, ScenarioType};
 pub use nodes::{ScenarioClaim, ScenarioNode};
 pub use objects::Overlay;
 pub use pods::{Ignored, ScenarioPod};
+pub use selectors::PodSelector;
 pub use settings::{MinValuesPolicy, PreferencePolicy, ScenarioSettings};
 pub use volumes::{Attachment, ClaimStatus, CsiNode, StorageClass, Volume, VolumeClaim};
 
@@ -63,6 +65,8 @@ pub struct Scenario {
     pub daemon_sets: Vec<DaemonSetFacts>,
     /// Whatever else makes pods.
     pub workloads: Vec<Workload>,
+    /// Services and controllers, by whom they select.
+    pub selectors: Vec<PodSelector>,
     /// PodDisruptionBudgets.
     pub budgets: Vec<DisruptionBudget>,
     /// Namespaces and their labels.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::lenient::{Reading, decode_leniently, decode_noting};
-use super::{Scenario, nodes, pods, volumes};
+use super::{Scenario, nodes, pods, selectors, volumes};
 use crate::crd;
 use crate::error::{ApiError, At, FieldError};
 use crate::node_pool::node_pool;
@@ -102,7 +102,9 @@ fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Res
         return Err(FieldError::whole("this is not a Kubernetes object", remedy));
     }
     let (api_version, kind) = (text_field(value, "apiVersion")?, text_field(value, "kind")?);
+    scenario.selectors.extend(selectors::of_controller(reading, kind, value)?);
     match (api_version, kind) {
+        ("v1", "Service") => scenario.selectors.push(selectors::service(reading, value)?),
         ("karpenter.sh/v1", "NodePool") => {
             let pool: crd::NodePool = decode_leniently(reading, value)?;
             scenario.pools.push(node_pool(&pool)?);

@@ -18,18 +18,18 @@ mod topology;
 mod why;
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use problem::{
     BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, PodVolume, PoolOffer,
     Preferences, Problem, Rules, TypeOffer,
 };
 
-use crate::model::{Price, Requirements, Resources};
-use crate::reason::Reason;
-use pass::{Pass, Placement, Planned, Style};
+use crate::model::{Price, Requirement, Requirements, Resources, Str};
+use crate::reason::{Reason, ReasonId};
+use pass::{Pass, Placement, Planned, Style, assign};
 use setup::Setup;
-use supply::buys;
+use supply::allows;
 
 /// Where the pods of a problem go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,6 +40,8 @@ pub struct Plan {
     pub launches: Vec<Launch>,
     /// Pods without a place.
     pub unplaced: Vec<Unplaced>,
+    /// Indices of the pods that have a place, in an order in which each finds the constraints between pods satisfied.
+    pub order: Vec<usize>,
     /// Targets and shapes looked at.
     pub work: u64,
 }
@@ -103,7 +105,10 @@ fn best(setup: &mut Setup<'_>) -> Placement {
     let limited = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
     let styles = [
         Style { frugal: true, ..Style::default() },
+        Style { lazy: true, ..Style::default() },
+        Style { lazy: true, frugal: true, ..Style::default() },
         Style { fewest_first: true, ..Style::default() },
+        Style { lazy: true, fewest_first: true, ..Style::default() },
         Style { tight: true, ..Style::default() },
         Style { tight: true, frugal: true, ..Style::default() },
         Style { by_priority: true, tight: limited, ..Style::default() },
@@ -112,6 +117,7 @@ fn best(setup: &mut Setup<'_>) -> Placement {
         let of_use = match style {
             Style { by_priority: true, .. } => leaves_some && has_priorities(setup),
             Style { tight: true, .. } => leaves_some && limited,
+            Style { lazy: true, .. } if setup.groups.is_empty() => false,
             Style { fewest_first: true, .. } => best.1.planned.len() <= 64,
             _ => best.1.planned.len() > 1 || best.1.planned.iter().any(|planned| planned.pods.len() > 1),
         };
@@ -165,65 +171,115 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
             unplaced.push(Unplaced { pods: left, reasons });
         }
     }
-    let launches = placement.planned.iter().map(|planned| launch(setup, planned)).collect();
-    Plan { hosts: of_hosts.into_iter().collect(), launches, unplaced, work: placement.work }
+    let mut order = placement.order.clone();
+    let mut launches = Vec::new();
+    let mut planned_nodes = placement.planned.clone();
+    hold_reservations(&placement, &mut planned_nodes);
+    for planned in &planned_nodes {
+        match launch(setup, planned) {
+            Some(launch) => launches.push(launch),
+            None => {
+                let name = setup.problem.pools[planned.pool].pool.name.to_string();
+                let reason = Reason::new(ReasonId::MinValuesUnmet, [("nodepool", name)]);
+                order.retain(|pod| !planned.pods.contains(pod));
+                unplaced.push(Unplaced { pods: planned.pods.clone(), reasons: vec![(Some(planned.pool), reason)] });
+            }
+        }
+    }
+    Plan { hosts: of_hosts.into_iter().collect(), launches, unplaced, order, work: placement.work }
 }
 
-fn launch(setup: &Setup<'_>, planned: &Planned) -> Launch {
+/// Where several nodes could draw on one reservation that has no instance for each, each is held to its own.
+fn hold_reservations(placement: &Placement, planned: &mut [Planned]) {
+    let drawing: Vec<usize> = (0..planned.len()).filter(|at| !planned[*at].draws_on.is_empty()).collect();
+    let mut asked: BTreeMap<&Str, u32> = BTreeMap::new();
+    for id in drawing.iter().flat_map(|at| &placement.planned[*at].draws_on) {
+        *asked.entry(id).or_default() += 1;
+    }
+    let short = |id: &Str| asked.get(id) > placement.reservations.get(id);
+    let sets = drawing.iter().map(|at| &placement.planned[*at].draws_on);
+    let Some(chosen) = assign(sets, &placement.reservations) else { return };
+    for (at, id) in drawing.into_iter().zip(chosen) {
+        if planned[at].draws_on.iter().any(short) {
+            planned[at].draws_on = [id].into();
+        }
+    }
+}
+
+/// A planned node as a launch; `None` if so few types may be named that `minValues` does not hold.
+fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
     let problem = &setup.problem;
     let offer = &problem.pools[planned.pool];
     let shapes = &setup.supply.pools[planned.pool].shapes;
-    let requirements = setup.interner.get(planned.requirements);
-    let mut by_type: BTreeMap<usize, Vec<supply::Fit>> = BTreeMap::new();
-    for fit in &planned.fits {
-        by_type.entry(shapes[fit.shape as usize].type_at).or_default().push(*fit);
+    let mut requirements = setup.interner.get(planned.requirements).clone();
+    // Of each type the offerings that it may be bought by: those with room, and of reservations those that it holds.
+    let mut by_type: BTreeMap<usize, (Vec<usize>, Price)> = BTreeMap::new();
+    let mut others: BTreeSet<Str> = BTreeSet::new();
+    for shape in planned.fits.iter().map(|fit| &shapes[fit.shape as usize]) {
+        let one = &offer.types[shape.type_at];
+        for (at, buy) in one.offerings.iter().enumerate() {
+            if buy.allocatable != shape.allocatable_at
+                || !buy.available
+                || !allows(problem.rules, &requirements, buy)
+            {
+                continue;
+            }
+            if let Some((id, _)) = buy.reservation.as_ref().filter(|(id, _)| !planned.draws_on.contains(id)) {
+                others.insert(id.clone());
+            } else {
+                let of_type = by_type.entry(shape.type_at).or_insert((Vec::new(), buy.price));
+                of_type.0.push(at);
+                of_type.1 = of_type.1.min(buy.price);
+            }
+        }
     }
-    let mut ranked: Vec<(Price, usize)> = by_type
-        .iter()
-        .map(|(type_at, fits)| (pass::cheapest(fits), *type_at))
-        .collect();
+    if let (Some(label), false) = (&problem.rules.reservation_label, others.is_empty()) {
+        requirements.add(label.clone(), Requirement::none_of(others));
+    }
+    let mut ranked: Vec<(Price, usize)> =
+        by_type.iter().map(|(type_at, (_, price))| (*price, *type_at)).collect();
     ranked.sort_unstable();
-    let kept = truncated(setup, planned, &ranked);
+    let kept = truncated(setup, planned, &ranked)?;
     let types: Vec<LaunchType> = kept
         .iter()
-        .map(|(price, type_at)| {
-            let one = &offer.types[*type_at];
-            let allocatable: Vec<usize> =
-                by_type[type_at].iter().map(|fit| shapes[fit.shape as usize].allocatable_at).collect();
-            let may_be_bought: Vec<*const BuyOption> =
-                buys(problem.rules, one, requirements).map(std::ptr::from_ref).collect();
-            let offerings = one.offerings.iter().enumerate().filter(|(_, buy)| {
-                allocatable.contains(&buy.allocatable) && may_be_bought.contains(&std::ptr::from_ref(*buy))
-            });
-            LaunchType { type_at: *type_at, offerings: offerings.map(|(at, _)| at).collect(), price: *price }
+        .map(|(price, type_at)| LaunchType {
+            type_at: *type_at,
+            offerings: by_type[type_at].0.clone(),
+            price: *price,
         })
         .collect();
-    let daemons = types
+    let daemons = planned
+        .fits
         .iter()
-        .flat_map(|one| by_type[&one.type_at].iter())
-        .map(|fit| shapes[fit.shape as usize].daemons.clone())
+        .map(|fit| &shapes[fit.shape as usize])
+        .filter(|shape| types.iter().any(|one| one.type_at == shape.type_at))
+        .map(|shape| shape.daemons.clone())
         .reduce(|a, b| a.elementwise_min(&b));
     let reserved = types
         .iter()
         .map(|one| &offer.types[one.type_at].capacity)
         .fold(Resources::default(), |most, capacity| most.elementwise_max(capacity));
-    Launch {
+    Some(Launch {
         pool: planned.pool,
-        requirements: requirements.clone(),
+        requirements,
         considered: offer.types.len(),
         pods: planned.pods.clone(),
         requests: planned.requests.plus(&daemons.unwrap_or_default()),
         types,
         reserved,
         min_values_relaxed: planned.min_values_relaxed,
-    }
+    })
 }
 
 /// The cheapest types, as many as a launch may name, such that `minValues` holds among them.
-fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) -> Vec<(Price, usize)> {
+fn truncated(
+    setup: &Setup<'_>,
+    planned: &Planned,
+    ranked: &[(Price, usize)],
+) -> Option<Vec<(Price, usize)>> {
     let most = setup.problem.rules.max_types;
     if ranked.len() <= most {
-        return ranked.to_vec();
+        return Some(ranked.to_vec());
     }
     let offer = &setup.problem.pools[planned.pool];
     let wanted = setup.interner.get(planned.requirements);
@@ -233,9 +289,12 @@ fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) ->
         needed.clear();
     }
     // Those that bring values which are still asked for come first, whatever they cost.
-    let mut found: Vec<std::collections::BTreeSet<&crate::model::Str>> = vec![Default::default(); needed.len()];
+    let mut found: Vec<BTreeSet<&Str>> = vec![Default::default(); needed.len()];
     let mut kept: Vec<(Price, usize)> = Vec::new();
     for one in ranked {
+        if kept.len() == most {
+            break;
+        }
         let mut brings = false;
         for ((key, allowed, least), found) in needed.iter().zip(&mut found) {
             let values = offer.types[one.1].requirements.get(key).filter(|own| !own.is_complement());
@@ -243,7 +302,7 @@ fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) ->
                 brings |= found.len() < *least && found.insert(value);
             }
         }
-        if brings && kept.len() < most {
+        if brings {
             kept.push(*one);
         }
     }
@@ -256,5 +315,6 @@ fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) ->
         }
     }
     kept.sort_unstable();
-    kept
+    let holds = needed.iter().zip(&found).all(|((_, _, least), found)| found.len() >= *least);
+    holds.then_some(kept)
 }

@@ -8,16 +8,21 @@
 
 mod host;
 mod planned;
+mod reservations;
 mod settle;
+
+use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
 pub(super) use host::{Used, conflict};
-pub(super) use planned::{Planned, cheapest};
+pub(super) use planned::Planned;
+pub(super) use reservations::assign;
 
 use super::setup::Setup;
-use super::topology::{Counts, Domain, GroupId, KeyId, Site};
-use crate::model::Resources;
+use super::requirements::ReqId;
+use super::topology::{Counts, Domain, GroupId, KeyId, Kind, Site};
+use crate::model::{Resources, Str};
 
 /// In which way a pass packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -28,6 +33,8 @@ pub(super) struct Style {
     pub fewest_first: bool,
     /// Of a pool's limits only what the cheapest type needs is set aside, and dearer types are not offered.
     pub tight: bool,
+    /// A node is held to a domain only for a pod that asks for one, not for one that is merely counted by others.
+    pub lazy: bool,
     /// Pods of higher priority come first.
     pub by_priority: bool,
 }
@@ -52,6 +59,10 @@ pub(super) struct Placement {
     pub ledger: Vec<(Resources, u32)>,
     pub counts: Counts,
     pub used: FxHashMap<u32, Used>,
+    /// How many instances reservations have left.
+    pub reservations: BTreeMap<Str, u32>,
+    /// Pods in the order in which they were placed.
+    pub order: Vec<usize>,
     /// Targets and shapes looked at.
     pub work: u64,
 }
@@ -90,6 +101,8 @@ impl<'s, 'a> Pass<'s, 'a> {
             ledger: setup.problem.pools.iter().map(|offer| offer.used.clone()).collect(),
             counts: setup.counts.clone(),
             used: FxHashMap::default(),
+            reservations: reservations::left(setup.problem.pools),
+            order: Vec::new(),
             work: 0,
         };
         let mut pass = Self { setup, style, left_out, at, placed: 0 };
@@ -131,6 +144,9 @@ impl<'s, 'a> Pass<'s, 'a> {
     /// Finds a place for a pod, giving up its preferences one by one.
     fn place(&mut self, class: usize, pod: usize, asking: &mut Asking) -> bool {
         let levels = self.setup.levels[class].len();
+        if !self.setup.classes[class].spec.resource_claims.is_empty() {
+            return false;
+        }
         asking.levels.resize_with(levels, Default::default);
         for level in 0..levels {
             let asked = &mut asking.levels[level];
@@ -183,6 +199,7 @@ impl<'s, 'a> Pass<'s, 'a> {
     /// Counts a pod that a target took.
     fn record(&mut self, class: usize, level: usize, pod: usize, target: u32) {
         self.at.target[pod] = Some(target);
+        self.at.order.push(pod);
         let hosts = self.setup.problem.hosts.len();
         if let Some(planned) = (target as usize).checked_sub(hosts) {
             self.at.planned[planned].pods.push(pod);
@@ -199,8 +216,50 @@ impl<'s, 'a> Pass<'s, 'a> {
         };
         let site = Site { target, domain: &domain };
         for id in ties.counted_by.iter().chain(&ties.wards_off) {
-            if self.looks_there(*id, target) {
+            if !self.looks_there(*id, target) {
+                continue;
+            }
+            let key = groups.group(*id).key;
+            let certain = key == KeyId::HOSTNAME || domain(key).is_some();
+            if certain {
                 self.at.counts.add(groups, *id, &site);
+            } else if matches!(groups.group(*id).of.kind, Kind::Anti | Kind::Inverse)
+                && let Some(at) = (target as usize).checked_sub(hosts)
+            {
+                // It may come to be in any of these.
+                for possible in planned[at].domains(interner, groups, key) {
+                    let domain = |_| Some(possible);
+                    self.at.counts.add(groups, *id, &Site { target, domain: &domain });
+                }
+            }
+        }
+    }
+
+    /// Counts the pods of a planned node that it held while its domain of a label was open, now that it no longer is.
+    fn count_held(&mut self, at: usize, before: ReqId) {
+        let (groups, interner) = (&self.setup.groups, &self.setup.interner);
+        if !self.style.lazy || groups.is_empty() {
+            return;
+        }
+        let planned = &self.at.planned[at];
+        let target = (self.setup.problem.hosts.len() + at) as Domain;
+        let then = Planned { requirements: before, ..planned.clone() };
+        for number in 1..groups.keys() {
+            let key = KeyId(number);
+            let Some(now) = planned.domain(interner, groups, key) else { continue };
+            if then.domain(interner, groups, key).is_some() {
+                continue;
+            }
+            for pod in &planned.pods {
+                // Whom it is counted by does not depend on what it gave up.
+                let ties = &self.setup.levels[self.setup.class_of[*pod]][0].ties;
+                for id in &ties.counted_by {
+                    let group = groups.group(*id);
+                    let counts = matches!(group.of.kind, Kind::Spread { .. } | Kind::Affinity);
+                    if group.key == key && counts && self.looks_there(*id, target) {
+                        self.at.counts.add(groups, *id, &Site { target, domain: &|_| Some(now) });
+                    }
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct Interner {
     ids: FxHashMap<Requirements, ReqId>,
     /// What a node's requirements (first) become when a pod's (second) are added; `None` if they cannot hold together.
     met: FxHashMap<(ReqId, ReqId), Option<ReqId>>,
-    pinned: FxHashMap<(ReqId, Str, Str), ReqId>,
+    pinned: FxHashMap<(ReqId, Str, Requirement), ReqId>,
 }
 
 impl Interner {
@@ -55,14 +55,14 @@ impl Interner {
         id
     }
 
-    /// Requirements with one label held to one value, which they allow.
-    pub(super) fn pin(&mut self, node: ReqId, key: &Str, value: &Str) -> ReqId {
-        let memo = (node, key.clone(), value.clone());
+    /// Requirements with one more on a label, which they allow.
+    pub(super) fn pin(&mut self, node: ReqId, key: &Str, to: Requirement) -> ReqId {
+        let memo = (node, key.clone(), to);
         if let Some(known) = self.pinned.get(&memo) {
             return *known;
         }
         let mut both = self.get(node).clone();
-        both.add(key.clone(), Requirement::one_of([value.clone()]));
+        both.add(key.clone(), memo.2.clone());
         let id = self.id(&both);
         self.pinned.insert(memo, id);
         id

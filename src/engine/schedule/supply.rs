@@ -4,6 +4,7 @@
 //!
 //! **Invariant:** shapes of a pool are in order of type name, and [`Fit`] lists in order of shape.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -11,7 +12,8 @@ use rustc_hash::FxHashMap;
 use super::problem::{BuyOption, PoolOffer, Rules, TypeOffer};
 use super::requirements::{Interner, ReqId};
 use crate::model::{
-    HostPort, PodSpec, Price, Requirement, Requirements, Resources, Taint, TaintEffect, label,
+    HostPort, PodSpec, Price, Requirement, Requirements, Resources, Str, Taint, TaintEffect,
+    label,
 };
 
 /// What can be launched, ready for look-ups.
@@ -27,6 +29,8 @@ pub(super) struct Pool {
     /// What its nodes' labels satisfy before any pod asks for more.
     pub requirements: ReqId,
     pub shapes: Vec<Shape>,
+    /// Reservations that its types can draw on.
+    pub reservations: BTreeSet<Str>,
 }
 
 /// What a node of a type would offer.
@@ -91,13 +95,21 @@ pub(super) fn buys<'a>(
     offer: &'a TypeOffer,
     wanted: &'a Requirements,
 ) -> impl Iterator<Item = &'a BuyOption> {
-    offer.offerings.iter().filter(|buy| buy.available && allows(rules, wanted, &buy.requirements))
+    offer.offerings.iter().filter(|buy| buy.available && allows(rules, wanted, buy))
 }
 
 /// Whether a node with these requirements can be bought so.
-fn allows(rules: &Rules, node: &Requirements, buy: &Requirements) -> bool {
-    node.first_conflict(buy, |key| rules.is_well_known(key) || rules.reservation_label.as_deref() == Some(key))
-        .is_none()
+pub(super) fn allows(rules: &Rules, node: &Requirements, buy: &BuyOption) -> bool {
+    let own = rules.reservation_label.as_deref();
+    let draws_on_what_it_may = match (own.and_then(|label| node.get(label)), &buy.reservation) {
+        (None, _) => true,
+        (Some(wanted), Some((id, _))) => wanted.has(id),
+        (Some(wanted), None) => wanted.tolerates_absence(),
+    };
+    draws_on_what_it_may
+        && node
+            .first_conflict(&buy.requirements, |key| rules.is_well_known(key) || own == Some(key))
+            .is_none()
 }
 
 /// The first label by which nodes of a type do not satisfy requirements. What neither type nor offering defines of a provider's labels, a node
@@ -144,7 +156,14 @@ fn pool(rules: &Rules, offer: &PoolOffer, interner: &mut Interner) -> Pool {
             });
         }
     }
-    Pool { requirements: interner.id(&requirements), shapes }
+    let reservations = offer
+        .types
+        .iter()
+        .flat_map(|one| &one.offerings)
+        .filter(|buy| buy.available)
+        .filter_map(|buy| Some(buy.reservation.as_ref()?.0.clone()))
+        .collect();
+    Pool { requirements: interner.id(&requirements), shapes, reservations }
 }
 
 /// What the labels of a pool's nodes satisfy.

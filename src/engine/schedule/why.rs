@@ -16,6 +16,10 @@ pub(super) fn reasons(
     placement: &Placement,
     class: usize,
 ) -> Vec<(Option<usize>, Reason)> {
+    if let Some(claim) = setup.classes[class].spec.resource_claims.first() {
+        let field = [("field", format!("resourceClaims: {claim}"))];
+        return vec![(None, Reason::new(ReasonId::ConstraintNotEvaluated, field))];
+    }
     let pools = setup.problem.pools.len();
     let mut all: Vec<(u8, Option<usize>, Reason)> = (0..pools)
         .map(|pool| {

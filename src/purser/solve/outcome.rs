@@ -31,8 +31,10 @@ pub struct Solution {
     pub lower_bound_per_hour: Option<f64>,
     /// For pods without a place, what each NodePool lacked.
     pub reasons: BTreeMap<String, Vec<PodReason>>,
-    /// How many things were looked at.
+    /// How many targets and sizes of nodes were looked at.
     pub work: u64,
+    /// Pods that have a place, in an order in which kube-scheduler can bind them one after the other.
+    pub order: Vec<String>,
 }
 
 /// A node to launch.
@@ -132,6 +134,7 @@ pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Soluti
         })
         .collect();
     solution.ignored_pods = ignored.keys().map(ToString::to_string).collect();
+    solution.order = plan.order.iter().map(name).collect();
     for unplaced in &plan.unplaced {
         let printed: Vec<PodReason> = unplaced
             .reasons

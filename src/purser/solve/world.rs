@@ -15,8 +15,8 @@ use purser_api::scenario::{
 };
 use purser_engine::event::SpecId;
 use purser_engine::model::{
-    InstanceId, InstanceType, Labels, NodeName, NodePool, OwnerKind, PodKey, PodPhase, PodSpec, PoolName, Price,
-    Resources, Str, Taint, TaintEffect, TypeName, first_untolerated, label,
+    CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, NodePool, OwnerKind, PodKey, PodPhase, PodSpec, PoolName, Price,
+    Resources, Str, Taint, TaintEffect, TopologySpread, TypeName, first_untolerated, label,
 };
 use purser_engine::schedule::{
     BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, PodVolume, PoolOffer,
@@ -117,9 +117,46 @@ fn pending(scenario: &Scenario, waiting: &[PodKey], specs: &mut Specs) -> Vec<Pe
         .collect()
 }
 
-/// A pod without spread constraints has those of the cluster, over the pods of its controller.
-fn with_default_spread(_scenario: &Scenario, pod: &ScenarioPod) -> Arc<PodSpec> {
-    Arc::clone(&pod.facts.spec)
+/// A pod without spread constraints has those of the cluster, over the pods that its Services and its controller select.
+///
+/// Source: k8s.io/kubernetes, pkg/scheduler/framework/plugins/helper/spread.go.
+fn with_default_spread(scenario: &Scenario, pod: &ScenarioPod) -> Arc<PodSpec> {
+    let spec = &pod.facts.spec;
+    let default = &scenario.settings.default_spread;
+    if default.is_empty() || !spec.spread.is_empty() {
+        return Arc::clone(spec);
+    }
+    let mut labels = LabelSelector::default();
+    let mut expressions = Vec::new();
+    for known in scenario.selectors.iter().filter(|known| known.namespace == pod.facts.key.namespace) {
+        let controls = pod
+            .controller
+            .as_ref()
+            .is_some_and(|(kind, name)| **kind == *known.kind && *name == known.name);
+        match known.kind {
+            "Service" if !known.selector.0.is_empty() && known.selector.matches(&spec.labels) => {
+                merge(&mut labels, &known.selector);
+            }
+            "ReplicationController" if controls => merge(&mut labels, &known.selector),
+            "ReplicaSet" | "StatefulSet" if controls => expressions.extend(known.selector.0.iter().cloned()),
+            _ => {}
+        }
+    }
+    let mut selector = labels;
+    selector.0.extend(expressions);
+    selector.0.sort();
+    selector.0.dedup();
+    if selector.0.is_empty() {
+        return Arc::clone(spec);
+    }
+    let spread = default.iter().map(|one| TopologySpread { selector: selector.clone(), ..one.clone() });
+    Arc::new(PodSpec { spread: spread.collect(), ..(**spec).clone() })
+}
+
+/// Adds labels to labels; of two values of one label the later counts.
+fn merge(into: &mut LabelSelector, labels: &LabelSelector) {
+    into.0.retain(|known| labels.0.iter().all(|one| one.key != known.key));
+    into.0.extend(labels.0.iter().cloned());
 }
 
 fn volumes(scenario: &Scenario, pod: &PodKey, spec: &PodSpec) -> Vec<PodVolume> {
@@ -150,7 +187,7 @@ fn pools(scenario: &Scenario) -> Vec<PoolOffer> {
             continue;
         }
         let types = lists.entry(Arc::as_ptr(list)).or_insert_with(|| {
-            let mut types: Vec<Arc<TypeOffer>> = list.iter().map(|one| Arc::new(type_offer(one))).collect();
+            let mut types: Vec<Arc<TypeOffer>> = list.iter().map(|one| Arc::new(type_offer(&scenario.settings.reservation_label, one))).collect();
             // Of two of one name the first counts.
             types.sort_by(|a, b| a.name.cmp(&b.name));
             types.dedup_by(|b, a| a.name == b.name);
@@ -209,14 +246,14 @@ fn used(scenario: &Scenario, pool: &PoolName, leaving: &BTreeSet<InstanceId>) ->
 }
 
 /// An instance type, with an amount of allocatable resources for each kind of offering.
-fn type_offer(one: &ScenarioType) -> TypeOffer {
+fn type_offer(label: &str, one: &ScenarioType) -> TypeOffer {
     let mut allocatable = vec![allocatable(&one.capacity, &one.overhead)];
     let offerings = one.offerings.iter().map(|offering| BuyOption {
         requirements: offering.requirements.clone(),
         price: Price(offering.price_nano_usd),
         available: offering.available,
         allocatable: allocatable_of(one, offering, &mut allocatable),
-        reservation: None,
+        reservation: reservation(label, offering),
     });
     let offerings = offerings.collect();
     TypeOffer {
@@ -226,6 +263,13 @@ fn type_offer(one: &ScenarioType) -> TypeOffer {
         allocatable,
         offerings,
     }
+}
+
+/// The reservation that an offering draws on, and how many instances it has left.
+fn reservation(label: &str, offering: &ScenarioOffering) -> Option<(Str, u32)> {
+    let reserved = offering.capacity_type() == Some(CapacityType::Reserved);
+    let id = offering.label(label).filter(|_| reserved)?;
+    Some((id.clone(), offering.reservation_capacity.unwrap_or(0)))
 }
 
 /// Which of a type's allocatable amounts an offering has; one that is not among them is added.

@@ -1,7 +1,10 @@
 //! Nodes that are planned: a set of types that could hold all pods so far, under requirements that become narrower.
 
+use std::collections::BTreeSet;
+
+use super::reservations::drawn_on;
 use super::{Answer, Pass};
-use crate::model::{HostPort, Price, Resources};
+use crate::model::{HostPort, Price, Resources, Str};
 use crate::schedule::pass::host::conflict;
 use crate::schedule::problem::sole;
 use crate::schedule::requirements::{Interner, ReqId};
@@ -28,6 +31,8 @@ pub(in crate::schedule) struct Planned {
     pub ports: Vec<HostPort>,
     /// What is set aside of the pool's limits.
     pub reserved: Resources,
+    /// Reservations of one of which it takes an instance.
+    pub draws_on: BTreeSet<Str>,
     /// Whether `minValues` was let go.
     pub min_values_relaxed: bool,
 }
@@ -43,6 +48,14 @@ impl Planned {
         let key = groups.key(key);
         let label = key.label.as_deref().unwrap_or_default();
         key.find(sole(interner.get(self.requirements).get(label)?)?)
+    }
+
+    /// The domains of a label in which it may come to be.
+    pub(super) fn domains(&self, interner: &Interner, groups: &Groups, key: KeyId) -> Vec<Domain> {
+        let key = groups.key(key);
+        let now = key.label.as_deref().and_then(|label| interner.get(self.requirements).get(label));
+        let possible = |domain: &Domain| now.is_none_or(|now| now.has(&key.values[*domain as usize]));
+        key.of_pool[self.pool].iter().copied().filter(possible).collect()
     }
 }
 
@@ -92,6 +105,9 @@ impl Pass<'_, '_> {
             planned.fits = fits;
             planned.requests = requests;
             planned.ports.extend(spec.host_ports.iter().cloned());
+            if requirements != node {
+                self.count_held(at, node);
+            }
             self.refresh(at);
             return Answer::Taken;
         }
@@ -129,6 +145,7 @@ impl Pass<'_, '_> {
                     pods: Vec::new(),
                     ports: spec.host_ports.clone(),
                     reserved: Resources::default(),
+                    draws_on: BTreeSet::new(),
                     min_values_relaxed,
                 });
                 self.refresh(self.at.planned.len() - 1);
@@ -184,6 +201,12 @@ impl Pass<'_, '_> {
 
     /// Brings what follows from a planned node's shapes up to date.
     fn refresh(&mut self, at: usize) {
+        let planned = &self.at.planned[at];
+        let opens = planned.pods.is_empty();
+        if opens || !planned.draws_on.is_empty() {
+            let draws_on = drawn_on(self.setup, planned.pool, planned.requirements, &planned.fits);
+            self.at.planned[at].draws_on = draws_on;
+        }
         let planned = &mut self.at.planned[at];
         let shapes = &self.setup.supply.pools[planned.pool].shapes;
         let offer = &self.setup.problem.pools[planned.pool];

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::Pass;
+use super::{Pass, reservations};
 use super::planned::cheapest;
-use crate::model::{Price, Resources};
+use crate::model::{Price, Requirement, Resources};
 use crate::schedule::pass::host::conflict;
 use crate::schedule::problem::{MinValues, sole};
 use crate::schedule::requirements::ReqId;
@@ -39,11 +39,7 @@ impl Pass<'_, '_> {
     ) -> Option<(ReqId, Vec<Fit>)> {
         let ties = &self.setup.levels[class][level].ties;
         let Some(id) = ties.keys.get(next).copied() else {
-            let fits = self.fits(class, pool, requirements, node, requests);
-            let enough = !fits.is_empty()
-                && (self.min_values_hold(pool, requirements, &fits)
-                    || (node.is_none() && self.setup.problem.rules.min_values == MinValues::BestEffort));
-            return enough.then_some((requirements, fits));
+            return self.settle_reservation(class, pool, requirements, node, requests);
         };
         let groups = &self.setup.groups;
         let key = groups.key(id);
@@ -67,6 +63,20 @@ impl Pass<'_, '_> {
             return (!self.needs_domain(class, level, id))
                 .then(|| self.settle_key(class, level, pool, requirements, node, requests, next + 1))?;
         }
+        if self.style.lazy && !self.needs_domain(class, level, id) {
+            let open: Vec<Domain> =
+                domains.iter().copied().filter(|domain| self.at.counts.is_open(groups, ties, id, *domain)).collect();
+            if open.is_empty() {
+                return None;
+            }
+            let narrower = if open.len() == domains.len() {
+                requirements
+            } else {
+                let values = open.iter().map(|domain| key.values[*domain as usize].clone()).collect::<Vec<_>>();
+                self.setup.interner.pin(requirements, &label, Requirement::one_of(values))
+            };
+            return self.settle_key(class, level, pool, narrower, node, requests, next + 1);
+        }
         let mut open: Vec<(u32, Price, usize, Domain)> = Vec::new();
         for domain in domains {
             let groups = &self.setup.groups;
@@ -76,7 +86,7 @@ impl Pass<'_, '_> {
             }
             let load = self.at.counts.load(groups, ties, id, domain);
             let value = groups.key(id).values[domain as usize].clone();
-            let pinned = self.setup.interner.pin(requirements, &label, &value);
+            let pinned = self.setup.interner.pin(requirements, &label, Requirement::one_of([value.clone()]));
             let fits = self.fits(class, pool, pinned, node, requests);
             if !fits.is_empty() {
                 // Of domains that cost the same, the one with more to choose from.
@@ -90,7 +100,7 @@ impl Pass<'_, '_> {
         });
         for (_, _, _, domain) in open {
             let value = self.setup.groups.key(id).values[domain as usize].clone();
-            let pinned = self.setup.interner.pin(requirements, &label, &value);
+            let pinned = self.setup.interner.pin(requirements, &label, Requirement::one_of([value.clone()]));
             if let Some(settled) =
                 self.settle_key(class, level, pool, pinned, node, requests, next + 1)
             {
@@ -98,6 +108,53 @@ impl Pass<'_, '_> {
             }
         }
         None
+    }
+
+    /// A node holds an instance of one of the reservations that are open to it, or has nothing to do with them: that is settled when it is opened.
+    fn settle_reservation(
+        &mut self,
+        class: usize,
+        pool: usize,
+        requirements: ReqId,
+        node: Option<usize>,
+        requests: &Resources,
+    ) -> Option<(ReqId, Vec<Fit>)> {
+        let fits = self.fits(class, pool, requirements, node, requests);
+        let holds = node.is_none_or(|at| !self.at.planned[at].draws_on.is_empty());
+        let label = self.setup.problem.rules.reservation_label.clone();
+        let label = label.filter(|_| holds && !self.setup.supply.pools[pool].reservations.is_empty());
+        let Some(label) = label else { return self.enough(pool, requirements, node, fits) };
+        if self.can_draw(pool, node, requirements, &fits) {
+            return self.enough(pool, requirements, node, fits);
+        }
+        let now = self.setup.interner.get(requirements).get(&label);
+        if node.is_some() || now.is_some_and(|now| !now.tolerates_absence()) {
+            return None;
+        }
+        let without = self.setup.interner.pin(requirements, &label, Requirement::absent());
+        let fits = self.fits(class, pool, without, node, requests);
+        self.enough(pool, without, node, fits)
+    }
+
+    fn enough(
+        &self,
+        pool: usize,
+        requirements: ReqId,
+        node: Option<usize>,
+        fits: Vec<Fit>,
+    ) -> Option<(ReqId, Vec<Fit>)> {
+        let enough = !fits.is_empty()
+            && (self.min_values_hold(pool, requirements, &fits)
+                || (node.is_none() && self.setup.problem.rules.min_values == MinValues::BestEffort));
+        enough.then_some((requirements, fits))
+    }
+
+    /// Whether there is an instance of a reservation for a node, beside all others that hold one.
+    fn can_draw(&self, pool: usize, node: Option<usize>, requirements: ReqId, fits: &[Fit]) -> bool {
+        let own = reservations::drawn_on(self.setup, pool, requirements, fits);
+        let others = self.at.planned.iter().enumerate().filter(|(at, _)| Some(*at) != node);
+        let sets = others.map(|(_, planned)| &planned.draws_on).filter(|set| !set.is_empty());
+        !own.is_empty() && reservations::assign(sets.chain([&own]), &self.at.reservations).is_some()
     }
 
     /// Whether a class has a constraint that a node without the label cannot satisfy.
