@@ -107,7 +107,8 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
 /// Labels of pods by which anybody selects.
 fn selecting_keys<'a>(problem: &Problem<'a>) -> BTreeSet<&'a Str> {
     let mut seen = vec![false; problem.specs.len()];
-    let placed = problem.hosts.iter().flat_map(|host| host.pods.iter().map(|pod| pod.spec));
+    // Of pods that are there, only those that do not want others beside them select any.
+    let placed = problem.wary.iter().copied();
     let pending = problem.pods.iter().map(|pod| pod.spec);
     let mut keys = BTreeSet::new();
     for spec in placed.chain(pending) {

@@ -20,6 +20,7 @@ mod why;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use why::Looked;
 pub use problem::{
     BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, PodVolume, PoolOffer,
     Preferences, Problem, Rules, TypeOffer,
@@ -29,7 +30,8 @@ use crate::model::{Price, Requirement, Requirements, Resources, Str};
 use crate::reason::{Reason, ReasonId};
 use pass::{Pass, Placement, Planned, Style, assign};
 use setup::Setup;
-use supply::allows;
+use requirements::Interner;
+use supply::{Supply, allows};
 
 /// Where the pods of a problem go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,12 +89,42 @@ pub struct Unplaced {
     pub reasons: Vec<(Option<usize>, Reason)>,
 }
 
+/// What was made ready of the pools of a problem, for the next problem with the same rules and pools; only what the pools use of their limits may
+/// differ.
+#[derive(Debug, Default)]
+pub struct Prepared(Option<(Interner, Supply)>);
+
 /// Finds places for the pods of a problem.
 pub fn solve(problem: &Problem<'_>) -> Plan {
-    let mut setup = Setup::new(*problem);
-    let best = best(&mut setup);
-    plan(&mut setup, best)
+    solve_prepared(problem, &mut Prepared::default())
 }
+
+/// Finds places for the pods of a problem, with what was made ready of its pools before.
+pub fn solve_prepared(problem: &Problem<'_>, prepared: &mut Prepared) -> Plan {
+    run(problem, prepared, |_, _| ()).0
+}
+
+/// The same, with what was looked at for each class of pods and did not do.
+pub fn solve_explained(problem: &Problem<'_>, prepared: &mut Prepared) -> (Plan, Vec<Looked>) {
+    run(problem, prepared, why::looked)
+}
+
+fn run<R>(
+    problem: &Problem<'_>,
+    prepared: &mut Prepared,
+    look: impl FnOnce(&mut Setup<'_>, &Placement) -> R,
+) -> (Plan, R) {
+    let known = prepared.0.take().filter(|(interner, _)| interner.len() < MOST_REMEMBERED);
+    let mut setup = Setup::new(*problem, known);
+    let best = best(&mut setup);
+    let looked = look(&mut setup, &best);
+    let plan = plan(&mut setup, best);
+    prepared.0 = Some((setup.interner, setup.supply));
+    (plan, looked)
+}
+
+/// So many different requirements are remembered; then it starts over.
+const MOST_REMEMBERED: usize = 50_000;
 
 /// The best of several passes: the one that leaves the fewest pods, then the cheapest.
 fn best(setup: &mut Setup<'_>) -> Placement {

@@ -27,6 +27,8 @@ pub struct Problem<'a> {
     pub pods: &'a [PendingPod],
     /// Labels of the namespaces.
     pub namespaces: &'a BTreeMap<Str, Labels>,
+    /// Specs with a required anti-affinity: those that may be on hosts, at least.
+    pub wary: &'a BTreeSet<SpecId>,
 }
 
 /// What is up to the operator.

@@ -8,7 +8,11 @@
 use rustc_hash::FxHashMap;
 
 use super::problem::Rules;
+use crate::controller::limits::requirements_bytes;
 use crate::model::{Requirement, Requirements, Str};
+
+/// The most that the requirements of a node may take in a record; a single pod's take less.
+const MOST_BYTES: usize = 28 * 1024;
 
 /// The number of a set of requirements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +39,11 @@ impl Interner {
         id
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
     pub(super) fn get(&self, id: ReqId) -> &Requirements {
         &self.all[id.0 as usize]
     }
@@ -50,7 +59,8 @@ impl Interner {
             both.add_all(wanted);
             both
         });
-        let id = both.map(|both| self.id(&both));
+        // What is longer has no room in the record of a launch.
+        let id = both.filter(|both| requirements_bytes(both) <= MOST_BYTES).map(|both| self.id(&both));
         self.met.insert((node, pod), id);
         id
     }

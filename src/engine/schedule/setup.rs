@@ -50,7 +50,7 @@ pub(super) struct Level {
 }
 
 impl<'a> Setup<'a> {
-    pub(super) fn new(problem: Problem<'a>) -> Self {
+    pub(super) fn new(problem: Problem<'a>, prepared: Option<(Interner, Supply)>) -> Self {
         let (classes, order) = classes(&problem);
         let mut class_of = vec![0; problem.pods.len()];
         for (class, pod) in &order {
@@ -67,8 +67,11 @@ impl<'a> Setup<'a> {
             wishes.iter().for_each(|wishes| groups.add(&problem, class, wishes));
         }
         groups.find_domains(&problem);
-        let mut interner = Interner::default();
-        let supply = Supply::new(problem.rules, problem.pools, &mut interner);
+        let (mut interner, supply) = prepared.unwrap_or_else(|| {
+            let mut interner = Interner::default();
+            let supply = Supply::new(problem.rules, problem.pools, &mut interner);
+            (interner, supply)
+        });
         let (looks, kinds) = looks(problem.hosts);
         let mut levels = Vec::with_capacity(classes.len());
         for (class, wishes) in classes.iter().zip(&all) {

@@ -3,10 +3,12 @@
 //! **Invariant:** a reason names the last hurdle that a pool's best try did not take, so the nearest miss is the one that got furthest.
 
 use super::class::first_refused;
-use super::pass::{Placement, conflict};
-use super::setup::Setup;
+use super::pass::{Placement, conflict, too_many_volumes};
+use super::problem::HostLabels;
+use super::setup::{Setup, first_unmet};
 use super::supply::{buys, type_conflict};
-use super::topology::Kind;
+use super::topology::{KeyId, Kind, Site};
+use crate::event::SpecId;
 use crate::model::{Requirements, Str};
 use crate::reason::{Reason, ReasonId};
 
@@ -140,4 +142,106 @@ fn constraint(
     });
     let (id, label) = kinds.into_iter().next().or(blocked).or(owned)?;
     Some((id, vec![("label", label)]))
+}
+
+/// What was looked at for the pods of a class and did not do, once all pods are placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// The specs of its pods.
+    pub specs: Vec<SpecId>,
+    /// Hosts by index that have no room for one more, with what is in the way; those behind the last that took one are left out.
+    pub hosts: Vec<(usize, ReasonId, String)>,
+    /// What each pool lacked: those in front of the one that launches for them, or all if none does.
+    pub pools: Vec<(Option<usize>, Reason)>,
+}
+
+/// What was looked at for each class.
+pub(super) fn looked(setup: &mut Setup<'_>, placement: &Placement) -> Vec<Looked> {
+    let hosts = setup.problem.hosts.len();
+    let mut all = Vec::new();
+    for class in 0..setup.classes.len() {
+        let pods = setup.classes[class].pods.clone();
+        let targets: Vec<Option<u32>> = pods.iter().map(|pod| placement.target[*pod]).collect();
+        let last_host = targets
+            .iter()
+            .map(|target| target.map_or(hosts, |target| (target as usize).min(hosts)))
+            .max()
+            .unwrap_or(hosts);
+        let mut specs: Vec<SpecId> = pods.iter().map(|pod| setup.problem.pods[*pod].spec).collect();
+        specs.sort_unstable();
+        specs.dedup();
+        let refused = (0..last_host)
+            .filter(|host| !targets.contains(&Some(*host as u32)))
+            .filter_map(|host| {
+                let (id, detail) = of_host(setup, placement, class, host)?;
+                Some((host, id, detail))
+            })
+            .collect();
+        let launching = targets.iter().flatten().filter_map(|target| (*target as usize).checked_sub(hosts));
+        let before = launching.map(|at| placement.planned[at].pool).max();
+        let pools = if targets.contains(&None) {
+            reasons(setup, placement, class)
+        } else {
+            (0..before.unwrap_or(0))
+                .map(|pool| (Some(pool), of_pool(setup, placement, class, pool).1))
+                .collect()
+        };
+        all.push(Looked { specs, hosts: refused, pools });
+    }
+    all
+}
+
+/// Why a host takes no more pods of a class; `None` if it would.
+fn of_host(
+    setup: &Setup<'_>,
+    placement: &Placement,
+    class: usize,
+    at: usize,
+) -> Option<(ReasonId, String)> {
+    let host = &setup.problem.hosts[at];
+    let of_class = &setup.classes[class];
+    let spec = of_class.spec;
+    let used = placement.used.get(&(at as u32));
+    if !host.open {
+        return None;
+    }
+    let free = used.map_or_else(|| host.free.clone(), |used| host.free.minus(&used.requests));
+    if let Some((resource, asked, free)) = spec.requests.first_excess(&free) {
+        return Some((ReasonId::TooLarge, format!("{resource}: asked {asked}, free {free}")));
+    }
+    if let Some(taint) = first_refused(&host.taints, &spec.tolerations, false) {
+        return Some((ReasonId::TaintNotTolerated, taint.key.to_string()));
+    }
+    let least = setup.levels[class].last()?;
+    let unmet: Vec<Option<&str>> = least
+        .alternatives
+        .iter()
+        .map(|wanted| first_unmet(host, setup.interner.get(*wanted)))
+        .collect();
+    if unmet.iter().all(Option::is_some) {
+        let label = unmet.into_iter().flatten().next().unwrap_or_default();
+        let detail = match &*host.labels {
+            HostLabels::Known(_) => label.to_owned(),
+            HostLabels::Possible(_) => format!("{label}: instance type not settled yet"),
+        };
+        return Some((ReasonId::RequirementsConflict, detail));
+    }
+    let taken = used.map(|used| used.ports.as_slice()).unwrap_or_default();
+    let port = conflict(&spec.host_ports, &host.ports).or_else(|| conflict(&spec.host_ports, taken));
+    if let Some(port) = port {
+        return Some((ReasonId::HostPortTaken, port.port.to_string()));
+    }
+    if let Some(driver) = too_many_volumes(host, used, of_class.volumes) {
+        return Some((ReasonId::VolumeLimit, driver.to_string()));
+    }
+    let groups = &setup.groups;
+    let domain = |key: KeyId| groups.key(key).of_host[at];
+    let site = Site { target: at as u32, domain: &domain };
+    let group = groups.group(placement.counts.first_conflict(groups, &least.ties, &site)?);
+    let label = groups.key(group.key).label.as_deref().unwrap_or_default();
+    Some(match group.of.kind {
+        Kind::Spread { max_skew, .. } => (ReasonId::SpreadExceeded, format!("maxSkew {max_skew} on {label}")),
+        Kind::Affinity => (ReasonId::AffinityUnmet, label.to_owned()),
+        Kind::Anti | Kind::Inverse => (ReasonId::AntiAffinity, label.to_owned()),
+    })
 }

@@ -33,6 +33,7 @@ pub(super) struct World {
     specs: Vec<Arc<PodSpec>>,
     pub(super) pods: Vec<PendingPod>,
     namespaces: BTreeMap<Str, Labels>,
+    wary: BTreeSet<SpecId>,
 }
 
 impl World {
@@ -41,7 +42,10 @@ impl World {
         let mut specs = Specs::default();
         let pods = pending(scenario, waiting, &mut specs);
         let hosts = hosts(scenario, &waiting.iter().collect(), &mut specs);
+        let is_wary = |spec: &PodSpec| spec.affinity.iter().any(|term| term.anti && term.weight.is_none());
+        let wary = specs.all.iter().zip(0..).filter(|(spec, _)| is_wary(spec)).map(|(_, at)| SpecId(at));
         Self {
+            wary: wary.collect(),
             rules: rules(scenario),
             pools: pools(scenario),
             hosts,
@@ -60,6 +64,7 @@ impl World {
             specs: &self.specs,
             pods: &self.pods,
             namespaces: &self.namespaces,
+            wary: &self.wary,
         }
     }
 }

@@ -106,11 +106,13 @@ impl Groups {
 
     /// Adds the anti-affinity of pods that are there.
     pub(in crate::schedule) fn add_placed(&mut self, problem: &Problem<'_>) {
-        let mut wary: FxHashMap<SpecId, bool> = FxHashMap::default();
+        if problem.wary.is_empty() {
+            return;
+        }
+        let mut seen: BTreeSet<(SpecId, &Str)> = BTreeSet::new();
         for pod in problem.hosts.iter().flat_map(|host| &host.pods) {
-            let spec = &problem.specs[pod.spec.0 as usize];
-            if *wary.entry(pod.spec).or_insert_with(|| spec.affinity.iter().any(is_required_anti)) {
-                for of in inverse(problem, spec, &pod.namespace) {
+            if problem.wary.contains(&pod.spec) && seen.insert((pod.spec, &pod.namespace)) {
+                for of in inverse(problem, &problem.specs[pod.spec.0 as usize], &pod.namespace) {
                     self.intern(of);
                 }
             }
