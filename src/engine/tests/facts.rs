@@ -134,9 +134,19 @@ fn of_what_waited_for_space_only_the_last_is_recorded() {
 fn whoever_remembers_what_there_was_learns_of_the_change() {
     let mut lab = Lab::new(world());
     let mut offers = lab.state().offers_changed;
+    let spread = TopologySpread {
+        topology_key: label::ZONE.into(),
+        max_skew: 3,
+        min_domains: None,
+        when_unsatisfiable: Unsatisfiable::ScheduleAnyway,
+        selector: LabelSelector::default(),
+        node_affinity_policy: SpreadPolicy::Honor,
+        node_taints_policy: SpreadPolicy::Ignore,
+    };
     let ignoring = Settings {
         preference_policy: PreferencePolicy::Ignore,
         min_values_policy: MinValuesPolicy::BestEffort,
+        default_spread: vec![spread],
         ..Settings::default()
     };
     for changed in [namespace("data"), claim(Some("has lost its volume")), Observation::Settings(ignoring)] {
@@ -161,6 +171,7 @@ fn whoever_remembers_what_there_was_learns_of_the_change() {
 fn the_volumes_of_a_node_and_their_drivers_are_in_state() {
     let mut lab = Lab::new(world());
     let mut with_volumes = spec(100, 64);
+    with_volumes.group = Some(PodGroup { name: "training".into(), min_members: 4 });
     with_volumes.volumes = vec![VolumeRef { claim: "data".into() }];
     let on_node = PodFacts {
         key: PodKey::new("shop", "db"),
@@ -188,4 +199,5 @@ fn the_volumes_of_a_node_and_their_drivers_are_in_state() {
         .collect();
     assert_eq!(attached, [&Str::from("ebs.csi.aws.com")]);
     assert_eq!(state.volume_limits[&node].get(attached[0]), Some(&Some(26)));
+    lab.verify();
 }
