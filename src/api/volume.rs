@@ -87,7 +87,7 @@ pub struct CsiNode {
     /// The node.
     pub node: NodeName,
     /// How many volumes each driver attaches there.
-    pub limits: VolumeLimits,
+    pub drivers: VolumeLimits,
 }
 
 /// A VolumeAttachment.
@@ -326,7 +326,7 @@ pub fn csi_node(node: &v1::CSINode) -> Result<CsiNode, FieldError> {
         let count = driver.allocatable.as_ref().and_then(|allocatable| allocatable.count);
         (Str::from(driver.name.as_str()), count.and_then(|count| u32::try_from(count).ok()))
     });
-    Ok(CsiNode { node: NodeName::from(object_name(&node.metadata)?), limits: drivers.collect() })
+    Ok(CsiNode { node: NodeName::from(object_name(&node.metadata)?), drivers: drivers.collect() })
 }
 
 /// Makes a VolumeAttachment a fact.

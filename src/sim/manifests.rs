@@ -185,7 +185,7 @@ fn volumes(scenario: &mut Scenario, objects: &[Located<Object>]) {
                 scenario.volume_claims.insert(claim.key.clone(), storage.resolve(&claim));
             }
             Object::CsiNode(csi) if scenario.nodes.iter().any(|node| node.name == csi.node) => {
-                scenario.volume_limits.insert(csi.node.clone(), csi.limits.clone());
+                scenario.volume_limits.insert(csi.node.clone(), csi.drivers.clone());
             }
             _ => {}
         }

@@ -140,5 +140,5 @@ fn limits_of_a_node_are_by_driver() {
     )
     .unwrap();
     let limits = [("ebs.csi.aws.com".into(), Some(26)), ("efs.csi.aws.com".into(), None)];
-    assert_eq!(node, CsiNode { node: "n".into(), limits: limits.into() });
+    assert_eq!(node, CsiNode { node: "n".into(), drivers: limits.into() });
 }
