@@ -3,6 +3,8 @@
 //! **Invariant:** an object is taken for gone only if its kind was listed, which a full list is by definition, and an instance only if
 //! it is old enough for the cloud to list it.
 
+use std::hash::Hash;
+
 use rustc_hash::FxHashSet;
 
 use crate::model::{InstanceId, Span, Time};
@@ -19,6 +21,9 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>) -
     let mut pools = FxHashSet::default();
     let mut daemon_sets = FxHashSet::default();
     let mut budgets = FxHashSet::default();
+    let mut namespaces = FxHashSet::default();
+    let mut volume_claims = FxHashSet::default();
+    let mut volume_limits = FxHashSet::default();
     let mut types = FxHashSet::default();
     let mut instances = FxHashSet::default();
     for observation in &world {
@@ -28,41 +33,38 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>) -
             Observation::NodePool(pool) => drop(pools.insert(&pool.name)),
             Observation::DaemonSet(name, _) => drop(daemon_sets.insert(name)),
             Observation::DisruptionBudget { budget, .. } => drop(budgets.insert(budget)),
+            Observation::Namespace(name, _) => drop(namespaces.insert(name)),
+            Observation::VolumeClaim(key, _) => drop(volume_claims.insert(key)),
+            Observation::VolumeLimits { node, .. } => drop(volume_limits.insert(node)),
             Observation::InstanceType(instance_type) => drop(types.insert(&instance_type.name)),
             Observation::Instance(instance) => drop(instances.insert(&instance.instance)),
             _ => {}
         }
     }
     let mut absent: Vec<Observation> = Vec::new();
-    absent.extend(state.pods.keys().filter(|key| !pods.contains(key)).cloned().map(Observation::NoPod));
-    absent.extend(state.nodes.keys().filter(|name| !nodes.contains(name)).cloned().map(Observation::NoNode));
-    absent.extend(
-        state.pools.keys().filter(|name| !pools.contains(name)).cloned().map(Observation::NoNodePool),
-    );
-    absent.extend(
-        state
-            .daemon_sets
-            .keys()
-            .filter(|key| !daemon_sets.contains(key))
-            .cloned()
-            .map(Observation::NoDaemonSet),
-    );
-    absent.extend(
-        state
-            .disruption_budgets
-            .keys()
-            .filter(|key| !budgets.contains(key))
-            .cloned()
-            .map(Observation::NoDisruptionBudget),
-    );
-    absent.extend(
-        state.types.keys().filter(|name| !types.contains(name)).cloned().map(Observation::NoInstanceType),
-    );
+    absent.extend(lacking(state.pods.keys(), &pods, Observation::NoPod));
+    absent.extend(lacking(state.nodes.keys(), &nodes, Observation::NoNode));
+    absent.extend(lacking(state.pools.keys(), &pools, Observation::NoNodePool));
+    absent.extend(lacking(state.daemon_sets.keys(), &daemon_sets, Observation::NoDaemonSet));
+    absent.extend(lacking(state.disruption_budgets.keys(), &budgets, Observation::NoDisruptionBudget));
+    absent.extend(lacking(state.namespaces.keys(), &namespaces, Observation::NoNamespace));
+    absent.extend(lacking(state.volume_claims.keys(), &volume_claims, Observation::NoVolumeClaim));
+    absent.extend(lacking(state.volume_limits.keys(), &volume_limits, Observation::NoVolumeLimits));
+    absent.extend(lacking(state.types.keys(), &types, Observation::NoInstanceType));
     absent.extend(absent_instances(state, now, &instances));
     let listed = world.len() as u64;
     let mut inputs: Vec<Input> = world.into_iter().chain(absent).map(Input::from).collect();
     inputs.push(Observation::Relisted(listed).into());
     inputs
+}
+
+/// What State has and the list has not.
+fn lacking<'a, K: Clone + Eq + Hash + 'a>(
+    known: impl Iterator<Item = &'a K>,
+    listed: &FxHashSet<&K>,
+    absence: impl Fn(K) -> Observation,
+) -> impl Iterator<Item = Observation> {
+    known.filter(|key| !listed.contains(key)).cloned().map(absence)
 }
 
 /// The cloud's list of instances, with what it lacks said too.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use purser_engine::event::{Control, Event, Seq};
 use purser_engine::reexecute::{Logged, Reexecution};
+use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
 use purser_events::journal::{
     Draft, Journal, Options, Reader, Rendered, VerifyOptions, Vocabulary, VocabularyError, verify,
 };
@@ -99,6 +100,30 @@ fn bad_input_is_one_line_with_the_remedy_exit_code_2_and_nothing_written() {
         }
         assert!(output.stdout.is_empty() && !journal.exists(), "{args:?}: nothing written");
     }
+}
+
+#[test]
+fn policies_are_settings_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings_of = |name: &str, more: &[&str]| {
+        let journal = dir.path().join(name);
+        summary(&journal, more);
+        let reader = Reader::open(&journal, Arc::new(Purser)).unwrap();
+        let mut records = Events::read(&reader, Seq(0)).map(|logged| logged.unwrap().event);
+        let settings = records.find_map(|event| match event {
+            Event::Control(Control::SettingsChanged { settings }) => Some(settings),
+            _ => None,
+        });
+        settings.unwrap()
+    };
+    assert_eq!(settings_of("plain", &[]), Settings::default());
+    let policies = ["--preference-policy", "Ignore", "--min-values-policy", "besteffort"];
+    let wanted = Settings {
+        preference_policy: PreferencePolicy::Ignore,
+        min_values_policy: MinValuesPolicy::BestEffort,
+        ..Settings::default()
+    };
+    assert_eq!(settings_of("policies", &policies), wanted);
 }
 
 #[test]
