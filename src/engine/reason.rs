@@ -81,6 +81,10 @@ reasons! {
     MinValuesUnmet = 18, "min-values-unmet", "Lower minValues in the NodePool, allow more instance types, or set the policy for minValues to BestEffort.";
     /// The node attaches no more volumes of a driver.
     VolumeLimit = 19, "volume-limit", "Nothing: another node is used; spread pods with many volumes.";
+    /// Not all pods of the group that are wanted together have a place, and so none of them gets one.
+    GroupIncomplete = 20, "group-incomplete", "See why the others of the group have no place; launch for fewer of them, or raise the limits.";
+    /// A volume that the pod uses cannot be used.
+    VolumeUnusable = 21, "volume-unusable", "Create the PersistentVolumeClaim, its StorageClass or its volume, or mend them.";
 }
 
 impl fmt::Display for ReasonId {

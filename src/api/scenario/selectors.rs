@@ -62,5 +62,10 @@ pub(super) fn of_controller(
 }
 
 fn of(kind: &'static str, metadata: &ObjectMeta, selector: LabelSelector) -> Result<PodSelector, FieldError> {
-    Ok(PodSelector { kind, namespace: namespace(metadata).into(), name: object_name(metadata)?.into(), selector })
+    Ok(PodSelector {
+        kind,
+        namespace: namespace(metadata).into(),
+        name: object_name(metadata)?.into(),
+        selector,
+    })
 }

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::Pass;
 use crate::event::{SpecId, Target};
 use crate::model::{
-    Labels, PodKey, Requirement, Requirements, Resources, Str, Taint, Time, label,
+    Labels, PodKey, Requirement, Requirements, Resources, Str, Taint, Time, VolumeLimits, label,
 };
-use crate::schedule::{Host, HostLabels, PlacedPod};
+use crate::schedule::{Host, HostDriver, HostLabels, PlacedPod};
 use crate::state::{Claim, Node, State};
 
 /// All hosts, in the order in which pods are sent to them.
@@ -123,9 +123,9 @@ impl Hosts {
     }
 
     fn find(&self, target: &Target) -> Option<usize> {
-        [false, true].into_iter().find_map(|starting| {
-            self.ranks.binary_search(&Rank { starting, target: target.clone() }).ok()
-        })
+        [false, true]
+            .into_iter()
+            .find_map(|starting| self.ranks.binary_search(&Rank { starting, target: target.clone() }).ok())
     }
 
     /// Takes no more pods; until it is looked at again.
@@ -211,7 +211,8 @@ fn possible_labels(state: &State, claim: &Claim) -> Requirements {
             possible.add(key.clone(), all);
         }
     }
-    let of_places = |value: fn(&crate::event::Place) -> Str| Requirement::one_of(claim.places.iter().map(value));
+    let of_places =
+        |value: fn(&crate::event::Place) -> Str| Requirement::one_of(claim.places.iter().map(value));
     let mut with_places: Requirements = possible
         .iter()
         .filter(|(key, _)| !matches!(&***key, label::ZONE | label::CAPACITY_TYPE | label::NODEPOOL))
@@ -253,6 +254,10 @@ fn of_node(state: &State, node: &Node, claim: Option<&Claim>) -> Made {
     };
     let there = occupancy.into_iter().flat_map(|occupancy| &occupancy.pods);
     add_pods(state, &mut host, planned.pods.iter().chain(there));
+    if let Some(limits) = state.volume_limits.get(&node.facts.name) {
+        let there = occupancy.into_iter().flat_map(|occupancy| &occupancy.pods);
+        host.drivers = drivers(state, limits, planned.pods.iter().chain(there));
+    }
     Made { host, changed: changed.0, due: claim.and_then(|claim| state.set_up_due(claim)) }
 }
 
@@ -281,4 +286,27 @@ fn add_pods<'a>(state: &State, host: &mut Host, pods: impl Iterator<Item = &'a P
         host.pods.push(PlacedPod { namespace: key.namespace.clone(), spec });
         host.ports.extend(state.spec(spec).host_ports.iter().cloned());
     }
+}
+
+/// The drivers that attach volumes to a node, with those that its pods use.
+fn drivers<'a>(
+    state: &State,
+    limits: &VolumeLimits,
+    pods: impl Iterator<Item = &'a PodKey>,
+) -> Vec<HostDriver> {
+    let mut drivers: Vec<HostDriver> = limits
+        .iter()
+        .map(|(driver, limit)| HostDriver { driver: driver.clone(), limit: *limit, claims: BTreeSet::new() })
+        .collect();
+    for key in pods {
+        let Some(pod) = state.pods.get(key) else { continue };
+        for volume in &state.spec(pod.spec).volumes {
+            let claim = PodKey::new(key.namespace.clone(), volume.claim.clone());
+            let of = state.volume_claims.get(&claim).map(|known| &known.driver);
+            if let Some(known) = drivers.iter_mut().find(|known| Some(&known.driver) == of) {
+                known.claims.insert(claim);
+            }
+        }
+    }
+    drivers
 }

@@ -12,12 +12,10 @@ use super::memo::{Hopeless, Memo};
 use super::record;
 use super::trace::{Note, Tracer};
 use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
-use crate::model::{CapacityType, ClaimName, PodKey, Requirements, Time, Zone, label};
-use crate::reason::Reason;
-use crate::schedule::{
-    self, Launch, Looked, PendingPod, Plan, PodVolume, PoolOffer, Problem, Rules,
-};
-use crate::state::{Claim, Plan as Decided, Pod, State};
+use crate::model::{CapacityType, ClaimName, PodGroup, PodKey, PodPhase, Requirements, Time, Zone, label};
+use crate::reason::{Reason, ReasonId};
+use crate::schedule::{self, Gang, Launch, Looked, PendingPod, Plan, PodVolume, PoolOffer, Problem, Rules};
+use crate::state::{Claim, Plan as Decided, Pod, State, VolumeClaim};
 
 /// Decides where pods that wait should go.
 pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &mut T) {
@@ -28,23 +26,39 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     memo.refresh(pass);
     memo.hosts.refresh(pass);
     let mut pods = Vec::new();
+    let mut unusable: BTreeMap<Reason, Vec<PodKey>> = BTreeMap::new();
+    let mut running = Running::default();
     for class in pending {
         if !memo.is_hopeless(pass, class.spec) {
-            pods.extend(class.pods.into_iter().filter_map(|key| pending_pod(pass.state, key)));
+            for key in class.pods {
+                match pending_pod(pass.state, &mut running, key) {
+                    Ok(pod) => pods.push(pod),
+                    Err((key, reason)) => unusable.entry(reason).or_default().push(key),
+                }
+            }
         }
+    }
+    for (reason, pods) in unusable {
+        refuse(pass, pods, &reason);
     }
     if pods.is_empty() {
         return;
     }
     let state = pass.state;
-    let rules = Rules { max_types: state.settings.max_instance_types as usize, ..Rules::default() };
+    let settings = &state.settings;
+    let rules = Rules {
+        max_types: settings.max_instance_types as usize,
+        preferences: settings.preference_policy,
+        min_values: settings.min_values_policy,
+        ..Rules::default()
+    };
     let problem = Problem {
         rules: &rules,
         pools: &memo.offers,
         hosts: memo.hosts.all(),
         specs: state.specs(),
         pods: &pods,
-        namespaces: &BTreeMap::new(),
+        namespaces: &state.namespaces,
         wary: &memo.wary,
     };
     let plan = if T::ON {
@@ -57,17 +71,45 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     conclude(pass, memo, &pods, plan, tracer);
 }
 
-fn pending_pod(state: &State, key: PodKey) -> Option<PendingPod> {
-    let pod = state.pods.get(&key)?;
-    let claims = state.spec(pod.spec).volumes.iter().map(|volume| PodKey::new(key.namespace.clone(), volume.claim.clone()));
-    let volumes = claims
-        .filter_map(|claim| {
-            let known = state.volume_claims.get(&claim)?;
-            let (driver, topologies) = (known.driver.clone(), known.topologies.clone());
-            Some(PodVolume { claim, driver, topologies })
+/// A pod as the scheduler sees it, or why it cannot be placed whatever there is.
+fn pending_pod(state: &State, running: &mut Running, key: PodKey) -> Result<PendingPod, (PodKey, Reason)> {
+    let Some(pod) = state.pods.get(&key) else { unreachable!("pods that wait are known") };
+    let spec = state.spec(pod.spec);
+    let mut volumes = Vec::new();
+    for volume in &spec.volumes {
+        let claim = PodKey::new(key.namespace.clone(), volume.claim.clone());
+        let problem = match state.volume_claims.get(&claim) {
+            None => "is not there".into(),
+            Some(VolumeClaim { problem: Some(problem), .. }) => problem.clone(),
+            Some(VolumeClaim { driver, topologies, .. }) => {
+                let (driver, topologies) = (driver.clone(), topologies.clone());
+                volumes.push(PodVolume { claim, driver, topologies });
+                continue;
+            }
+        };
+        let params = [("claim", claim.to_string()), ("problem", problem.to_string())];
+        return Err((key, Reason::new(ReasonId::VolumeUnusable, params)));
+    }
+    let group = spec.group.as_ref().and_then(|group| Gang::new(&key, group, running.of(state, &key, group)));
+    Ok(PendingPod { spec: pod.spec, created: pod.created, uid: pod.uid, volumes, group, key })
+}
+
+/// How many pods of groups run, counted once for each group that is asked for.
+#[derive(Default)]
+struct Running(BTreeMap<PodKey, usize>);
+
+impl Running {
+    fn of(&mut self, state: &State, pod: &PodKey, group: &PodGroup) -> usize {
+        let name = PodKey::new(pod.namespace.clone(), group.name.clone());
+        *self.0.entry(name).or_insert_with(|| {
+            let is_of = |key: &PodKey, other: &Pod| {
+                key.namespace == pod.namespace
+                    && other.phase == PodPhase::Bound
+                    && state.spec(other.spec).group.as_ref().is_some_and(|of| of.name == group.name)
+            };
+            state.pods.iter().filter(|(key, other)| is_of(key, other)).count()
         })
-        .collect();
-    Some(PendingPod { spec: pod.spec, created: pod.created, uid: pod.uid, volumes, key })
+    }
 }
 
 /// Pods of one spec that wait and for which nothing is decided that still stands.
@@ -169,7 +211,8 @@ impl Memo {
         // Whoever looks at other pods may find a place when they come or go, wherever that is.
         let spec_of = pass.state.spec(spec);
         let looks_at_others = !spec_of.spread.is_empty() || !spec_of.affinity.is_empty();
-        let touched = pass.state.touched().since(known.size).is_none_or(|mut touched| touched.next().is_some());
+        let touched =
+            pass.state.touched().since(known.size).is_none_or(|mut touched| touched.next().is_some());
         if looks_at_others && touched {
             return false;
         }
@@ -210,21 +253,24 @@ fn conclude<T: Tracer>(
         for pod in &unplaced.pods {
             memo.hopeless.insert(pods[*pod].spec, Hopeless { size: pass.state.size, until });
         }
-        let news: Vec<PodKey> = keys(&unplaced.pods)
-            .into_iter()
-            .filter(|key| match pass.state.pods.get(key).map(|pod| &pod.plan) {
-                Some(Decided::Unschedulable { reason: known, .. }) => known != reason,
-                _ => true,
-            })
-            .collect();
-        for of in record::pods(&news) {
-            pass.decisions.push(Decision::Unschedulable { pods: of.to_vec(), reason: reason.clone() });
-        }
+        refuse(pass, keys(&unplaced.pods), reason);
     }
     if let Some(until) = next_retry(pass)
         && pass.state.unplanned().next().is_some()
     {
         pass.wake(until);
+    }
+}
+
+/// Says why pods have no place, where that is news.
+fn refuse(pass: &mut Pass<'_>, pods: Vec<PodKey>, reason: &Reason) {
+    let is_news = |key: &PodKey| match pass.state.pods.get(key).map(|pod| &pod.plan) {
+        Some(Decided::Unschedulable { reason: known, .. }) => known != reason,
+        _ => true,
+    };
+    let news: Vec<PodKey> = pods.into_iter().filter(is_news).collect();
+    for pods in record::pods(&news) {
+        pass.decisions.push(Decision::Unschedulable { pods: pods.to_vec(), reason: reason.clone() });
     }
 }
 

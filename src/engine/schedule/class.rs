@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
-use super::problem::{PodVolume, Preferences, Problem};
+use super::problem::{Gang, PodVolume, Problem};
 use crate::event::SpecId;
 use crate::model::{
-    HostPort, PodAffinity, PodSpec, PreferredTerm, Requirement, Requirements, Resources, Str, Taint, TaintEffect,
-    Toleration, TopologySpread, Unsatisfiable,
+    HostPort, PodAffinity, PodSpec, PreferredTerm, Requirement, Requirements, Resources, Str, Taint,
+    TaintEffect, Toleration, TopologySpread, Unsatisfiable,
 };
+use crate::settings::PreferencePolicy;
 
 /// Pods that are equal for all that scheduling knows.
 #[derive(Debug)]
@@ -37,6 +38,7 @@ struct ClassKey<'a> {
     host_ports: &'a [HostPort],
     resource_claims: &'a [Str],
     priority: i32,
+    group: Option<&'a Gang>,
     volumes: &'a [PodVolume],
     /// Labels that somebody selects by, and the namespace, if anybody selects at all.
     selectable: Vec<(&'a Str, &'a Str)>,
@@ -53,7 +55,7 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
     // Most pods share their spec with others, so that its fields are hashed once.
     let mut by_spec: FxHashMap<(SpecId, &'a Str), usize> = FxHashMap::default();
     for (at, pod) in problem.pods.iter().enumerate() {
-        let plain = pod.volumes.is_empty();
+        let plain = pod.volumes.is_empty() && pod.group.is_none();
         if let (true, Some(class)) = (plain, by_spec.get(&(pod.spec, &pod.key.namespace))) {
             classes[*class].pods.push(at);
             continue;
@@ -70,6 +72,7 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
             host_ports: &spec.host_ports,
             resource_claims: &spec.resource_claims,
             priority: spec.priority,
+            group: pod.group.as_ref(),
             volumes: &pod.volumes,
             selectable: spec.labels.iter().filter(|(key, _)| selecting.contains(*key)).collect(),
             namespace: (!selecting.is_empty() || !spec.affinity.is_empty() || !spec.spread.is_empty())
@@ -89,8 +92,11 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
             by_spec.insert((pod.spec, &pod.key.namespace), class);
         }
     }
-    let mut order: Vec<(usize, usize)> =
-        classes.iter().enumerate().flat_map(|(class, of)| of.pods.iter().map(move |pod| (class, *pod))).collect();
+    let mut order: Vec<(usize, usize)> = classes
+        .iter()
+        .enumerate()
+        .flat_map(|(class, of)| of.pods.iter().map(move |pod| (class, *pod)))
+        .collect();
     order.sort_unstable_by_key(|(class, at)| {
         let (requests, pod) = (&classes[*class].spec.requests, &problem.pods[*at]);
         (-requests.cpu_millis, -requests.memory_bytes, pod.created, pod.uid, &pod.key)
@@ -139,7 +145,7 @@ pub(super) struct Wishes<'a> {
 /// Source: Karpenter, pkg/controllers/provisioning/scheduling/preferences.go. Alternatives of required node affinity are all tried each time, where
 /// Karpenter gives them up one by one as it does preferences.
 pub(super) fn wishes<'a>(
-    policy: Preferences,
+    policy: PreferencePolicy,
     class: &Class<'a>,
     prefer_no_schedule: bool,
 ) -> Vec<Wishes<'a>> {
@@ -161,7 +167,7 @@ pub(super) fn wishes<'a>(
         respects_prefer_no_schedule: false,
     };
     let strict = Wishes { respects_prefer_no_schedule: prefer_no_schedule, ..least.clone() };
-    if policy == Preferences::Ignore {
+    if policy == PreferencePolicy::Ignore {
         return if prefer_no_schedule { vec![strict, least] } else { vec![least] };
     }
     let (mut to, mut away) = (terms(false), terms(true));
@@ -218,8 +224,10 @@ fn alternatives(class: &Class<'_>) -> Vec<Requirements> {
                 .any(|(key, one)| one.is_absent() && !absent(wanted, key) && !absent(place, key));
             (combined, possible)
         };
-        let both: Vec<(Requirements, bool)> =
-            all.iter().flat_map(|wanted| volume.topologies.iter().map(|place| combine(wanted, place))).collect();
+        let both: Vec<(Requirements, bool)> = all
+            .iter()
+            .flat_map(|wanted| volume.topologies.iter().map(|place| combine(wanted, place)))
+            .collect();
         // Combinations that cannot be are of use only to say what is in the way.
         let any = both.iter().any(|(_, possible)| *possible);
         all = both.into_iter().filter(|(_, possible)| *possible || !any).map(|(both, _)| both).collect();

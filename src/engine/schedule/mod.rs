@@ -2,13 +2,15 @@
 //!
 //! Start at [`solve`]. It is a pure function of a [`Problem`]: pods are put in classes of equal ones (`class`), requirements and instance types are
 //! made ready for look-ups (`requirements`, `supply`), pods that are there are counted by domain (`topology`), and then classes are placed one
-//! after the other, largest first (`pass`), in several ways of which the best counts.
+//! after the other, largest first (`pass`), in several ways of which the best counts, and without the
+//! groups that would be split (`gangs`).
 //!
 //! Source of the rules: Karpenter, pkg/controllers/provisioning/scheduling, and Kubernetes' scheduler plugins.
 //!
 //! **Invariant:** what [`solve`] says depends on the problem alone, and not on the order in which its pods were given.
 
 mod class;
+mod gangs;
 mod pass;
 mod problem;
 mod requirements;
@@ -20,17 +22,17 @@ mod why;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use why::Looked;
 pub use problem::{
-    BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, PodVolume, PoolOffer,
-    Preferences, Problem, Rules, TypeOffer,
+    BuyOption, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer, Problem,
+    Rules, TypeOffer,
 };
+pub use why::Looked;
 
 use crate::model::{Price, Requirement, Requirements, Resources, Str};
 use crate::reason::{Reason, ReasonId};
 use pass::{Pass, Placement, Planned, Style, assign};
-use setup::Setup;
 use requirements::Interner;
+use setup::Setup;
 use supply::{Supply, allows};
 
 /// Where the pods of a problem go.
@@ -116,7 +118,7 @@ fn run<R>(
 ) -> (Plan, R) {
     let known = prepared.0.take().filter(|(interner, _)| interner.len() < MOST_REMEMBERED);
     let mut setup = Setup::new(*problem, known);
-    let best = best(&mut setup);
+    let best = whole(&mut setup);
     let looked = look(&mut setup, &best);
     let plan = plan(&mut setup, best);
     prepared.0 = Some((setup.interner, setup.supply));
@@ -126,10 +128,27 @@ fn run<R>(
 /// So many different requirements are remembered; then it starts over.
 const MOST_REMEMBERED: usize = 50_000;
 
+/// The best placement in which no group is split.
+fn whole(setup: &mut Setup<'_>) -> Placement {
+    let mut left_out = vec![false; setup.problem.pods.len()];
+    let mut work = 0;
+    loop {
+        let mut best = best(setup, &left_out);
+        work += best.work;
+        best.work = work;
+        let short = gangs::short(setup.problem.pods, &best.target, &left_out);
+        if short.is_empty() {
+            return best;
+        }
+        for pod in short {
+            left_out[pod] = true;
+        }
+    }
+}
+
 /// The best of several passes: the one that leaves the fewest pods, then the cheapest.
-fn best(setup: &mut Setup<'_>) -> Placement {
-    let none_left_out = vec![false; setup.problem.pods.len()];
-    let first = Pass::run(setup, Style::default(), &none_left_out);
+fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
+    let first = Pass::run(setup, Style::default(), none_left_out);
     let budget = setup.problem.rules.work;
     let mut spent = 0;
     let mut best = (score(setup, &first), first);
@@ -156,7 +175,7 @@ fn best(setup: &mut Setup<'_>) -> Placement {
         if !of_use || spent > budget {
             continue;
         }
-        let other = Pass::run(setup, style, &none_left_out);
+        let other = Pass::run(setup, style, none_left_out);
         spent += other.work;
         let score = score(setup, &other);
         if score < best.0 {
@@ -214,7 +233,10 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
                 let name = setup.problem.pools[planned.pool].pool.name.to_string();
                 let reason = Reason::new(ReasonId::MinValuesUnmet, [("nodepool", name)]);
                 order.retain(|pod| !planned.pods.contains(pod));
-                unplaced.push(Unplaced { pods: planned.pods.clone(), reasons: vec![(Some(planned.pool), reason)] });
+                unplaced.push(Unplaced {
+                    pods: planned.pods.clone(),
+                    reasons: vec![(Some(planned.pool), reason)],
+                });
             }
         }
     }
@@ -304,11 +326,7 @@ fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
 }
 
 /// The cheapest types, as many as a launch may name, such that `minValues` holds among them.
-fn truncated(
-    setup: &Setup<'_>,
-    planned: &Planned,
-    ranked: &[(Price, usize)],
-) -> Option<Vec<(Price, usize)>> {
+fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) -> Option<Vec<(Price, usize)>> {
     let most = setup.problem.rules.max_types;
     if ranked.len() <= most {
         return Some(ranked.to_vec());

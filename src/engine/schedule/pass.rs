@@ -19,8 +19,8 @@ pub(super) use host::{Used, conflict, too_many_volumes};
 pub(super) use planned::Planned;
 pub(super) use reservations::assign;
 
-use super::setup::Setup;
 use super::requirements::ReqId;
+use super::setup::Setup;
 use super::topology::{Counts, Domain, GroupId, KeyId, Kind, Site};
 use crate::model::{Resources, Str};
 
@@ -59,6 +59,8 @@ pub(super) struct Placement {
     pub ledger: Vec<(Resources, u32)>,
     pub counts: Counts,
     pub used: FxHashMap<u32, Used>,
+    /// Pods that were left out.
+    pub left_out: Vec<bool>,
     /// How many instances reservations have left.
     pub reservations: BTreeMap<Str, u32>,
     /// Pods in the order in which they were placed.
@@ -101,6 +103,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             ledger: setup.problem.pools.iter().map(|offer| offer.used.clone()).collect(),
             counts: setup.counts.clone(),
             used: FxHashMap::default(),
+            left_out: left_out.to_vec(),
             reservations: reservations::left(setup.problem.pools),
             order: Vec::new(),
             work: 0,
@@ -123,7 +126,9 @@ impl<'s, 'a> Pass<'s, 'a> {
             let before = self.placed;
             waiting.retain(|(class, pod)| {
                 let asking = &mut asking[*class];
-                if asking.failed_at == Some(self.placed) || (asking.failed_at.is_some() && !self.may_change(*class)) {
+                if asking.failed_at == Some(self.placed)
+                    || (asking.failed_at.is_some() && !self.may_change(*class))
+                {
                     return true;
                 }
                 let found = self.place(*class, *pod, asking);

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::event::SpecId;
 use crate::model::{
-    HostPort, Labels, Limits, NodePool, PodKey, PodSpec, Price, Requirement, Requirements, Resources, Str,
-    Taint, Time, TypeName, Uid, label,
+    HostPort, Labels, Limits, NodePool, PodGroup, PodKey, PodSpec, Price, Requirement, Requirements,
+    Resources, Str, Taint, Time, TypeName, Uid, label,
 };
+use crate::settings::{MinValuesPolicy, PreferencePolicy};
 
 /// One scheduling problem.
 #[derive(Debug, Clone, Copy)]
@@ -35,9 +36,9 @@ pub struct Problem<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     /// Whether preferences of pods count.
-    pub preferences: Preferences,
+    pub preferences: PreferencePolicy,
     /// Whether `minValues` can be let go.
-    pub min_values: MinValues,
+    pub min_values: MinValuesPolicy,
     /// The most instance types in one launch.
     pub max_types: usize,
     /// Labels that the provider gives its nodes, beyond those of [`label::is_well_known`].
@@ -51,8 +52,8 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            preferences: Preferences::Respect,
-            min_values: MinValues::Strict,
+            preferences: PreferencePolicy::Respect,
+            min_values: MinValuesPolicy::Strict,
             max_types: 60,
             well_known: BTreeSet::new(),
             reservation_label: None,
@@ -68,26 +69,6 @@ impl Rules {
     }
 }
 
-/// Whether preferences of pods count (Karpenter: `PREFERENCE_POLICY`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum Preferences {
-    /// As requirements, given up one by one where they cannot be met.
-    #[default]
-    Respect,
-    /// Not at all.
-    Ignore,
-}
-
-/// Whether `minValues` can be let go (Karpenter: `MIN_VALUES_POLICY`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum MinValues {
-    /// Never.
-    #[default]
-    Strict,
-    /// Where nothing can be launched otherwise.
-    BestEffort,
-}
-
 /// A pod that needs a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingPod {
@@ -101,6 +82,30 @@ pub struct PendingPod {
     pub uid: Uid,
     /// What its volumes ask for.
     pub volumes: Vec<PodVolume>,
+    /// The group that it is of, if it is launched for only together with others.
+    pub group: Option<Gang>,
+}
+
+/// Pods of which so many get a place, or none does.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Gang {
+    /// Its namespace and name.
+    pub name: PodKey,
+    /// So many of those that need a place; 0 for all.
+    pub least: usize,
+}
+
+impl Gang {
+    /// The group of a pod, of which so many run already; `None` if those are enough.
+    pub fn new(pod: &PodKey, group: &PodGroup, running: usize) -> Option<Self> {
+        let name = PodKey::new(pod.namespace.clone(), group.name.clone());
+        let least = match group.min_members as usize {
+            0 | 1 => 0,
+            least if least <= running => return None,
+            least => least - running,
+        };
+        Some(Self { name, least })
+    }
 }
 
 /// A volume that a pod uses.

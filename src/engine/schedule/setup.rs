@@ -97,7 +97,19 @@ impl<'a> Setup<'a> {
             levels.push(ready.collect());
         }
         let counts = Counts::new(&problem, &groups);
-        Self { problem, classes, order, class_of, levels, interner, supply, groups, counts, looks, alone: FxHashMap::default() }
+        Self {
+            problem,
+            classes,
+            order,
+            class_of,
+            levels,
+            interner,
+            supply,
+            groups,
+            counts,
+            looks,
+            alone: FxHashMap::default(),
+        }
     }
 
     /// Whether taints and labels of a host would do for a class.

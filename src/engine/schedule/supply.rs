@@ -12,8 +12,7 @@ use rustc_hash::FxHashMap;
 use super::problem::{BuyOption, PoolOffer, Rules, TypeOffer};
 use super::requirements::{Interner, ReqId};
 use crate::model::{
-    HostPort, PodSpec, Price, Requirement, Requirements, Resources, Str, Taint, TaintEffect,
-    label,
+    HostPort, PodSpec, Price, Requirement, Requirements, Resources, Str, Taint, TaintEffect, label,
 };
 
 /// What can be launched, ready for look-ups.
@@ -127,10 +126,7 @@ pub(super) fn type_conflict<'a>(
             None => {
                 wanted.tolerates_absence()
                     || !rules.is_well_known(key)
-                    || matches!(
-                        &**key,
-                        label::ZONE | label::CAPACITY_TYPE | label::NODEPOOL | label::REGION
-                    )
+                    || matches!(&**key, label::ZONE | label::CAPACITY_TYPE | label::NODEPOOL | label::REGION)
                     || offer.offerings.iter().any(|buy| buy.requirements.get(key).is_some())
             }
         };
@@ -192,13 +188,7 @@ fn daemons(rules: &Rules, offer: &PoolOffer, one: &TypeOffer) -> (Resources, Vec
     (requests, ports)
 }
 
-fn runs(
-    rules: &Rules,
-    offer: &PoolOffer,
-    node: &Requirements,
-    one: &TypeOffer,
-    spec: &Arc<PodSpec>,
-) -> bool {
+fn runs(rules: &Rules, offer: &PoolOffer, node: &Requirements, one: &TypeOffer, spec: &Arc<PodSpec>) -> bool {
     let keeps_away = |taint: &&Taint| {
         taint.effect != TaintEffect::PreferNoSchedule && !taint.is_tolerated_by(&spec.tolerations)
     };

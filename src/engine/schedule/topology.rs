@@ -16,7 +16,9 @@ pub(super) use counts::{Counts, Site};
 
 use std::collections::BTreeSet;
 
-use crate::model::{LabelSelector, Labels, PodAffinity, Requirements, SpreadPolicy, Str, Toleration, TopologySpread};
+use crate::model::{
+    LabelSelector, Labels, PodAffinity, Requirements, SpreadPolicy, Str, Toleration, TopologySpread,
+};
 
 /// The number of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,7 +38,10 @@ pub(super) type Domain = u32;
 /// What a group is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    Spread { max_skew: u32, min_domains: Option<u32> },
+    Spread {
+        max_skew: u32,
+        min_domains: Option<u32>,
+    },
     Affinity,
     Anti,
     /// Counts the pods that have the anti-affinity, not those that it selects.

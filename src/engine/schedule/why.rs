@@ -22,6 +22,14 @@ pub(super) fn reasons(
         let field = [("field", format!("resourceClaims: {claim}"))];
         return vec![(None, Reason::new(ReasonId::ConstraintNotEvaluated, field))];
     }
+    let group = setup.classes[class].pods.iter().find_map(|pod| {
+        let left_out = placement.target[*pod].is_none() && placement.left_out[*pod];
+        setup.problem.pods[*pod].group.as_ref().filter(|_| left_out)
+    });
+    if let Some(group) = group {
+        let params = [("group", group.name.to_string())];
+        return vec![(None, Reason::new(ReasonId::GroupIncomplete, params))];
+    }
     let pools = setup.problem.pools.len();
     let mut all: Vec<(u8, Option<usize>, Reason)> = (0..pools)
         .map(|pool| {
@@ -114,8 +122,7 @@ fn constraint(
         .iter()
         .filter(|owned| {
             let key = groups.key(groups.group(owned.group).key);
-            !(0..key.values.len() as u32)
-                .any(|domain| placement.counts.allows(groups, owned, domain))
+            !(0..key.values.len() as u32).any(|domain| placement.counts.allows(groups, owned, domain))
         })
         .map(|owned| {
             let group = groups.group(owned.group);
@@ -128,9 +135,10 @@ fn constraint(
         })
         .collect();
     kinds.sort_unstable();
-    let blocked = ties.unwanted_by.first().map(|id| {
-        (ReasonId::AntiAffinity, label(&groups.key(groups.group(*id).key).label))
-    });
+    let blocked = ties
+        .unwanted_by
+        .first()
+        .map(|id| (ReasonId::AntiAffinity, label(&groups.key(groups.group(*id).key).label)));
     let owned = ties.owned.first().map(|owned| {
         let group = groups.group(owned.group);
         let id = match group.of.kind {
@@ -192,12 +200,7 @@ pub(super) fn looked(setup: &mut Setup<'_>, placement: &Placement) -> Vec<Looked
 }
 
 /// Why a host takes no more pods of a class; `None` if it would.
-fn of_host(
-    setup: &Setup<'_>,
-    placement: &Placement,
-    class: usize,
-    at: usize,
-) -> Option<(ReasonId, String)> {
+fn of_host(setup: &Setup<'_>, placement: &Placement, class: usize, at: usize) -> Option<(ReasonId, String)> {
     let host = &setup.problem.hosts[at];
     let of_class = &setup.classes[class];
     let spec = of_class.spec;
@@ -213,11 +216,8 @@ fn of_host(
         return Some((ReasonId::TaintNotTolerated, taint.key.to_string()));
     }
     let least = setup.levels[class].last()?;
-    let unmet: Vec<Option<&str>> = least
-        .alternatives
-        .iter()
-        .map(|wanted| first_unmet(host, setup.interner.get(*wanted)))
-        .collect();
+    let unmet: Vec<Option<&str>> =
+        least.alternatives.iter().map(|wanted| first_unmet(host, setup.interner.get(*wanted))).collect();
     if unmet.iter().all(Option::is_some) {
         let label = unmet.into_iter().flatten().next().unwrap_or_default();
         let detail = match &*host.labels {

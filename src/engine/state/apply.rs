@@ -186,8 +186,14 @@ impl State {
                     driver: driver.clone(),
                     problem: problem.clone(),
                 };
-                self.volume_claims.insert(claim.clone(), facts);
-                self.offers_changed = seq;
+                let driver = facts.driver.clone();
+                let before = self.volume_claims.insert(claim.clone(), facts);
+                // How full nodes are of volumes depends on the driver alone.
+                if before.is_some_and(|before| before.driver == driver) {
+                    self.supply_changed = seq;
+                } else {
+                    self.offers_changed = seq;
+                }
             }
             Fact::VolumeClaimDeleted { claim } => {
                 self.volume_claims.remove(claim);
@@ -248,11 +254,11 @@ impl State {
             Fact::EffectFailed { .. } => {}
             Fact::NamespaceObserved { namespace, labels } => {
                 self.namespaces.insert(namespace.clone(), labels.clone());
-                self.offers_changed = seq;
+                self.supply_changed = seq;
             }
             Fact::NamespaceDeleted { namespace } => {
                 self.namespaces.remove(namespace);
-                self.offers_changed = seq;
+                self.supply_changed = seq;
             }
             Fact::VolumeLimitsObserved { node, limits } => {
                 self.volume_limits.insert(node.clone(), limits.clone());

@@ -83,9 +83,10 @@ pub struct State {
     /// Number of launches decided; the next claim's name depends on it.
     pub launches: u64,
     /// The last record that changed what pools can offer, or to whom: pools, classes, types, prices, daemon sets, volume claims,
-    /// namespaces, settings.
+    /// settings.
     pub offers_changed: Seq,
-    /// The last record that changed what may be launched of it: claims that came or went, capacity that ran out.
+    /// The last record that changed what may be launched of it: claims that came or went, capacity that ran out,
+    /// namespaces.
     pub supply_changed: Seq,
     specs: Vec<Arc<PodSpec>>,
     spec_ids: FxHashMap<Arc<PodSpec>, SpecId>,

@@ -86,11 +86,14 @@ impl Pass<'_, '_> {
         let mut answer = Answer::Never;
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
-            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, node, wanted) else { continue };
+            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, node, wanted) else {
+                continue;
+            };
             if !self.setup.levels[class][level].ties.keys.is_empty() {
                 answer = Answer::NotNow;
             }
-            let Some((requirements, fits)) = self.settle(class, level, pool, both, Some(at), &requests) else {
+            let Some((requirements, fits)) = self.settle(class, level, pool, both, Some(at), &requests)
+            else {
                 continue;
             };
             let price = cheapest(&fits);
@@ -165,7 +168,9 @@ impl Pass<'_, '_> {
         let mut best = None;
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
-            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else { continue };
+            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else {
+                continue;
+            };
             let (problem, interner) = (&self.setup.problem, &self.setup.interner);
             let fits = self.setup.supply.fits(problem.rules, problem.pools, interner, pool, both);
             let shapes = &self.setup.supply.pools[pool].shapes;
@@ -189,10 +194,8 @@ impl Pass<'_, '_> {
         if ties.unwanted_by.iter().any(|id| by_name(id) && counts.of(*id, target) > 0) {
             return Some(Answer::Never);
         }
-        let refused = ties
-            .owned
-            .iter()
-            .find(|owned| by_name(&owned.group) && !counts.allows(groups, owned, target))?;
+        let refused =
+            ties.owned.iter().find(|owned| by_name(&owned.group) && !counts.allows(groups, owned, target))?;
         Some(match groups.group(refused.group).of.kind {
             Kind::Affinity => Answer::NotNow,
             _ => Answer::Never,

@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::{Pass, reservations};
 use super::planned::cheapest;
+use super::{Pass, reservations};
 use crate::model::{Price, Requirement, Resources};
 use crate::schedule::pass::host::conflict;
-use crate::schedule::problem::{MinValues, sole};
+use crate::schedule::problem::sole;
 use crate::schedule::requirements::ReqId;
 use crate::schedule::supply::Fit;
 use crate::schedule::topology::{Domain, KeyId, Kind};
+use crate::settings::MinValuesPolicy;
 
 impl Pass<'_, '_> {
     /// The narrowest change of a node's requirements that lets it take a pod of a class, with the shapes that are left; `node` is the planned node,
@@ -64,15 +65,19 @@ impl Pass<'_, '_> {
                 .then(|| self.settle_key(class, level, pool, requirements, node, requests, next + 1))?;
         }
         if self.style.lazy && !self.needs_domain(class, level, id) {
-            let open: Vec<Domain> =
-                domains.iter().copied().filter(|domain| self.at.counts.is_open(groups, ties, id, *domain)).collect();
+            let open: Vec<Domain> = domains
+                .iter()
+                .copied()
+                .filter(|domain| self.at.counts.is_open(groups, ties, id, *domain))
+                .collect();
             if open.is_empty() {
                 return None;
             }
             let narrower = if open.len() == domains.len() {
                 requirements
             } else {
-                let values = open.iter().map(|domain| key.values[*domain as usize].clone()).collect::<Vec<_>>();
+                let values =
+                    open.iter().map(|domain| key.values[*domain as usize].clone()).collect::<Vec<_>>();
                 self.setup.interner.pin(requirements, &label, Requirement::one_of(values))
             };
             return self.settle_key(class, level, pool, narrower, node, requests, next + 1);
@@ -101,9 +106,7 @@ impl Pass<'_, '_> {
         for (_, _, _, domain) in open {
             let value = self.setup.groups.key(id).values[domain as usize].clone();
             let pinned = self.setup.interner.pin(requirements, &label, Requirement::one_of([value.clone()]));
-            if let Some(settled) =
-                self.settle_key(class, level, pool, pinned, node, requests, next + 1)
-            {
+            if let Some(settled) = self.settle_key(class, level, pool, pinned, node, requests, next + 1) {
                 return Some(settled);
             }
         }
@@ -145,7 +148,7 @@ impl Pass<'_, '_> {
     ) -> Option<(ReqId, Vec<Fit>)> {
         let enough = !fits.is_empty()
             && (self.min_values_hold(pool, requirements, &fits)
-                || (node.is_none() && self.setup.problem.rules.min_values == MinValues::BestEffort));
+                || (node.is_none() && self.setup.problem.rules.min_values == MinValuesPolicy::BestEffort));
         enough.then_some((requirements, fits))
     }
 
@@ -180,7 +183,8 @@ impl Pass<'_, '_> {
         // What a node has left can only become less, unless it was held small.
         let held = node.filter(|_| !(tight && limited)).map(|at| &self.at.planned[at]);
         let problem = &self.setup.problem;
-        let fits = self.setup.supply.fits(problem.rules, problem.pools, &self.setup.interner, pool, requirements);
+        let fits =
+            self.setup.supply.fits(problem.rules, problem.pools, &self.setup.interner, pool, requirements);
         let shapes = &self.setup.supply.pools[pool].shapes;
         let ports = &self.setup.classes[class].spec.host_ports;
         let holds = |fit: &Fit| {
@@ -232,9 +236,8 @@ impl Pass<'_, '_> {
             && let Some(least) = fits.iter().min_by_key(|fit| (fit.price, fit.shape)).map(capacity)
         {
             let limits = &offer.limits().resources;
-            let no_larger = |fit: &Fit| {
-                limits.iter().all(|(name, _)| capacity(fit).get(name) <= least.get(name))
-            };
+            let no_larger =
+                |fit: &Fit| limits.iter().all(|(name, _)| capacity(fit).get(name) <= least.get(name));
             fits.retain(no_larger);
         }
     }

@@ -187,7 +187,8 @@ impl Groups {
             .copied()
             .filter(|id| {
                 let of = &self.group(*id).of;
-                of.namespaces.as_ref().is_none_or(|all| all.contains(namespace)) && of.selector.matches(labels)
+                of.namespaces.as_ref().is_none_or(|all| all.contains(namespace))
+                    && of.selector.matches(labels)
             })
             .collect();
         found.sort_unstable();

@@ -1,10 +1,10 @@
 //! How many pods each group has in each domain, while pods are being placed.
 
 use super::{Domain, GroupId, KeyId, Kind};
+use crate::event::SpecId;
 use crate::model::Str;
 use crate::schedule::problem::Problem;
 use crate::schedule::topology::build::{Groups, Owned, Ties};
-use crate::event::SpecId;
 use rustc_hash::FxHashMap;
 
 /// Counts by group and domain.
