@@ -37,7 +37,7 @@ fn a_scenario_is_read_and_what_is_not_known_is_said() {
         "instanceTypeErrors": {"q": "out of reach"},
         "objects": [
             pending("a", json!({"containers": [{"name": "c", "imagine": 1}]})),
-            {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "x"}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "s", "namespace": "x"}},
             {"apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "p"}, "spec": {
                 "mood": 1,
                 "template": {"spec": {"requirements": [], "colour": {"r": 1},
@@ -73,7 +73,7 @@ fn a_scenario_is_read_and_what_is_not_known_is_said() {
         passed("Pod a: spec.containers[0].imagine"),
         passed("NodePool p: spec.mood"),
         passed("NodePool p: spec.template.spec.colour"),
-        "s.json: Service x/s: objects of v1 are not read, so it was passed over".to_owned(),
+        "s.json: ConfigMap x/s: objects of v1 are not read, so it was passed over".to_owned(),
     ];
     wanted.sort_unstable();
     assert_eq!(warnings, wanted);

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing is worked out anew here: what is told is what the plan says.
 
 use purser_engine::model::PodKey;
+use purser_engine::schedule::{self, Prepared};
 
 use super::Solved;
 use super::outcome::usd;
@@ -17,9 +18,17 @@ pub(super) fn explain(solved: &Solved, pod: &PodKey) -> Option<Vec<String>> {
     }
     let (world, plan) = (&solved.world, &solved.plan);
     let at = world.pods.iter().position(|pending| pending.key == *pod)?;
+    let (_, looked) = schedule::solve_explained(&world.problem(), &mut Prepared::default());
+    let of = looked.iter().find(|class| class.specs.contains(&world.pods[at].spec));
+    let refused = of.into_iter().flat_map(|class| &class.hosts);
+    let refused: Vec<String> = refused
+        .map(|(host, id, detail)| format!("  not {}: {id} ({detail})", world.hosts[*host].name))
+        .collect();
     let asks = format!("  asks for {}", world.problem().specs[world.pods[at].spec.0 as usize].requests);
     if let Some((host, _)) = plan.hosts.iter().find(|(_, pods)| pods.contains(&at)) {
-        return Some(vec![format!("{pod} goes to node or claim {}", world.hosts[*host].name), asks]);
+        let mut lines = vec![format!("{pod} goes to node or claim {}", world.hosts[*host].name), asks];
+        lines.extend(refused);
+        return Some(lines);
     }
     if let Some((number, launch)) =
         plan.launches.iter().enumerate().find(|(_, launch)| launch.pods.contains(&at))
@@ -31,9 +40,10 @@ pub(super) fn explain(solved: &Solved, pod: &PodKey) -> Option<Vec<String>> {
             .take(TYPES_NAMED)
             .map(|one| format!("{} at ${}", offer.types[one.type_at].name, usd(one.price)))
             .collect();
-        return Some(vec![
-            format!("{pod} goes to new node {} of NodePool {}", number + 1, offer.pool.name),
-            asks,
+        let mut lines =
+            vec![format!("{pod} goes to new node {} of NodePool {}", number + 1, offer.pool.name), asks];
+        lines.extend(refused);
+        lines.extend([
             format!("  beside {} other pods there", launch.pods.len() - 1),
             format!(
                 "  {} of {} instance types would do: {}",
@@ -43,10 +53,12 @@ pub(super) fn explain(solved: &Solved, pod: &PodKey) -> Option<Vec<String>> {
             ),
             format!("  the node must have {}", launch.requirements),
         ]);
+        return Some(lines);
     }
     let unplaced = plan.unplaced.iter().find(|unplaced| unplaced.pods.contains(&at))?;
     let why = solved.solution.pod_errors.get(&pod.to_string()).cloned().unwrap_or_default();
     let mut lines = vec![format!("{pod} has no place: {why}"), asks];
+    lines.extend(refused);
     for (pool, reason) in &unplaced.reasons {
         if let Some(pool) = pool {
             lines.push(format!(
