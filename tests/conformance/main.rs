@@ -99,7 +99,7 @@ fn compare(entry: &Entry, corpus: &Corpus) -> (Class, String, Vec<String>) {
     }
     // Linear programs take their time, so not all.
     if entry.name.len().is_multiple_of(4) {
-        let bound = purser::solve::lower_bound(&scenario, &solved.solution);
+        let bound = purser::solve::lower_bound(&solved);
         let price = solved.solution.total_price_per_hour;
         assert!(bound <= price + 1e-9 * price, "{}: the bound {bound} is above {price}", entry.name);
     }

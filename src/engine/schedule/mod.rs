@@ -3,7 +3,7 @@
 //! Start at [`solve`]. It is a pure function of a [`Problem`]: pods are put in classes of equal ones (`class`), requirements and instance types are
 //! made ready for look-ups (`requirements`, `supply`), pods that are there are counted by domain (`topology`), and then classes are placed one
 //! after the other, largest first (`pass`), in several ways of which the best counts, and without the
-//! groups that would be split (`gangs`).
+//! groups that would be split (`gangs`). What is left free then is put together anew where that is cheaper (`improve`).
 //!
 //! Source of the rules: Karpenter, pkg/controllers/provisioning/scheduling, and Kubernetes' scheduler plugins.
 //!
@@ -11,8 +11,10 @@
 
 mod class;
 mod gangs;
+mod improve;
 mod pass;
 mod problem;
+mod relaxed;
 mod requirements;
 mod setup;
 mod supply;
@@ -26,6 +28,7 @@ pub use problem::{
     BuyOption, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer, Problem,
     Rules, TypeOffer,
 };
+pub use relaxed::{Kind, Size, relaxed};
 pub use why::Looked;
 
 use crate::model::{Price, Requirement, Requirements, Resources, Str};
@@ -138,6 +141,7 @@ fn whole(setup: &mut Setup<'_>) -> Placement {
         best.work = work;
         let short = gangs::short(setup.problem.pods, &best.target, &left_out);
         if short.is_empty() {
+            improve::improve(setup, &mut best, setup.problem.rules.work);
             return best;
         }
         for pod in short {

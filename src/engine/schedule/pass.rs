@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 pub(super) use host::{Used, conflict, too_many_volumes};
-pub(super) use planned::Planned;
+pub(super) use planned::{Planned, most};
 pub(super) use reservations::assign;
 
 use super::requirements::ReqId;

@@ -48,7 +48,7 @@ pub fn run(options: &SolveOptions) -> anyhow::Result<()> {
     }
     let mut solved = solve(&scenario);
     if options.bound {
-        solved.solution.lower_bound_per_hour = Some(lower_bound(&scenario, &solved.solution));
+        solved.solution.lower_bound_per_hour = Some(lower_bound(&solved));
     }
     if let Some(pod) = &options.explain {
         let key = PodKey::parse(pod);
@@ -74,8 +74,8 @@ pub fn solve(scenario: &Scenario) -> Solved {
 }
 
 /// What any valid result costs at least that places the same pods, in dollars per hour.
-pub fn lower_bound(scenario: &Scenario, solution: &Solution) -> f64 {
-    outcome::usd(bound::lower_bound(scenario, solution))
+pub fn lower_bound(solved: &Solved) -> f64 {
+    outcome::usd(bound::lower_bound(&solved.world, &solved.solution))
 }
 
 /// Where the catalogues of a problem in this file may be.

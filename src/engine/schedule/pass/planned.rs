@@ -235,7 +235,7 @@ pub(in crate::schedule) fn cheapest(fits: &[Fit]) -> Price {
 }
 
 /// The largest of each amount.
-fn most<'r>(mut all: impl Iterator<Item = &'r Resources>) -> Option<Resources> {
+pub(in crate::schedule) fn most<'r>(mut all: impl Iterator<Item = &'r Resources>) -> Option<Resources> {
     let mut most = all.next()?.clone();
     for one in all {
         most.cpu_millis = most.cpu_millis.max(one.cpu_millis);
