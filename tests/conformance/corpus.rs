@@ -69,13 +69,14 @@ impl Corpus {
         Arc::clone(catalogue)
     }
 
-    /// Does something with each entry, on all processors.
-    pub(crate) fn for_each<T: Send>(&self, work: impl Fn(&Entry) -> T + Sync) -> Vec<T> {
+    /// Does something with each entry whose name contains this, on all processors.
+    pub(crate) fn for_each<T: Send>(&self, wanted: &str, work: impl Fn(&Entry) -> T + Sync) -> Vec<T> {
         let folders = ["suite", "generated"].map(|folder| self.folder.join("scheduling").join(folder));
         let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
         let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
         paths.sort();
         assert!(paths.len() >= 650, "only {} entries", paths.len());
+        paths.retain(|path| name_of(path).contains(wanted));
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let mut done: Vec<(usize, T)> = thread::scope(|scope| {
             let (work, paths) = (&work, &paths);
@@ -94,9 +95,12 @@ impl Corpus {
 }
 
 fn entry(path: &Path) -> Entry {
+    Entry { name: name_of(path), path: path.to_owned(), document: parse(path) }
+}
+
+fn name_of(path: &Path) -> String {
     let folder = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
-    let name = format!("{folder}/{}", path.file_stem().unwrap().to_str().unwrap());
-    Entry { name, path: path.to_owned(), document: parse(path) }
+    format!("{folder}/{}", path.file_stem().unwrap().to_str().unwrap())
 }
 
 fn parse(path: &Path) -> Value {

@@ -21,7 +21,7 @@ pub(super) use reservations::assign;
 
 use super::setup::Setup;
 use super::requirements::ReqId;
-use super::topology::{Counts, Domain, GroupId, KeyId, Kind, Site};
+use super::topology::{Counts, Domain, GroupId, KeyId};
 use crate::model::{Resources, Str};
 
 /// In which way a pass packs.
@@ -214,28 +214,29 @@ impl<'s, 'a> Pass<'s, 'a> {
             None => groups.key(key).of_host[target as usize],
             Some(at) => planned[at].domain(interner, groups, key),
         };
-        let site = Site { target, domain: &domain };
         for id in ties.counted_by.iter().chain(&ties.wards_off) {
-            if !self.looks_there(*id, target) {
+            self.at.counts.add_anywhere(*id);
+            let (may_look, looks) = self.looks_there(*id, target);
+            if !may_look {
                 continue;
             }
             let key = groups.group(*id).key;
-            let certain = key == KeyId::HOSTNAME || domain(key).is_some();
-            if certain {
-                self.at.counts.add(groups, *id, &site);
-            } else if matches!(groups.group(*id).of.kind, Kind::Anti | Kind::Inverse)
-                && let Some(at) = (target as usize).checked_sub(hosts)
-            {
+            let certain = if key == KeyId::HOSTNAME { Some(target) } else { domain(key) };
+            if let Some(certain) = certain {
+                self.at.counts.add_possible(*id, certain);
+                if looks {
+                    self.at.counts.add_certain(*id, certain);
+                }
+            } else if let Some(at) = (target as usize).checked_sub(hosts) {
                 // It may come to be in any of these.
                 for possible in planned[at].domains(interner, groups, key) {
-                    let domain = |_| Some(possible);
-                    self.at.counts.add(groups, *id, &Site { target, domain: &domain });
+                    self.at.counts.add_possible(*id, possible);
                 }
             }
         }
     }
 
-    /// Counts the pods of a planned node that it held while its domain of a label was open, now that it no longer is.
+    /// Counts the pods of a planned node again by labels that had more values before.
     fn count_held(&mut self, at: usize, before: ReqId) {
         let (groups, interner) = (&self.setup.groups, &self.setup.interner);
         if !self.style.lazy || groups.is_empty() {
@@ -246,38 +247,52 @@ impl<'s, 'a> Pass<'s, 'a> {
         let then = Planned { requirements: before, ..planned.clone() };
         for number in 1..groups.keys() {
             let key = KeyId(number);
-            let Some(now) = planned.domain(interner, groups, key) else { continue };
             if then.domain(interner, groups, key).is_some() {
                 continue;
             }
+            let now = planned.domain(interner, groups, key);
+            let mut lost = then.domains(interner, groups, key);
+            let left = planned.domains(interner, groups, key);
+            lost.retain(|domain| !left.contains(domain));
             for pod in &planned.pods {
                 // Whom it is counted by does not depend on what it gave up.
                 let ties = &self.setup.levels[self.setup.class_of[*pod]][0].ties;
-                for id in &ties.counted_by {
+                for id in ties.counted_by.iter().chain(&ties.wards_off) {
                     let group = groups.group(*id);
-                    let counts = matches!(group.of.kind, Kind::Spread { .. } | Kind::Affinity);
-                    if group.key == key && counts && self.looks_there(*id, target) {
-                        self.at.counts.add(groups, *id, &Site { target, domain: &|_| Some(now) });
+                    // What is looked at now was looked at when the pod was counted.
+                    let (may_look, looks) = self.looks_there(*id, target);
+                    if group.key != key || !may_look {
+                        continue;
+                    }
+                    lost.iter().for_each(|domain| self.at.counts.take_possible(*id, *domain));
+                    if let Some(now) = now.filter(|_| looks) {
+                        self.at.counts.add_certain(*id, now);
                     }
                 }
             }
         }
     }
 
-    /// Whether a group looks at a target at all.
-    fn looks_there(&self, id: GroupId, target: Domain) -> bool {
-        let nodes = &self.setup.groups.group(id).of.nodes;
+    /// Whether a group may look at a target, and whether it does so for sure.
+    fn looks_there(&self, id: GroupId, target: Domain) -> (bool, bool) {
+        let groups = &self.setup.groups;
+        let nodes = &groups.group(id).of.nodes;
         let problem = &self.setup.problem;
         if nodes.is_any() {
-            return true;
+            return (true, true);
         }
-        match (target as usize).checked_sub(problem.hosts.len()) {
-            None => nodes.allows_host(&problem.hosts[target as usize]),
-            Some(at) => {
-                let planned = &self.at.planned[at];
-                let node = self.setup.interner.get(planned.requirements);
-                nodes.allows_planned(problem, &problem.pools[planned.pool], node)
-            }
+        let Some(at) = (target as usize).checked_sub(problem.hosts.len()) else {
+            let looks = nodes.allows_host(&problem.hosts[target as usize]);
+            return (looks, looks);
+        };
+        let planned = &self.at.planned[at];
+        let node = self.setup.interner.get(planned.requirements);
+        let offer = &problem.pools[planned.pool];
+        if !nodes.allows_planned(problem, offer, node) {
+            return (false, false);
         }
+        let shapes = &self.setup.supply.pools[planned.pool].shapes;
+        let types = planned.fits.iter().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
+        (true, nodes.surely_allows(node, types))
     }
 }
