@@ -17,12 +17,11 @@ use rustc_hash::FxHashMap;
 
 pub(super) use host::{Used, conflict};
 pub(super) use planned::Planned;
-pub(super) use reservations::assign;
 
 use super::setup::Setup;
 use super::requirements::ReqId;
 use super::topology::{Counts, Domain, GroupId, KeyId};
-use crate::model::{Resources, Str};
+use crate::model::{Price, Resources, Str};
 
 /// In which way a pass packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +36,8 @@ pub(super) struct Style {
     pub lazy: bool,
     /// Pods of higher priority come first.
     pub by_priority: bool,
+    /// Pods that need a dear node come first, and others join them.
+    pub dearest_first: bool,
 }
 
 /// Whether a target took a pod.
@@ -107,6 +108,7 @@ impl<'s, 'a> Pass<'s, 'a> {
         };
         let mut pass = Self { setup, style, left_out, at, placed: 0 };
         pass.place_all();
+        reservations::hold(pass.setup, &mut pass.at.planned, &pass.at.reservations);
         pass.at
     }
 
@@ -114,6 +116,10 @@ impl<'s, 'a> Pass<'s, 'a> {
         let mut waiting = self.setup.order.clone();
         if self.style.by_priority {
             waiting.sort_by_key(|(class, _)| std::cmp::Reverse(self.setup.classes[*class].spec.priority));
+        }
+        if self.style.dearest_first {
+            let prices: Vec<Price> = (0..self.setup.classes.len()).map(|class| self.least_price(class)).collect();
+            waiting.sort_by_key(|(class, _)| std::cmp::Reverse(prices[*class]));
         }
         waiting.retain(|(_, pod)| !self.left_out[*pod]);
         let mut asking: Vec<Asking> = vec![Asking::default(); self.setup.classes.len()];

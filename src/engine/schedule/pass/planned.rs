@@ -155,6 +155,14 @@ impl Pass<'_, '_> {
         None
     }
 
+    /// What a node costs at least for one pod of a class alone, in the first pool that has one.
+    pub(super) fn least_price(&mut self, class: usize) -> Price {
+        let level = self.setup.levels[class].len() - 1;
+        let open: Vec<usize> =
+            (0..self.setup.problem.pools.len()).filter(|pool| self.setup.levels[class][level].pools[*pool]).collect();
+        open.into_iter().find_map(|pool| self.alone(class, level, pool)).unwrap_or_default()
+    }
+
     /// What a node of a pool costs at least for one pod of a class alone.
     fn alone(&mut self, class: usize, level: usize, pool: usize) -> Option<Price> {
         if let Some(known) = self.setup.alone.get(&(class, level, pool)) {

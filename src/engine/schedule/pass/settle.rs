@@ -154,7 +154,7 @@ impl Pass<'_, '_> {
         let own = reservations::drawn_on(self.setup, pool, requirements, fits);
         let others = self.at.planned.iter().enumerate().filter(|(at, _)| Some(*at) != node);
         let sets = others.map(|(_, planned)| &planned.draws_on).filter(|set| !set.is_empty());
-        !own.is_empty() && reservations::assign(sets.chain([&own]), &self.at.reservations).is_some()
+        !own.is_empty() && reservations::suffice(sets.chain([&own]), &self.at.reservations)
     }
 
     /// Whether a class has a constraint that a node without the label cannot satisfy.
