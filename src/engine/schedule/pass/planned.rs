@@ -125,34 +125,46 @@ impl Pass<'_, '_> {
             if !self.setup.levels[class][level].pools[pool] {
                 continue;
             }
-            let own = self.setup.supply.pools[pool].requirements;
-            for alternative in 0..self.setup.levels[class][level].alternatives.len() {
-                let wanted = self.setup.levels[class][level].alternatives[alternative];
-                let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else {
-                    continue;
-                };
-                let settled = self.settle(class, level, pool, both, None, &spec.requests);
-                let Some((requirements, fits)) = settled else { continue };
-                let min_values_relaxed = !self.min_values_hold(pool, requirements, &fits);
-                self.at.ledger[pool].1 += 1;
-                self.at.planned.push(Planned {
-                    pool,
-                    requirements,
-                    fits,
-                    requests: spec.requests.clone(),
-                    headroom: Resources::default(),
-                    price: Price(0),
-                    pods: Vec::new(),
-                    ports: spec.host_ports.clone(),
-                    reserved: Resources::default(),
-                    draws_on: BTreeSet::new(),
-                    min_values_relaxed,
-                });
-                self.refresh(self.at.planned.len() - 1);
-                return Some(target);
-            }
+            let Some((requirements, fits)) = self.settle_alternatives(class, level, pool) else { continue };
+            let min_values_relaxed = !self.min_values_hold(pool, requirements, &fits);
+            self.at.ledger[pool].1 += 1;
+            self.at.planned.push(Planned {
+                pool,
+                requirements,
+                fits,
+                requests: spec.requests.clone(),
+                headroom: Resources::default(),
+                price: Price(0),
+                pods: Vec::new(),
+                ports: spec.host_ports.clone(),
+                reserved: Resources::default(),
+                draws_on: BTreeSet::new(),
+                min_values_relaxed,
+            });
+            self.refresh(self.at.planned.len() - 1);
+            return Some(target);
         }
         None
+    }
+
+    /// A new node of a pool for a pod of a class: for the first of its alternatives that can be, or if frugal for the cheapest.
+    fn settle_alternatives(&mut self, class: usize, level: usize, pool: usize) -> Option<(ReqId, Vec<Fit>)> {
+        let requests = &self.setup.classes[class].spec.requests;
+        let own = self.setup.supply.pools[pool].requirements;
+        let mut best: Option<(Price, (ReqId, Vec<Fit>))> = None;
+        for alternative in 0..self.setup.levels[class][level].alternatives.len() {
+            let wanted = self.setup.levels[class][level].alternatives[alternative];
+            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else { continue };
+            let Some(settled) = self.settle(class, level, pool, both, None, requests) else { continue };
+            if !self.style.frugal {
+                return Some(settled);
+            }
+            let price = cheapest(&settled.1);
+            if best.as_ref().is_none_or(|(known, _)| price < *known) {
+                best = Some((price, settled));
+            }
+        }
+        best.map(|(_, settled)| settled)
     }
 
     /// What a node costs at least for one pod of a class alone, in the first pool that has one.

@@ -143,9 +143,9 @@ impl Pass<'_, '_> {
         node: Option<usize>,
         fits: Vec<Fit>,
     ) -> Option<(ReqId, Vec<Fit>)> {
-        let enough = !fits.is_empty()
-            && (self.min_values_hold(pool, requirements, &fits)
-                || (node.is_none() && self.setup.problem.rules.min_values == MinValues::BestEffort));
+        let may_relax = self.setup.problem.rules.min_values == MinValues::BestEffort
+            && node.is_none_or(|at| self.at.planned[at].min_values_relaxed);
+        let enough = !fits.is_empty() && (may_relax || self.min_values_hold(pool, requirements, &fits));
         enough.then_some((requirements, fits))
     }
 
