@@ -6,6 +6,7 @@
 //! **Invariant:** after each placement everything placed so far is valid: no target holds more than it offers on any type that is left to it, no
 //! count breaks a constraint, no pool exceeds its limits whichever of the types that are left comes.
 
+mod count;
 mod host;
 mod planned;
 mod reservations;
@@ -19,8 +20,7 @@ pub(super) use host::{Used, conflict};
 pub(super) use planned::Planned;
 
 use super::setup::Setup;
-use super::requirements::ReqId;
-use super::topology::{Counts, Domain, GroupId, KeyId};
+use super::topology::{Counts, KeyId, Site};
 use crate::model::{Price, Resources, Str};
 
 /// In which way a pass packs.
@@ -207,98 +207,23 @@ impl<'s, 'a> Pass<'s, 'a> {
         self.at.target[pod] = Some(target);
         self.at.order.push(pod);
         let hosts = self.setup.problem.hosts.len();
-        if let Some(planned) = (target as usize).checked_sub(hosts) {
+        let planned = (target as usize).checked_sub(hosts);
+        if let Some(planned) = planned {
             self.at.planned[planned].pods.push(pod);
         }
         let ties = &self.setup.levels[class][level].ties;
-        if ties.counted_by.is_empty() && ties.wards_off.is_empty() {
-            return;
-        }
-        let groups = &self.setup.groups;
-        let (planned, interner) = (&self.at.planned, &self.setup.interner);
-        let domain = |key: KeyId| match (target as usize).checked_sub(hosts) {
-            None => groups.key(key).of_host[target as usize],
-            Some(at) => planned[at].domain(interner, groups, key),
-        };
         for id in ties.counted_by.iter().chain(&ties.wards_off) {
-            self.at.counts.add_anywhere(*id);
-            let (may_look, looks) = self.looks_there(*id, target);
-            if !may_look {
-                continue;
-            }
-            let key = groups.group(*id).key;
-            let certain = if key == KeyId::HOSTNAME { Some(target) } else { domain(key) };
-            if let Some(certain) = certain {
-                self.at.counts.add_possible(*id, certain);
-                if looks {
-                    self.at.counts.add_certain(*id, certain);
-                }
-            } else if let Some(at) = (target as usize).checked_sub(hosts) {
-                // It may come to be in any of these.
-                for possible in planned[at].domains(interner, groups, key) {
-                    self.at.counts.add_possible(*id, possible);
-                }
-            }
-        }
-    }
-
-    /// Counts the pods of a planned node again by labels that had more values before.
-    fn count_held(&mut self, at: usize, before: ReqId) {
-        let (groups, interner) = (&self.setup.groups, &self.setup.interner);
-        if !self.style.lazy || groups.is_empty() {
-            return;
-        }
-        let planned = &self.at.planned[at];
-        let target = (self.setup.problem.hosts.len() + at) as Domain;
-        let then = Planned { requirements: before, ..planned.clone() };
-        for number in 1..groups.keys() {
-            let key = KeyId(number);
-            if then.domain(interner, groups, key).is_some() {
-                continue;
-            }
-            let now = planned.domain(interner, groups, key);
-            let mut lost = then.domains(interner, groups, key);
-            let left = planned.domains(interner, groups, key);
-            lost.retain(|domain| !left.contains(domain));
-            for pod in &planned.pods {
-                // Whom it is counted by does not depend on what it gave up.
-                let ties = &self.setup.levels[self.setup.class_of[*pod]][0].ties;
-                for id in ties.counted_by.iter().chain(&ties.wards_off) {
+            match planned {
+                None => {
+                    let groups = &self.setup.groups;
                     let group = groups.group(*id);
-                    // What is looked at now was looked at when the pod was counted.
-                    let (may_look, looks) = self.looks_there(*id, target);
-                    if group.key != key || !may_look {
-                        continue;
-                    }
-                    lost.iter().for_each(|domain| self.at.counts.take_possible(*id, *domain));
-                    if let Some(now) = now.filter(|_| looks) {
-                        self.at.counts.add_certain(*id, now);
+                    let domain = |key: KeyId| groups.key(key).of_host[target as usize];
+                    if group.of.nodes.allows_host(&self.setup.problem.hosts[target as usize]) {
+                        self.at.counts.add(groups, *id, &Site { target, domain: &domain });
                     }
                 }
+                Some(at) => count::add(self.setup, &mut self.at, at, *id),
             }
         }
-    }
-
-    /// Whether a group may look at a target, and whether it does so for sure.
-    fn looks_there(&self, id: GroupId, target: Domain) -> (bool, bool) {
-        let groups = &self.setup.groups;
-        let nodes = &groups.group(id).of.nodes;
-        let problem = &self.setup.problem;
-        if nodes.is_any() {
-            return (true, true);
-        }
-        let Some(at) = (target as usize).checked_sub(problem.hosts.len()) else {
-            let looks = nodes.allows_host(&problem.hosts[target as usize]);
-            return (looks, looks);
-        };
-        let planned = &self.at.planned[at];
-        let node = self.setup.interner.get(planned.requirements);
-        let offer = &problem.pools[planned.pool];
-        if !nodes.allows_planned(problem, offer, node) {
-            return (false, false);
-        }
-        let shapes = &self.setup.supply.pools[planned.pool].shapes;
-        let types = planned.fits.iter().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
-        (true, nodes.surely_allows(node, types))
     }
 }

@@ -19,8 +19,6 @@ pub(super) struct Setup<'a> {
     pub classes: Vec<Class<'a>>,
     /// Class and pod, in the order in which they are placed.
     pub order: Vec<(usize, usize)>,
-    /// The class of each pod.
-    pub class_of: Vec<usize>,
     /// The wishes of each class, from all to the least.
     pub levels: Vec<Vec<Level>>,
     pub interner: Interner,
@@ -52,10 +50,6 @@ pub(super) struct Level {
 impl<'a> Setup<'a> {
     pub(super) fn new(problem: Problem<'a>) -> Self {
         let (classes, order) = classes(&problem);
-        let mut class_of = vec![0; problem.pods.len()];
-        for (class, pod) in &order {
-            class_of[*pod] = *class;
-        }
         let prefer_no_schedule = has_prefer_no_schedule(&problem);
         let all: Vec<Vec<Wishes<'a>>> = classes
             .iter()
@@ -94,7 +88,7 @@ impl<'a> Setup<'a> {
             levels.push(ready.collect());
         }
         let counts = Counts::new(&problem, &groups);
-        Self { problem, classes, order, class_of, levels, interner, supply, groups, counts, looks, alone: FxHashMap::default() }
+        Self { problem, classes, order, levels, interner, supply, groups, counts, looks, alone: FxHashMap::default() }
     }
 
     /// Whether taints and labels of a host would do for a class.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reservations::drawn_on;
+use super::count::{self, Counted};
 use super::{Answer, Pass};
 use crate::model::{HostPort, Price, Resources, Str};
 use crate::schedule::pass::host::conflict;
@@ -35,6 +36,8 @@ pub(in crate::schedule) struct Planned {
     pub draws_on: BTreeSet<Str>,
     /// Whether `minValues` was let go.
     pub min_values_relaxed: bool,
+    /// Its pods, by the groups that count them.
+    pub counted: Vec<Counted>,
 }
 
 impl Planned {
@@ -105,10 +108,8 @@ impl Pass<'_, '_> {
             planned.fits = fits;
             planned.requests = requests;
             planned.ports.extend(spec.host_ports.iter().cloned());
-            if requirements != node {
-                self.count_held(at, node);
-            }
             self.refresh(at);
+            count::refresh(self.setup, &mut self.at, at);
             return Answer::Taken;
         }
         answer
@@ -140,6 +141,7 @@ impl Pass<'_, '_> {
                 reserved: Resources::default(),
                 draws_on: BTreeSet::new(),
                 min_values_relaxed,
+                counted: Vec::new(),
             });
             self.refresh(self.at.planned.len() - 1);
             return Some(target);

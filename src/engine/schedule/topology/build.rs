@@ -92,11 +92,6 @@ impl Groups {
         &self.all[id.0 as usize]
     }
 
-    /// The number of topology keys.
-    pub(in crate::schedule) fn keys(&self) -> u16 {
-        self.keys.len() as u16
-    }
-
     pub(in crate::schedule) fn key(&self, id: KeyId) -> &Key {
         &self.keys[usize::from(id.0)]
     }

@@ -65,11 +65,11 @@ impl Counts {
     }
 
     /// Counts a pod at a site that is certain.
-    fn add(&mut self, groups: &Groups, id: GroupId, site: &Site<'_>) {
+    pub(in crate::schedule) fn add(&mut self, groups: &Groups, id: GroupId, site: &Site<'_>) {
         self.add_anywhere(id);
         if let Some(domain) = site.of(groups.group(id).key) {
-            self.add_possible(id, domain);
-            self.add_certain(id, domain);
+            self.change_possible(id, domain, 1);
+            self.change_certain(id, domain, 1);
         }
     }
 
@@ -78,20 +78,16 @@ impl Counts {
         self.total[id.0 as usize] += 1;
     }
 
-    /// Counts a pod that may be in a domain.
-    pub(in crate::schedule) fn add_possible(&mut self, id: GroupId, domain: Domain) {
-        self.at(id, domain).most += 1;
-    }
-
-    /// A pod that was counted as possible is not in a domain after all.
-    pub(in crate::schedule) fn take_possible(&mut self, id: GroupId, domain: Domain) {
+    /// So many pods more may be in a domain.
+    pub(in crate::schedule) fn change_possible(&mut self, id: GroupId, domain: Domain, by: i64) {
         let count = self.at(id, domain);
-        count.most = count.most.saturating_sub(1);
+        count.most = (i64::from(count.most) + by) as u32;
     }
 
-    /// A pod that was counted as possible is in a domain for sure.
-    pub(in crate::schedule) fn add_certain(&mut self, id: GroupId, domain: Domain) {
-        self.at(id, domain).least += 1;
+    /// So many pods more are in a domain for sure.
+    pub(in crate::schedule) fn change_certain(&mut self, id: GroupId, domain: Domain, by: i64) {
+        let count = self.at(id, domain);
+        count.least = (i64::from(count.least) + by) as u32;
     }
 
     fn at(&mut self, id: GroupId, domain: Domain) -> &mut Count {
