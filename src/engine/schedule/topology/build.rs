@@ -236,6 +236,8 @@ impl Groups {
         let all = owned.chain(&ties.counted_by).chain(&ties.unwanted_by).chain(&ties.wards_off);
         let keys: BTreeSet<KeyId> = all.map(|id| self.group(*id).key).collect();
         ties.keys = keys.into_iter().filter(|key| *key != KeyId::HOSTNAME).collect();
+        // Numbers follow the order of the pods that are there.
+        ties.keys.sort_by_key(|key| &self.key(*key).label);
         ties
     }
 

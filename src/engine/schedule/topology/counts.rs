@@ -78,6 +78,11 @@ impl Counts {
         self.total[id.0 as usize] += 1;
     }
 
+    /// Whether a group counts a pod anywhere.
+    pub(in crate::schedule) fn has_any(&self, id: GroupId) -> bool {
+        self.total[id.0 as usize] > 0
+    }
+
     /// So many pods more may be in a domain.
     pub(in crate::schedule) fn change_possible(&mut self, id: GroupId, domain: Domain, by: i64) {
         let count = self.at(id, domain);
