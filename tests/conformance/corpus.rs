@@ -15,6 +15,7 @@ use crate::report;
 pub(crate) struct Corpus {
     folder: PathBuf,
     known_wrong: BTreeSet<String>,
+    differing: BTreeMap<String, String>,
     catalogues: Mutex<BTreeMap<String, Arc<Value>>>,
 }
 
@@ -52,12 +53,29 @@ impl Corpus {
             let path = entry["entry"].as_str().unwrap();
             path.replace("scheduling/", "").trim_end_matches(".json").to_owned()
         });
-        Some(Self { known_wrong: known_wrong.collect(), folder, catalogues: Mutex::default() })
+        let text = include_str!("improvements.txt").lines().filter(|line| !line.starts_with('#'));
+        let differing = text.filter_map(|line| line.split_once(' ')).map(|(reason, name)| (name.to_owned(), reason.to_owned()));
+        Some(Self {
+            known_wrong: known_wrong.collect(),
+            differing: differing.collect(),
+            folder,
+            catalogues: Mutex::default(),
+        })
     }
 
     /// Whether the answer to compare with is itself invalid.
     pub(crate) fn is_known_wrong(&self, name: &str) -> bool {
         self.known_wrong.contains(name)
+    }
+
+    /// Why an answer differs on purpose.
+    pub(crate) fn reason_to_differ(&self, name: &str) -> Option<&str> {
+        self.differing.get(name).map(String::as_str)
+    }
+
+    /// All entries whose answers differ on purpose, and why.
+    pub(crate) fn reasons_to_differ(&self) -> &BTreeMap<String, String> {
+        &self.differing
     }
 
     /// A catalogue by its name.
@@ -69,13 +87,14 @@ impl Corpus {
         Arc::clone(catalogue)
     }
 
-    /// Does something with each entry, on all processors.
-    pub(crate) fn for_each<T: Send>(&self, work: impl Fn(&Entry) -> T + Sync) -> Vec<T> {
+    /// Does something with each entry whose name contains this, on all processors.
+    pub(crate) fn for_each<T: Send>(&self, wanted: &str, work: impl Fn(&Entry) -> T + Sync) -> Vec<T> {
         let folders = ["suite", "generated"].map(|folder| self.folder.join("scheduling").join(folder));
         let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
         let mut paths: Vec<PathBuf> = files.map(|file| file.unwrap().path()).collect();
         paths.sort();
         assert!(paths.len() >= 650, "only {} entries", paths.len());
+        paths.retain(|path| name_of(path).contains(wanted));
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let mut done: Vec<(usize, T)> = thread::scope(|scope| {
             let (work, paths) = (&work, &paths);
@@ -94,9 +113,12 @@ impl Corpus {
 }
 
 fn entry(path: &Path) -> Entry {
+    Entry { name: name_of(path), path: path.to_owned(), document: parse(path) }
+}
+
+fn name_of(path: &Path) -> String {
     let folder = path.parent().unwrap().file_name().unwrap().to_str().unwrap();
-    let name = format!("{folder}/{}", path.file_stem().unwrap().to_str().unwrap());
-    Entry { name, path: path.to_owned(), document: parse(path) }
+    format!("{folder}/{}", path.file_stem().unwrap().to_str().unwrap())
 }
 
 fn parse(path: &Path) -> Value {

@@ -101,6 +101,18 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
         let (requests, pod) = (&classes[*class].spec.requests, &problem.pods[*at]);
         (-requests.cpu_millis, -requests.memory_bytes, pod.created, pod.uid, &pod.key)
     });
+    // Numbered in that order, so that nothing depends on the order in which the pods were given.
+    let mut numbers: Vec<Option<usize>> = vec![None; classes.len()];
+    let mut next = 0;
+    for (class, _) in &mut order {
+        *class = *numbers[*class].get_or_insert_with(|| {
+            next += 1;
+            next - 1
+        });
+    }
+    let mut numbered: Vec<(Option<usize>, Class<'a>)> = numbers.into_iter().zip(classes).collect();
+    numbered.sort_unstable_by_key(|(number, _)| *number);
+    let mut classes: Vec<Class<'a>> = numbered.into_iter().map(|(_, class)| class).collect();
     for class in &mut classes {
         class.pods.clear();
     }

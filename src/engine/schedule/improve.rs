@@ -130,6 +130,7 @@ fn node(setup: &Setup<'_>, pool: usize, requirements: ReqId, fits: &[Fit], pods:
         pods,
         ports: Vec::new(),
         reserved: Resources::default(),
+        counted: Default::default(),
         draws_on: Default::default(),
         min_values_relaxed: false,
     }

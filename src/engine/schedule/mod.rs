@@ -33,7 +33,8 @@ pub use why::Looked;
 
 use crate::model::{Price, Requirement, Requirements, Resources, Str};
 use crate::reason::{Reason, ReasonId};
-use pass::{Pass, Placement, Planned, Style, assign};
+use crate::settings::MinValuesPolicy;
+use pass::{Pass, Placement, Planned, Style};
 use requirements::Interner;
 use setup::Setup;
 use supply::{Supply, allows};
@@ -164,6 +165,8 @@ fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
         Style { lazy: true, frugal: true, ..Style::default() },
         Style { fewest_first: true, ..Style::default() },
         Style { lazy: true, fewest_first: true, ..Style::default() },
+        Style { dearest_first: true, frugal: true, ..Style::default() },
+        Style { dearest_first: true, lazy: true, frugal: true, ..Style::default() },
         Style { tight: true, ..Style::default() },
         Style { tight: true, frugal: true, ..Style::default() },
         Style { by_priority: true, tight: limited, ..Style::default() },
@@ -228,9 +231,7 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
     }
     let mut order = placement.order.clone();
     let mut launches = Vec::new();
-    let mut planned_nodes = placement.planned.clone();
-    hold_reservations(&placement, &mut planned_nodes);
-    for planned in &planned_nodes {
+    for planned in &placement.planned {
         match launch(setup, planned) {
             Some(launch) => launches.push(launch),
             None => {
@@ -245,23 +246,6 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
         }
     }
     Plan { hosts: of_hosts.into_iter().collect(), launches, unplaced, order, work: placement.work }
-}
-
-/// Where several nodes could draw on one reservation that has no instance for each, each is held to its own.
-fn hold_reservations(placement: &Placement, planned: &mut [Planned]) {
-    let drawing: Vec<usize> = (0..planned.len()).filter(|at| !planned[*at].draws_on.is_empty()).collect();
-    let mut asked: BTreeMap<&Str, u32> = BTreeMap::new();
-    for id in drawing.iter().flat_map(|at| &placement.planned[*at].draws_on) {
-        *asked.entry(id).or_default() += 1;
-    }
-    let short = |id: &Str| asked.get(id) > placement.reservations.get(id);
-    let sets = drawing.iter().map(|at| &placement.planned[*at].draws_on);
-    let Some(chosen) = assign(sets, &placement.reservations) else { return };
-    for (at, id) in drawing.into_iter().zip(chosen) {
-        if planned[at].draws_on.iter().any(short) {
-            planned[at].draws_on = [id].into();
-        }
-    }
 }
 
 /// A planned node as a launch; `None` if so few types may be named that `minValues` does not hold.
@@ -297,7 +281,7 @@ fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
     let mut ranked: Vec<(Price, usize)> =
         by_type.iter().map(|(type_at, (_, price))| (*price, *type_at)).collect();
     ranked.sort_unstable();
-    let kept = truncated(setup, planned, &ranked)?;
+    let (kept, relaxed) = truncated(setup, planned, &ranked)?;
     let types: Vec<LaunchType> = kept
         .iter()
         .map(|(price, type_at)| LaunchType {
@@ -325,16 +309,17 @@ fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
         requests: planned.requests.plus(&daemons.unwrap_or_default()),
         types,
         reserved,
-        min_values_relaxed: planned.min_values_relaxed,
+        min_values_relaxed: planned.min_values_relaxed || relaxed,
     })
 }
 
-/// The cheapest types, as many as a launch may name, such that `minValues` holds among them.
-fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) -> Option<Vec<(Price, usize)>> {
+/// The cheapest types, as many as a launch may name, such that `minValues` holds among them, or whether it was let go.
+fn truncated(
+    setup: &Setup<'_>,
+    planned: &Planned,
+    ranked: &[(Price, usize)],
+) -> Option<(Vec<(Price, usize)>, bool)> {
     let most = setup.problem.rules.max_types;
-    if ranked.len() <= most {
-        return Some(ranked.to_vec());
-    }
     let offer = &setup.problem.pools[planned.pool];
     let wanted = setup.interner.get(planned.requirements);
     let mut needed: Vec<_> =
@@ -370,5 +355,5 @@ fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) ->
     }
     kept.sort_unstable();
     let holds = needed.iter().zip(&found).all(|((_, _, least), found)| found.len() >= *least);
-    holds.then_some(kept)
+    (holds || setup.problem.rules.min_values == MinValuesPolicy::BestEffort).then_some((kept, !holds))
 }

@@ -6,6 +6,7 @@
 //! **Invariant:** after each placement everything placed so far is valid: no target holds more than it offers on any type that is left to it, no
 //! count breaks a constraint, no pool exceeds its limits whichever of the types that are left comes.
 
+mod count;
 mod host;
 mod planned;
 mod reservations;
@@ -17,12 +18,10 @@ use rustc_hash::FxHashMap;
 
 pub(super) use host::{Used, conflict, too_many_volumes};
 pub(super) use planned::{Planned, most};
-pub(super) use reservations::assign;
 
-use super::requirements::ReqId;
 use super::setup::Setup;
-use super::topology::{Counts, Domain, GroupId, KeyId, Kind, Site};
-use crate::model::{Resources, Str};
+use super::topology::{Counts, KeyId, Site};
+use crate::model::{Price, Resources, Str};
 
 /// In which way a pass packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,6 +36,8 @@ pub(super) struct Style {
     pub lazy: bool,
     /// Pods of higher priority come first.
     pub by_priority: bool,
+    /// Pods that need a dear node come first, and others join them.
+    pub dearest_first: bool,
 }
 
 /// Whether a target took a pod.
@@ -110,6 +111,7 @@ impl<'s, 'a> Pass<'s, 'a> {
         };
         let mut pass = Self { setup, style, left_out, at, placed: 0 };
         pass.place_all();
+        reservations::hold(pass.setup, &mut pass.at.planned, &pass.at.reservations);
         pass.at
     }
 
@@ -117,6 +119,10 @@ impl<'s, 'a> Pass<'s, 'a> {
         let mut waiting = self.setup.order.clone();
         if self.style.by_priority {
             waiting.sort_by_key(|(class, _)| std::cmp::Reverse(self.setup.classes[*class].spec.priority));
+        }
+        if self.style.dearest_first {
+            let prices: Vec<Price> = (0..self.setup.classes.len()).map(|class| self.least_price(class)).collect();
+            waiting.sort_by_key(|(class, _)| std::cmp::Reverse(prices[*class]));
         }
         waiting.retain(|(_, pod)| !self.left_out[*pod]);
         let mut asking: Vec<Asking> = vec![Asking::default(); self.setup.classes.len()];
@@ -206,82 +212,22 @@ impl<'s, 'a> Pass<'s, 'a> {
         self.at.target[pod] = Some(target);
         self.at.order.push(pod);
         let hosts = self.setup.problem.hosts.len();
-        if let Some(planned) = (target as usize).checked_sub(hosts) {
+        let planned = (target as usize).checked_sub(hosts);
+        if let Some(planned) = planned {
             self.at.planned[planned].pods.push(pod);
         }
         let ties = &self.setup.levels[class][level].ties;
-        if ties.counted_by.is_empty() && ties.wards_off.is_empty() {
-            return;
-        }
-        let groups = &self.setup.groups;
-        let (planned, interner) = (&self.at.planned, &self.setup.interner);
-        let domain = |key: KeyId| match (target as usize).checked_sub(hosts) {
-            None => groups.key(key).of_host[target as usize],
-            Some(at) => planned[at].domain(interner, groups, key),
-        };
-        let site = Site { target, domain: &domain };
         for id in ties.counted_by.iter().chain(&ties.wards_off) {
-            if !self.looks_there(*id, target) {
-                continue;
-            }
-            let key = groups.group(*id).key;
-            let certain = key == KeyId::HOSTNAME || domain(key).is_some();
-            if certain {
-                self.at.counts.add(groups, *id, &site);
-            } else if matches!(groups.group(*id).of.kind, Kind::Anti | Kind::Inverse)
-                && let Some(at) = (target as usize).checked_sub(hosts)
-            {
-                // It may come to be in any of these.
-                for possible in planned[at].domains(interner, groups, key) {
-                    let domain = |_| Some(possible);
-                    self.at.counts.add(groups, *id, &Site { target, domain: &domain });
-                }
-            }
-        }
-    }
-
-    /// Counts the pods of a planned node that it held while its domain of a label was open, now that it no longer is.
-    fn count_held(&mut self, at: usize, before: ReqId) {
-        let (groups, interner) = (&self.setup.groups, &self.setup.interner);
-        if !self.style.lazy || groups.is_empty() {
-            return;
-        }
-        let planned = &self.at.planned[at];
-        let target = (self.setup.problem.hosts.len() + at) as Domain;
-        let then = Planned { requirements: before, ..planned.clone() };
-        for number in 1..groups.keys() {
-            let key = KeyId(number);
-            let Some(now) = planned.domain(interner, groups, key) else { continue };
-            if then.domain(interner, groups, key).is_some() {
-                continue;
-            }
-            for pod in &planned.pods {
-                // Whom it is counted by does not depend on what it gave up.
-                let ties = &self.setup.levels[self.setup.class_of[*pod]][0].ties;
-                for id in &ties.counted_by {
+            match planned {
+                None => {
+                    let groups = &self.setup.groups;
                     let group = groups.group(*id);
-                    let counts = matches!(group.of.kind, Kind::Spread { .. } | Kind::Affinity);
-                    if group.key == key && counts && self.looks_there(*id, target) {
-                        self.at.counts.add(groups, *id, &Site { target, domain: &|_| Some(now) });
+                    let domain = |key: KeyId| groups.key(key).of_host[target as usize];
+                    if group.of.nodes.allows_host(&self.setup.problem.hosts[target as usize]) {
+                        self.at.counts.add(groups, *id, &Site { target, domain: &domain });
                     }
                 }
-            }
-        }
-    }
-
-    /// Whether a group looks at a target at all.
-    fn looks_there(&self, id: GroupId, target: Domain) -> bool {
-        let nodes = &self.setup.groups.group(id).of.nodes;
-        let problem = &self.setup.problem;
-        if nodes.is_any() {
-            return true;
-        }
-        match (target as usize).checked_sub(problem.hosts.len()) {
-            None => nodes.allows_host(&problem.hosts[target as usize]),
-            Some(at) => {
-                let planned = &self.at.planned[at];
-                let node = self.setup.interner.get(planned.requirements);
-                nodes.allows_planned(problem, &problem.pools[planned.pool], node)
+                Some(at) => count::add(self.setup, &mut self.at, at, *id),
             }
         }
     }

@@ -17,7 +17,7 @@ pub(super) use counts::{Counts, Site};
 use std::collections::BTreeSet;
 
 use crate::model::{
-    LabelSelector, Labels, PodAffinity, Requirements, SpreadPolicy, Str, Toleration, TopologySpread,
+    LabelSelector, Labels, PodAffinity, Requirement, Requirements, SpreadPolicy, Str, Toleration, TopologySpread, label,
 };
 
 /// The number of a group.
@@ -56,6 +56,8 @@ pub(super) struct GroupKey {
     /// `None` for all.
     namespaces: Option<BTreeSet<Str>>,
     selector: LabelSelector,
+    /// For affinity with several terms: kube-scheduler counts only pods that all of them select.
+    also: Vec<(Option<BTreeSet<Str>>, LabelSelector)>,
     pub nodes: NodeFilter,
 }
 
@@ -66,20 +68,31 @@ pub(super) struct NodeFilter {
     alternatives: Vec<Requirements>,
     /// Those whose taints are tolerated so, if taints count.
     tolerations: Option<Vec<Toleration>>,
+    /// Those that have the keys of all constraints of the pod.
+    keys: Requirements,
 }
 
 impl NodeFilter {
-    fn of(spread: &TopologySpread, alternatives: Vec<Requirements>, tolerations: &[Toleration]) -> Self {
+    fn of(
+        spread: &TopologySpread,
+        alternatives: Vec<Requirements>,
+        tolerations: &[Toleration],
+        keys: &BTreeSet<Str>,
+    ) -> Self {
+        // Without its own key a node has no domain anyway, and every node has a name.
+        let others = keys.iter().filter(|key| **key != spread.topology_key && &***key != label::HOSTNAME);
+        let keys = others.map(|key| (key.clone(), Requirement::any())).collect();
         let any = alternatives.iter().any(Requirements::is_empty);
         let honors_affinity = spread.node_affinity_policy == SpreadPolicy::Honor && !any;
         Self {
             alternatives: if honors_affinity { alternatives } else { Vec::new() },
             tolerations: (spread.node_taints_policy == SpreadPolicy::Honor).then(|| tolerations.to_vec()),
+            keys,
         }
     }
 
     pub(super) fn is_any(&self) -> bool {
-        self.alternatives.is_empty() && self.tolerations.is_none()
+        self.alternatives.is_empty() && self.tolerations.is_none() && self.keys.is_empty()
     }
 }
 

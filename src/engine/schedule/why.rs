@@ -135,10 +135,9 @@ fn constraint(
         })
         .collect();
     kinds.sort_unstable();
-    let blocked = ties
-        .unwanted_by
-        .first()
-        .map(|id| (ReasonId::AntiAffinity, label(&groups.key(groups.group(*id).key).label)));
+    let present = ties.unwanted_by.iter().filter(|id| placement.counts.has_any(**id));
+    let blocked = present.map(|id| label(&groups.key(groups.group(*id).key).label)).min();
+    let blocked = blocked.map(|label| (ReasonId::AntiAffinity, label));
     let owned = ties.owned.first().map(|owned| {
         let group = groups.group(owned.group);
         let id = match group.of.kind {

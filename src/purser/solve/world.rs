@@ -399,7 +399,7 @@ impl Building<'_> {
                 }
             }
         }
-        if facts.unschedulable && !starting {
+        if facts.unschedulable {
             taints.push(Taint {
                 key: "node.kubernetes.io/unschedulable".into(),
                 value: "".into(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reservations::drawn_on;
+use super::count::{self, Counted};
 use super::{Answer, Pass};
 use crate::model::{HostPort, Price, Resources, Str};
 use crate::schedule::pass::host::conflict;
@@ -35,6 +36,8 @@ pub(in crate::schedule) struct Planned {
     pub draws_on: BTreeSet<Str>,
     /// Whether `minValues` was let go.
     pub min_values_relaxed: bool,
+    /// Its pods, by the groups that count them.
+    pub counted: Vec<Counted>,
 }
 
 impl Planned {
@@ -108,10 +111,8 @@ impl Pass<'_, '_> {
             planned.fits = fits;
             planned.requests = requests;
             planned.ports.extend(spec.host_ports.iter().cloned());
-            if requirements != node {
-                self.count_held(at, node);
-            }
             self.refresh(at);
+            count::refresh(self.setup, &mut self.at, at);
             return Answer::Taken;
         }
         answer
@@ -128,34 +129,55 @@ impl Pass<'_, '_> {
             if !self.setup.levels[class][level].pools[pool] {
                 continue;
             }
-            let own = self.setup.supply.pools[pool].requirements;
-            for alternative in 0..self.setup.levels[class][level].alternatives.len() {
-                let wanted = self.setup.levels[class][level].alternatives[alternative];
-                let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else {
-                    continue;
-                };
-                let settled = self.settle(class, level, pool, both, None, &spec.requests);
-                let Some((requirements, fits)) = settled else { continue };
-                let min_values_relaxed = !self.min_values_hold(pool, requirements, &fits);
-                self.at.ledger[pool].1 += 1;
-                self.at.planned.push(Planned {
-                    pool,
-                    requirements,
-                    fits,
-                    requests: spec.requests.clone(),
-                    headroom: Resources::default(),
-                    price: Price(0),
-                    pods: Vec::new(),
-                    ports: spec.host_ports.clone(),
-                    reserved: Resources::default(),
-                    draws_on: BTreeSet::new(),
-                    min_values_relaxed,
-                });
-                self.refresh(self.at.planned.len() - 1);
-                return Some(target);
-            }
+            let Some((requirements, fits)) = self.settle_alternatives(class, level, pool) else { continue };
+            let min_values_relaxed = !self.min_values_hold(pool, requirements, &fits);
+            self.at.ledger[pool].1 += 1;
+            self.at.planned.push(Planned {
+                pool,
+                requirements,
+                fits,
+                requests: spec.requests.clone(),
+                headroom: Resources::default(),
+                price: Price(0),
+                pods: Vec::new(),
+                ports: spec.host_ports.clone(),
+                reserved: Resources::default(),
+                draws_on: BTreeSet::new(),
+                min_values_relaxed,
+                counted: Vec::new(),
+            });
+            self.refresh(self.at.planned.len() - 1);
+            return Some(target);
         }
         None
+    }
+
+    /// A new node of a pool for a pod of a class: for the first of its alternatives that can be, or if frugal for the cheapest.
+    fn settle_alternatives(&mut self, class: usize, level: usize, pool: usize) -> Option<(ReqId, Vec<Fit>)> {
+        let requests = &self.setup.classes[class].spec.requests;
+        let own = self.setup.supply.pools[pool].requirements;
+        let mut best: Option<(Price, (ReqId, Vec<Fit>))> = None;
+        for alternative in 0..self.setup.levels[class][level].alternatives.len() {
+            let wanted = self.setup.levels[class][level].alternatives[alternative];
+            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else { continue };
+            let Some(settled) = self.settle(class, level, pool, both, None, requests) else { continue };
+            if !self.style.frugal {
+                return Some(settled);
+            }
+            let price = cheapest(&settled.1);
+            if best.as_ref().is_none_or(|(known, _)| price < *known) {
+                best = Some((price, settled));
+            }
+        }
+        best.map(|(_, settled)| settled)
+    }
+
+    /// What a node costs at least for one pod of a class alone, in the first pool that has one.
+    pub(super) fn least_price(&mut self, class: usize) -> Price {
+        let level = self.setup.levels[class].len() - 1;
+        let open: Vec<usize> =
+            (0..self.setup.problem.pools.len()).filter(|pool| self.setup.levels[class][level].pools[*pool]).collect();
+        open.into_iter().find_map(|pool| self.alone(class, level, pool)).unwrap_or_default()
     }
 
     /// What a node of a pool costs at least for one pod of a class alone.

@@ -146,9 +146,9 @@ impl Pass<'_, '_> {
         node: Option<usize>,
         fits: Vec<Fit>,
     ) -> Option<(ReqId, Vec<Fit>)> {
-        let enough = !fits.is_empty()
-            && (self.min_values_hold(pool, requirements, &fits)
-                || (node.is_none() && self.setup.problem.rules.min_values == MinValuesPolicy::BestEffort));
+        let may_relax = self.setup.problem.rules.min_values == MinValuesPolicy::BestEffort
+            && node.is_none_or(|at| self.at.planned[at].min_values_relaxed);
+        let enough = !fits.is_empty() && (may_relax || self.min_values_hold(pool, requirements, &fits));
         enough.then_some((requirements, fits))
     }
 
@@ -157,7 +157,7 @@ impl Pass<'_, '_> {
         let own = reservations::drawn_on(self.setup, pool, requirements, fits);
         let others = self.at.planned.iter().enumerate().filter(|(at, _)| Some(*at) != node);
         let sets = others.map(|(_, planned)| &planned.draws_on).filter(|set| !set.is_empty());
-        !own.is_empty() && reservations::assign(sets.chain([&own]), &self.at.reservations).is_some()
+        !own.is_empty() && reservations::suffice(sets.chain([&own]), &self.at.reservations)
     }
 
     /// Whether a class has a constraint that a node without the label cannot satisfy.

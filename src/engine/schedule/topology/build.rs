@@ -6,9 +6,11 @@ use rustc_hash::FxHashMap;
 
 use super::{Domain, GroupId, GroupKey, KeyId, Kind, NodeFilter, namespaces};
 use crate::event::SpecId;
-use crate::model::{LabelOperator, Labels, PodSpec, Requirement, Requirements, Str, label};
+use crate::model::{
+    LabelOperator, LabelSelector, Labels, PodSpec, Requirement, Requirements, Str, Unsatisfiable, label,
+};
 use crate::schedule::class::{Class, Wishes, first_refused};
-use crate::schedule::problem::{Host, PoolOffer, Problem};
+use crate::schedule::problem::{Host, PoolOffer, Problem, TypeOffer};
 
 /// All groups of a problem.
 #[derive(Debug, Default)]
@@ -29,6 +31,8 @@ pub(in crate::schedule) struct Group {
     pub key: KeyId,
     /// Domains that count though nothing may be there; none for host names.
     pub registered: BTreeSet<Domain>,
+    /// Those of them in which there is a host that counts.
+    inhabited: BTreeSet<Domain>,
 }
 
 /// A topology key and its values.
@@ -88,11 +92,6 @@ impl Groups {
         &self.all[id.0 as usize]
     }
 
-    /// The number of topology keys.
-    pub(in crate::schedule) fn keys(&self) -> u16 {
-        self.keys.len() as u16
-    }
-
     pub(in crate::schedule) fn key(&self, id: KeyId) -> &Key {
         &self.keys[usize::from(id.0)]
     }
@@ -140,7 +139,7 @@ impl Groups {
             None => self.general.push(id),
         }
         self.ids.insert(of.clone(), id);
-        self.all.push(Group { of, key, registered: BTreeSet::new() });
+        self.all.push(Group { of, key, registered: BTreeSet::new(), inhabited: BTreeSet::new() });
         id
     }
 
@@ -173,6 +172,7 @@ impl Groups {
                     && group.of.nodes.allows_host(host)
                 {
                     group.registered.insert(*domain);
+                    group.inhabited.insert(*domain);
                 }
             }
         }
@@ -187,8 +187,11 @@ impl Groups {
             .copied()
             .filter(|id| {
                 let of = &self.group(*id).of;
-                of.namespaces.as_ref().is_none_or(|all| all.contains(namespace))
-                    && of.selector.matches(labels)
+                let selects = |namespaces: &Option<BTreeSet<Str>>, selector: &LabelSelector| {
+                    namespaces.as_ref().is_none_or(|all| all.contains(namespace)) && selector.matches(labels)
+                };
+                selects(&of.namespaces, &of.selector)
+                    && of.also.iter().all(|(namespaces, selector)| selects(namespaces, selector))
             })
             .collect();
         found.sort_unstable();
@@ -223,7 +226,8 @@ impl Groups {
             };
             let eligible = match of.kind {
                 Kind::Spread { .. } if group.key != KeyId::HOSTNAME => {
-                    group.registered.iter().copied().filter(allowed).collect()
+                    let counts = |domain: &Domain| allowed(domain) || group.inhabited.contains(domain);
+                    group.registered.iter().copied().filter(counts).collect()
                 }
                 _ => Vec::new(),
             };
@@ -234,6 +238,8 @@ impl Groups {
         let all = owned.chain(&ties.counted_by).chain(&ties.unwanted_by).chain(&ties.wards_off);
         let keys: BTreeSet<KeyId> = all.map(|id| self.group(*id).key).collect();
         ties.keys = keys.into_iter().filter(|key| *key != KeyId::HOSTNAME).collect();
+        // Numbers follow the order of the pods that are there.
+        ties.keys.sort_by_key(|key| &self.key(*key).label);
         ties
     }
 
@@ -275,10 +281,24 @@ impl NodeFilter {
         let by_labels = self.alternatives.is_empty()
             || self.alternatives.iter().any(|wanted| host.labels.first_unmet(wanted).is_none());
         by_labels
+            && host.labels.first_unmet(&self.keys).is_none()
             && self
                 .tolerations
                 .as_ref()
                 .is_none_or(|tolerations| first_refused(&host.taints, tolerations, false).is_none())
+    }
+
+    /// Whether a planned node will pass, whichever of the types it becomes; its taints are not looked at.
+    pub(in crate::schedule) fn surely_allows<'t>(
+        &self,
+        node: &Requirements,
+        mut types: impl Iterator<Item = &'t TypeOffer>,
+    ) -> bool {
+        types.all(|one| {
+            surely_satisfies(node, one, &self.keys)
+                && (self.alternatives.is_empty()
+                    || self.alternatives.iter().any(|wanted| surely_satisfies(node, one, wanted)))
+        })
     }
 
     pub(in crate::schedule) fn allows_planned(
@@ -298,6 +318,28 @@ impl NodeFilter {
     }
 }
 
+/// Whether labels of a node of a type will be such as wanted, whichever values they come to have.
+fn surely_satisfies(node: &Requirements, one: &TypeOffer, wanted: &Requirements) -> bool {
+    wanted.iter().all(|(key, wanted)| {
+        let within = |own: Option<&Requirement>| {
+            own.is_some_and(|own| {
+                !own.is_complement() && !own.values().is_empty() && own.values().iter().all(|value| wanted.has(value))
+            })
+        };
+        let of_type = one.requirements.get(key);
+        let both = node.get(key).zip(of_type).map(|(node, of_type)| node.intersection(of_type));
+        let absent = |own: Option<&Requirement>| own.is_none_or(Requirement::is_absent);
+        within(node.get(key))
+            || within(of_type)
+            || within(both.as_ref())
+            || one.offerings.iter().all(|buy| within(buy.requirements.get(key)))
+            || (wanted.tolerates_absence()
+                && absent(node.get(key))
+                && absent(of_type)
+                && one.offerings.iter().all(|buy| absent(buy.requirements.get(key))))
+    })
+}
+
 fn is_required_anti(term: &crate::model::PodAffinity) -> bool {
     term.anti && term.weight.is_none()
 }
@@ -310,22 +352,33 @@ fn own_groups(
 ) -> Vec<(GroupKey, Vec<Requirements>)> {
     let strict = class.spec.node_alternatives();
     let mut all = Vec::new();
+    let hard = class.spec.spread.iter().filter(|spread| spread.when_unsatisfiable == Unsatisfiable::DoNotSchedule);
+    let keys: BTreeSet<Str> = hard.map(|spread| spread.topology_key.clone()).collect();
     for spread in &wishes.spread {
         let of = GroupKey {
             key: spread.topology_key.clone(),
             kind: Kind::Spread { max_skew: spread.max_skew, min_domains: spread.min_domains },
             namespaces: Some([class.namespace.clone()].into()),
             selector: spread.selector.clone(),
-            nodes: NodeFilter::of(spread, strict.clone(), &class.spec.tolerations),
+            also: Vec::new(),
+            nodes: NodeFilter::of(spread, strict.clone(), &class.spec.tolerations, &keys),
         };
         all.push((of, strict.clone()));
     }
+    let required: Vec<(Option<BTreeSet<Str>>, LabelSelector)> = class
+        .spec
+        .affinity
+        .iter()
+        .filter(|term| !term.anti && term.weight.is_none())
+        .map(|term| (namespaces(term, class.namespace, problem.namespaces), term.selector.clone()))
+        .collect();
     for term in &wishes.affinity {
         let of = GroupKey {
             key: term.topology_key.clone(),
             kind: if term.anti { Kind::Anti } else { Kind::Affinity },
             namespaces: namespaces(term, class.namespace, problem.namespaces),
             selector: term.selector.clone(),
+            also: if !term.anti && term.weight.is_none() && required.len() > 1 { required.clone() } else { Vec::new() },
             nodes: NodeFilter::default(),
         };
         all.push((of, Vec::new()));
@@ -345,6 +398,7 @@ fn inverse<'a>(
         kind: Kind::Inverse,
         namespaces: namespaces(term, namespace, problem.namespaces),
         selector: term.selector.clone(),
+        also: Vec::new(),
         nodes: NodeFilter::default(),
     })
 }

@@ -10,9 +10,18 @@ use rustc_hash::FxHashMap;
 /// Counts by group and domain.
 #[derive(Debug, Clone, Default)]
 pub(in crate::schedule) struct Counts {
-    by_domain: Vec<Vec<u32>>,
+    by_domain: Vec<Vec<Count>>,
     /// Pods of a group anywhere.
     total: Vec<u32>,
+}
+
+/// Pods of a group in a domain. A planned node may turn out to be elsewhere, or to be one that the group does not look at.
+#[derive(Debug, Clone, Copy, Default)]
+struct Count {
+    /// Those that may be there.
+    most: u32,
+    /// Those that are there for sure.
+    least: u32,
 }
 
 /// A target as topology sees it: its number, and its domain of each label.
@@ -55,18 +64,53 @@ impl Counts {
         counts
     }
 
+    /// Counts a pod at a site that is certain.
     pub(in crate::schedule) fn add(&mut self, groups: &Groups, id: GroupId, site: &Site<'_>) {
-        let Some(domain) = site.of(groups.group(id).key) else { return };
-        let counts = &mut self.by_domain[id.0 as usize];
-        if counts.len() <= domain as usize {
-            counts.resize(domain as usize + 1, 0);
+        self.add_anywhere(id);
+        if let Some(domain) = site.of(groups.group(id).key) {
+            self.change_possible(id, domain, 1);
+            self.change_certain(id, domain, 1);
         }
-        counts[domain as usize] += 1;
+    }
+
+    /// Counts a pod of a group, wherever it is.
+    pub(in crate::schedule) fn add_anywhere(&mut self, id: GroupId) {
         self.total[id.0 as usize] += 1;
     }
 
+    /// Whether a group counts a pod anywhere.
+    pub(in crate::schedule) fn has_any(&self, id: GroupId) -> bool {
+        self.total[id.0 as usize] > 0
+    }
+
+    /// So many pods more may be in a domain.
+    pub(in crate::schedule) fn change_possible(&mut self, id: GroupId, domain: Domain, by: i64) {
+        let count = self.at(id, domain);
+        count.most = (i64::from(count.most) + by) as u32;
+    }
+
+    /// So many pods more are in a domain for sure.
+    pub(in crate::schedule) fn change_certain(&mut self, id: GroupId, domain: Domain, by: i64) {
+        let count = self.at(id, domain);
+        count.least = (i64::from(count.least) + by) as u32;
+    }
+
+    fn at(&mut self, id: GroupId, domain: Domain) -> &mut Count {
+        let counts = &mut self.by_domain[id.0 as usize];
+        if counts.len() <= domain as usize {
+            counts.resize(domain as usize + 1, Count::default());
+        }
+        &mut counts[domain as usize]
+    }
+
+    /// The pods that may be in a domain.
     pub(in crate::schedule) fn of(&self, id: GroupId, domain: Domain) -> u32 {
-        self.by_domain[id.0 as usize].get(domain as usize).copied().unwrap_or(0)
+        self.by_domain[id.0 as usize].get(domain as usize).map_or(0, |count| count.most)
+    }
+
+    /// The pods that are in a domain for sure.
+    fn sure(&self, id: GroupId, domain: Domain) -> u32 {
+        self.by_domain[id.0 as usize].get(domain as usize).map_or(0, |count| count.least)
     }
 
     /// Whether a constraint allows one more pod of its class in a domain.
@@ -83,12 +127,15 @@ impl Counts {
                         return false;
                     }
                     let enough = min_domains.is_none_or(|most| owned.eligible.len() >= most as usize);
-                    let least = owned.eligible.iter().map(|domain| self.of(owned.group, *domain)).min();
+                    let least = owned.eligible.iter().map(|domain| self.sure(owned.group, *domain)).min();
                     least.filter(|_| enough).unwrap_or(0)
                 };
                 there + u32::from(owned.counts_itself) <= least + max_skew
             }
-            Kind::Affinity => there > 0 || (owned.counts_itself && self.total[owned.group.0 as usize] == 0),
+            Kind::Affinity => {
+                self.sure(owned.group, domain) > 0
+                    || (owned.counts_itself && self.total[owned.group.0 as usize] == 0)
+            }
             Kind::Anti | Kind::Inverse => there == 0,
         }
     }
