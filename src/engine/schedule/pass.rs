@@ -121,7 +121,8 @@ impl<'s, 'a> Pass<'s, 'a> {
             waiting.sort_by_key(|(class, _)| std::cmp::Reverse(self.setup.classes[*class].spec.priority));
         }
         if self.style.dearest_first {
-            let prices: Vec<Price> = (0..self.setup.classes.len()).map(|class| self.least_price(class)).collect();
+            let prices: Vec<Price> =
+                (0..self.setup.classes.len()).map(|class| self.least_price(class)).collect();
             waiting.sort_by_key(|(class, _)| std::cmp::Reverse(prices[*class]));
         }
         waiting.retain(|(_, pod)| !self.left_out[*pod]);

@@ -17,7 +17,8 @@ pub(super) use counts::{Counts, Site};
 use std::collections::BTreeSet;
 
 use crate::model::{
-    LabelSelector, Labels, PodAffinity, Requirement, Requirements, SpreadPolicy, Str, Toleration, TopologySpread, label,
+    LabelSelector, Labels, PodAffinity, Requirement, Requirements, SpreadPolicy, Str, Toleration,
+    TopologySpread, label,
 };
 
 /// The number of a group.

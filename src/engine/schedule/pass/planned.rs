@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::reservations::drawn_on;
 use super::count::{self, Counted};
+use super::reservations::drawn_on;
 use super::{Answer, Pass};
 use crate::model::{HostPort, Price, Resources, Str};
 use crate::schedule::pass::host::conflict;
@@ -159,7 +159,9 @@ impl Pass<'_, '_> {
         let mut best: Option<(Price, (ReqId, Vec<Fit>))> = None;
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
-            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else { continue };
+            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else {
+                continue;
+            };
             let Some(settled) = self.settle(class, level, pool, both, None, requests) else { continue };
             if !self.style.frugal {
                 return Some(settled);
@@ -175,8 +177,9 @@ impl Pass<'_, '_> {
     /// What a node costs at least for one pod of a class alone, in the first pool that has one.
     pub(super) fn least_price(&mut self, class: usize) -> Price {
         let level = self.setup.levels[class].len() - 1;
-        let open: Vec<usize> =
-            (0..self.setup.problem.pools.len()).filter(|pool| self.setup.levels[class][level].pools[*pool]).collect();
+        let open: Vec<usize> = (0..self.setup.problem.pools.len())
+            .filter(|pool| self.setup.levels[class][level].pools[*pool])
+            .collect();
         open.into_iter().find_map(|pool| self.alone(class, level, pool)).unwrap_or_default()
     }
 

@@ -323,7 +323,9 @@ fn surely_satisfies(node: &Requirements, one: &TypeOffer, wanted: &Requirements)
     wanted.iter().all(|(key, wanted)| {
         let within = |own: Option<&Requirement>| {
             own.is_some_and(|own| {
-                !own.is_complement() && !own.values().is_empty() && own.values().iter().all(|value| wanted.has(value))
+                !own.is_complement()
+                    && !own.values().is_empty()
+                    && own.values().iter().all(|value| wanted.has(value))
             })
         };
         let of_type = one.requirements.get(key);
@@ -352,7 +354,8 @@ fn own_groups(
 ) -> Vec<(GroupKey, Vec<Requirements>)> {
     let strict = class.spec.node_alternatives();
     let mut all = Vec::new();
-    let hard = class.spec.spread.iter().filter(|spread| spread.when_unsatisfiable == Unsatisfiable::DoNotSchedule);
+    let hard =
+        class.spec.spread.iter().filter(|spread| spread.when_unsatisfiable == Unsatisfiable::DoNotSchedule);
     let keys: BTreeSet<Str> = hard.map(|spread| spread.topology_key.clone()).collect();
     for spread in &wishes.spread {
         let of = GroupKey {
@@ -378,7 +381,11 @@ fn own_groups(
             kind: if term.anti { Kind::Anti } else { Kind::Affinity },
             namespaces: namespaces(term, class.namespace, problem.namespaces),
             selector: term.selector.clone(),
-            also: if !term.anti && term.weight.is_none() && required.len() > 1 { required.clone() } else { Vec::new() },
+            also: if !term.anti && term.weight.is_none() && required.len() > 1 {
+                required.clone()
+            } else {
+                Vec::new()
+            },
             nodes: NodeFilter::default(),
         };
         all.push((of, Vec::new()));
