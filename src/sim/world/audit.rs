@@ -9,7 +9,7 @@ use purser_engine::model::{Labels, Money, PodPhase, Requirements, Resources, Spa
 use super::class::basic;
 use super::machine::Life;
 use super::pod::Owner;
-use super::{KnownClaims, World};
+use super::{Compared, KnownClaims, World};
 use crate::check::Violation;
 use crate::report::Report;
 
@@ -25,14 +25,21 @@ impl World {
         if self.unknown_checked.is_some_and(|last| now.since(last) < CLAIMS_EVERY) {
             return;
         }
-        let compared = Some((self.machines.started, known.version));
-        if self.unknown_claims.is_empty() && self.compared == compared {
+        let started = self.machines.started.len();
+        let same = |last: &Compared| (last.gone, last.caller) == (known.gone, self.caller);
+        // As long as the controller lost no claim, those that had one have it still.
+        let since = self.compared.filter(|last| self.unknown_claims.is_empty() && same(last));
+        if since.is_some_and(|last| last.started == started) {
             return;
         }
         self.unknown_checked = Some(now);
-        self.compared = compared;
+        self.compared = Some(Compared { started, gone: known.gone, caller: self.caller });
         let before = std::mem::take(&mut self.unknown_claims);
-        for number in &self.machines.live {
+        let numbers: Vec<u32> = match since {
+            Some(last) => self.machines.started[last.started..].to_vec(),
+            None => self.machines.live.iter().copied().collect(),
+        };
+        for number in &numbers {
             let machine = &self.machines.all[*number as usize];
             if machine.life != Life::Running || (known.known)(&machine.claim, &machine.facts.instance) {
                 continue;
