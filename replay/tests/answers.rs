@@ -224,6 +224,14 @@ fn why_a_node_was_removed() {
             (&2.into(), &1.into(), &0.into())
         );
         assert_eq!(story["pods_bound"], 2);
+        assert_eq!(story["pods"], serde_json::json!(["default/web-0", "default/web-1"]));
+        let bound = |step: &&Value| step["says"].as_str().unwrap().contains(" is bound ");
+        let bound: Vec<&Value> = story["timeline"].as_array().unwrap().iter().filter(bound).collect();
+        assert_eq!(bound.len(), 2, "the first and the last: {bound:?}");
+        assert!(
+            bound[1]["seq"].as_u64() > bound[0]["seq"].as_u64() && bound[1]["after_us"] == 0,
+            "{bound:?}"
+        );
         assert_eq!(story["got"]["rank"], 1);
         assert_eq!(story["launched"]["launch"]["ranked"].as_array().unwrap().len(), 3);
         assert!(story["cost_microusd"].as_i64().unwrap() > 0);
@@ -284,4 +292,33 @@ fn an_object_that_was_too_large_says_so_and_how_to_mend_it() {
     assert!(out.contains("use fewer or shorter entries; until then nothing is launched for it"), "{out}");
     let out = table(&world.journal(), &["list", "--kind", "pod-spec-defined", "--tail", "1"]);
     assert!(out.contains("; refused: spec.tolerations: too large to record"), "{out}");
+}
+
+#[test]
+fn of_a_pod_that_is_expected_in_vain_again_and_again_the_last_is_told_and_the_rest_counted() {
+    let mut world = World::new(vec![
+        instance_type("m7g.large", 2, 80_000),
+        has_pool(pool("default", 9_000)),
+        pending("shy", 900),
+    ]);
+    world.pass(5_000);
+    let claim = world.last_claim();
+    world.ready(&claim, "m7g.large", 80_000);
+    // The scheduler does not send it there, whatever is expected.
+    for _ in 0..80 {
+        world.pass(60_000);
+    }
+    let journal = world.journal();
+    let story = json(&journal, &["why", "pod", "shy"]);
+    let in_vain = story["expected_in_vain"].as_u64().unwrap();
+    let decisions = story["decisions"].as_array().unwrap().len();
+    assert!(in_vain > 5 && decisions > 8, "{in_vain} of {decisions}: {story:#}");
+    let told = |out: &str| out.lines().filter(|line| line.starts_with("    by     ")).count();
+    let out = table(&journal, &["why", "pod", "shy"]);
+    assert!(out.contains(&format!("expected somewhere {in_vain} times without coming there")), "{out}");
+    assert!(out.contains(&format!("{} earlier ones (--all tells of each)", decisions - 5)), "{out}");
+    assert!(out.contains("earlier steps (--all shows them)"), "{out}");
+    assert_eq!(told(&out), 5, "{out}");
+    let out = table(&journal, &["why", "pod", "shy", "--all"]);
+    assert_eq!((told(&out), out.contains("earlier")), (decisions, false), "{out}");
 }

@@ -172,6 +172,26 @@ fn a_folder_of_manifests_is_run_as_it_was_found_and_not_gone_on_with_when_it_is_
 }
 
 #[test]
+fn of_pods_that_still_wait_the_summary_has_the_reason_that_the_log_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata: {name: p}\nspec: {limits: {cpu: '1'}, template: {spec: {requirements: [], nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: d}}}}\n";
+    let pod = |name: &str, cpu: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, resources: {{requests: {{cpu: {cpu}}}}}}}]}}\n"
+        )
+    };
+    let manifests = dir.path().join("all.yaml");
+    let pods = [pod("a", "2"), pod("b", "2"), pod("whale", "5000")].concat();
+    std::fs::write(&manifests, format!("{pool}{pods}")).unwrap();
+    let told = summary(&dir.path().join("j"), &["--trace", text(&manifests), "--faults", "none"]);
+    let expected = serde_json::json!({
+        "fits no instance type": 1,
+        "still waiting: limit-reached (nodepool=p, limit=cpu)": 2,
+    });
+    assert_eq!(told["pods"]["without_a_node"], expected);
+}
+
+#[test]
 fn the_driver_in_real_time_runs_the_same_world() {
     let dir = tempfile::tempdir().unwrap();
     let paced = summary(&dir.path().join("paced"), &["--pace", "60"]);

@@ -188,9 +188,12 @@ impl World {
             }
         }
         let mut never_ran: BTreeMap<String, u64> = BTreeMap::new();
-        for pod in self.waiting_pods() {
-            let why = self.why_never(self.pods[pod as usize].class).unwrap_or("still waiting");
-            *never_ran.entry(why.to_owned()).or_default() += 1;
+        let mut waiting = Vec::new();
+        for pod in self.waiting_pods().map(|pod| &self.pods[pod as usize]) {
+            match self.why_never(pod.class) {
+                Some(why) => *never_ran.entry(why.to_owned()).or_default() += 1,
+                None => waiting.push(pod.key.clone()),
+            }
         }
         let mut waited = std::mem::take(&mut meter.waited);
         waited.sort_unstable();
@@ -220,6 +223,7 @@ impl World {
             pods_completed: meter.completed,
             pods_lost_with_node: meter.lost_with_node,
             never_ran,
+            waiting,
             pods_lost: self.shortfall(),
             launches: meter.launches,
             removals: meter.terminations,
