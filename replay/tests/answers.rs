@@ -1,7 +1,7 @@
 //! That answers have the right facts, in every form.
 
 use purser_engine::event::Decision;
-use purser_engine::model::{PodKey, Span, Time, Toleration, TolerationOperator};
+use purser_engine::model::{PodFacts, PodKey, PodSpec, Span, Time, Toleration, TolerationOperator, label};
 use purser_engine::port::Observation;
 use serde_json::Value;
 
@@ -321,4 +321,26 @@ fn of_a_pod_that_is_expected_in_vain_again_and_again_the_last_is_told_and_the_re
     assert_eq!(told(&out), 5, "{out}");
     let out = table(&journal, &["why", "pod", "shy", "--all"]);
     assert_eq!((told(&out), out.contains("earlier")), (decisions, false), "{out}");
+}
+
+#[test]
+fn a_zone_in_which_nothing_is_offered_is_named() {
+    let elsewhere = |name: &str, zone: &str| {
+        let PodFacts { spec, .. } = pod(name, 900);
+        let node_selector = [(label::ZONE.into(), zone.into())].into();
+        Observation::Pod(PodFacts {
+            spec: std::sync::Arc::new(PodSpec { node_selector, ..(*spec).clone() }),
+            ..pod(name, 900)
+        })
+    };
+    let mut world = World::new(vec![instance_type("m7g.large", 2, 80_000), has_pool(pool("default", 9_000))]);
+    world.pass(1_000);
+    world.see([elsewhere("lost", "z9"), elsewhere("fine", "z1")]);
+    world.pass(5_000);
+    let out = table(&world.journal(), &["why", "pod", "lost"]);
+    assert!(out.contains("no-capacity"), "{out}");
+    let said = "never: topology.kubernetes.io/zone z9: no instance type of the pool is offered there, only in z1, z2";
+    assert!(out.contains(said), "{out}");
+    let out = table(&world.journal(), &["why", "pod", "fine"]);
+    assert!(!out.contains("never:"), "{out}");
 }
