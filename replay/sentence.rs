@@ -3,9 +3,10 @@
 //! **Invariant:** a sentence says what the record says and nothing that it does not; a new kind of event does not compile before it
 //! has one.
 
-use purser_engine::controller::limits::{refused, refused_requirements, refused_selector};
+use purser_engine::controller::limits::{refused, refused_problem, refused_requirements, refused_selector};
 use purser_engine::event::{Control, Decision, Event, Fact, Interruption, LaunchFailure, Target};
-use purser_engine::model::{Limits, NodePool, OfferingKey, PodPhase};
+use purser_engine::model::{Limits, NodePool, OfferingKey, PodPhase, VolumeLimits};
+use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
 
 use crate::text;
 
@@ -55,12 +56,7 @@ fn of_control(control: &Control) -> String {
             format!("records before {first_kept} {others}")
         }
         Control::Heartbeat => "nothing happened".to_owned(),
-        Control::SettingsChanged { settings } => format!(
-            "settings: batch {} to {}, {} instance types a launch",
-            text::span(settings.batch_idle),
-            text::span(settings.batch_max),
-            settings.max_instance_types
-        ),
+        Control::SettingsChanged { settings } => of_settings(settings),
         Control::OperatorCommand { actor, command, reason } => {
             format!("{actor} commands {command}: {reason}")
         }
@@ -75,7 +71,9 @@ fn of_fact(fact: &Fact) -> String {
     match fact {
         Fact::PodSpecDefined { id, spec } => {
             let asks = text::resources(&spec.requests);
-            format!("pod spec {}: asks for {asks}{}", id.0, refusal(refused(&spec.labels)))
+            let group = spec.group.as_ref().map(|group| format!(", of pod group {}", group.name));
+            let group = group.unwrap_or_default();
+            format!("pod spec {}: asks for {asks}{group}{}", id.0, refusal(refused(&spec.labels)))
         }
         Fact::LabelSetDefined { id, labels } => {
             let count = text::count(labels.len(), "label");
@@ -130,10 +128,16 @@ fn of_fact(fact: &Fact) -> String {
             )
         }
         Fact::DisruptionBudgetDeleted { budget } => format!("poddisruptionbudget {budget} is gone"),
-        Fact::VolumeClaimObserved { claim, driver, problem, .. } => match problem {
-            None => format!("volume claim {claim} is of {driver}"),
-            Some(problem) => format!("volume claim {claim} is of {driver} and cannot be used: {problem}"),
-        },
+        Fact::VolumeClaimObserved { claim, driver, problem, .. } => {
+            let of = if driver.is_empty() { "a driver that is not known" } else { driver };
+            match problem.as_deref() {
+                None => format!("volume claim {claim} is of {of}"),
+                Some(problem) => match refused_problem(problem) {
+                    None => format!("volume claim {claim} is of {of} and cannot be used: {problem}"),
+                    refused => format!("volume claim {claim} is of {of}{}", refusal(refused)),
+                },
+            }
+        }
         Fact::VolumeClaimDeleted { claim } => format!("volume claim {claim} is gone"),
         Fact::InstanceTypeObserved { instance_type } => {
             let cheapest = instance_type.offerings.iter().map(|offering| offering.price).min();
@@ -191,6 +195,15 @@ fn of_fact(fact: &Fact) -> String {
         Fact::NodeTainted { claim } => format!("node of {claim} carries the mark that keeps new pods away"),
         Fact::EffectFailed { claim, message } => {
             format!("work on {claim} failed and is tried again: {message}")
+        }
+        Fact::NamespaceObserved { namespace, labels } => {
+            let count = text::count(labels.len(), "label");
+            format!("namespace {namespace} has {count}{}", refusal(refused(labels)))
+        }
+        Fact::NamespaceDeleted { namespace } => format!("namespace {namespace} is gone"),
+        Fact::VolumeLimitsObserved { node, limits } => format!("node {node} attaches {}", of_limits(limits)),
+        Fact::VolumeLimitsDeleted { node } => {
+            format!("how many volumes node {node} attaches is no longer known")
         }
     }
 }
@@ -252,6 +265,36 @@ fn of_decision(decision: &Decision) -> String {
         },
         Decision::GarbageCollect { instance } => format!("stop {instance}, which has no claim"),
     }
+}
+
+/// Settings in words: those that have only one good value for most are told where they differ from it.
+fn of_settings(settings: &Settings) -> String {
+    let mut is = vec![
+        format!("batch {} to {}", text::span(settings.batch_idle), text::span(settings.batch_max)),
+        format!("{} instance types a launch", settings.max_instance_types),
+    ];
+    if settings.preference_policy == PreferencePolicy::Ignore {
+        is.push("preferences do not count".to_owned());
+    }
+    if settings.min_values_policy == MinValuesPolicy::BestEffort {
+        is.push("minValues as far as possible".to_owned());
+    }
+    if !settings.default_spread.is_empty() {
+        is.push(text::count(settings.default_spread.len(), "default spread constraint"));
+    }
+    format!("settings: {}", is.join(", "))
+}
+
+/// How many volumes a node attaches, in words.
+fn of_limits(limits: &VolumeLimits) -> String {
+    if limits.is_empty() {
+        return "volumes of no driver".to_owned();
+    }
+    let one = |(driver, limit): (&purser_engine::model::Str, &Option<u32>)| match limit {
+        Some(limit) => format!("{} of {driver}", text::count(*limit as usize, "volume")),
+        None => format!("any number of volumes of {driver}"),
+    };
+    text::few(limits.iter().map(one), 3)
 }
 
 /// A NodePool in words.

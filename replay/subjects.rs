@@ -108,6 +108,8 @@ fn of_fact(fact: &Fact) -> Vec<Subject<'_>> {
         | Fact::DisruptionBudgetDeleted { .. }
         | Fact::VolumeClaimObserved { .. }
         | Fact::VolumeClaimDeleted { .. }
+        | Fact::NamespaceObserved { .. }
+        | Fact::NamespaceDeleted { .. }
         | Fact::InstanceTypeObserved { .. }
         | Fact::InstanceTypeRemoved { .. }
         | Fact::CatalogueObserved { .. }
@@ -125,6 +127,8 @@ fn of_fact(fact: &Fact) -> Vec<Subject<'_>> {
         }
         Fact::NodeReadinessChanged { node, .. }
         | Fact::NodeConditionChanged { node, .. }
+        | Fact::VolumeLimitsObserved { node, .. }
+        | Fact::VolumeLimitsDeleted { node }
         | Fact::NodeDeleted { node } => vec![Node(node)],
         Fact::NodeClaimObserved { claim, pool, instance, node, .. } => [
             Some(Claim(claim)),

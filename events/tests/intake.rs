@@ -274,6 +274,56 @@ fn other_objects_are_refused_one_by_one() {
 }
 
 #[test]
+fn volumes_and_namespaces_of_any_size_fit() {
+    let mut lab = Lab::new(world());
+    let key = |name: &str| PodKey::new("default", name);
+    let far = VolumeClaim { topologies: vec![terms(3_000)], driver: "ebs".into(), problem: None };
+    let wordy = VolumeClaim { problem: Some("€".repeat(100_000).into()), ..VolumeClaim::default() };
+    let seen = || {
+        let many: VolumeLimits =
+            (0..5_000).map(|n| (format!("driver-{n:05}").into(), Some(u32::MAX))).collect();
+        vec![
+            Observation::Namespace("shop".into(), labels(5_000)),
+            Observation::VolumeClaim(key("far"), far.clone()),
+            Observation::VolumeClaim(key("wordy"), wordy.clone()),
+            Observation::VolumeLimits { node: "n".into(), limits: many },
+        ]
+    };
+    let events = lab.see(seen());
+    assert_eq!(events.len(), 4);
+    for event in events {
+        assert!(encode(&event).unwrap().payload.len() < MAX_OBJECT_BYTES, "{event:?}");
+    }
+    let state = lab.state();
+    let claim = &state.volume_claims[&key("far")];
+    assert!(claim.topologies.is_empty() && claim.problem.is_some() && &*claim.driver == "ebs");
+    assert!(state.volume_claims[&key("wordy")].problem.as_ref().unwrap().ends_with("bytes in all)"));
+    assert!(state.volume_limits[&"n".into()].len() > 500);
+    let told = refusals(state);
+    let fields = [
+        "Namespace shop: metadata.labels: ",
+        "PersistentVolumeClaim default/far: the topologies of its volume: ",
+    ];
+    assert_eq!(told.len(), fields.len(), "{told:?}");
+    for (told, field) in told.iter().zip(fields) {
+        assert!(told.starts_with(field), "{told}");
+    }
+    // Seen again they are no news.
+    assert_eq!(lab.see(seen()), []);
+    // Nor is what has no name of Kubernetes, and settings that no record holds are not taken.
+    let name = || Str::from("x".repeat(100_000));
+    let events = lab.see(vec![
+        Observation::Namespace(name(), Labels::new()),
+        Observation::VolumeClaim(PodKey::new("default", name()), VolumeClaim::default()),
+        Observation::VolumeClaim(key("odd"), VolumeClaim { driver: name(), ..VolumeClaim::default() }),
+        Observation::VolumeLimits { node: NodeName::new(name()), limits: VolumeLimits::new() },
+        Observation::Settings(Settings { default_spread: GROWING[6](5_000).spread, ..Settings::default() }),
+    ]);
+    assert_eq!(events, []);
+    lab.verify();
+}
+
+#[test]
 fn what_the_cloud_says_is_cut() {
     let mut lab = Lab::new(world());
     lab.see(vec![Observation::Pod(pod("web", spec()))]);
@@ -327,7 +377,7 @@ fn without(count: usize) -> Requirement {
 }
 
 /// Each part of a pod spec that can grow, of so many entries.
-const GROWING: [fn(usize) -> PodSpec; 13] = [
+const GROWING: [fn(usize) -> PodSpec; 14] = [
     |n| PodSpec { labels: labels(n), ..spec() },
     |n| PodSpec { node_selector: labels(n), ..spec() },
     |n| PodSpec { required_terms: (0..n).map(|_| terms(1)).collect(), ..spec() },
@@ -374,6 +424,10 @@ const GROWING: [fn(usize) -> PodSpec; 13] = [
     },
     |n| PodSpec {
         volumes: (0..n).map(|n| VolumeRef { claim: format!("data-{n}").into() }).collect(),
+        ..spec()
+    },
+    |n| PodSpec {
+        group: Some(PodGroup { name: "g".repeat(10 * n).into(), min_members: u32::MAX }),
         ..spec()
     },
     |n| PodSpec { resource_claims: (0..n).map(|n| format!("claim-{n}").into()).collect(), ..spec() },

@@ -11,6 +11,7 @@ use purser_engine::model::{
     CapacityType, ConsolidationPolicy, DisruptionReason, LabelOperator, OwnerKind, PodPhase, Protocol,
     SpreadPolicy, TaintEffect, TolerationOperator, Unsatisfiable,
 };
+use purser_engine::settings::{MinValuesPolicy, PreferencePolicy};
 
 /// The message for a code or word that is not known.
 pub(crate) fn unknown(of: &str, code: impl Display) -> String {
@@ -57,6 +58,9 @@ mirrored_enum! {
         DoesNotExist = 4 "DoesNotExist",
     }
 
+    /// Whether `minValues` can be let go.
+    MinValuesCode = MinValuesPolicy "min values policy" { Strict = 1 "Strict", BestEffort = 2 "BestEffort" }
+
     /// What owns a pod.
     OwnerCode = OwnerKind "owner" {
         None = 1 "none",
@@ -74,6 +78,9 @@ mirrored_enum! {
         Terminating = 4 "terminating",
         Ended = 5 "ended",
     }
+
+    /// Whether the preferences of pods count.
+    PreferenceCode = PreferencePolicy "preference policy" { Respect = 1 "Respect", Ignore = 2 "Ignore" }
 
     /// The transport protocol of a host port.
     ProtocolCode = Protocol "protocol" { Tcp = 1 "TCP", Udp = 2 "UDP", Sctp = 3 "SCTP" }
@@ -130,8 +137,10 @@ pub(crate) const ALL: &[Codes] = &[
     DisruptionCode::CODES,
     InterruptionCode::CODES,
     LabelOperatorCode::CODES,
+    MinValuesCode::CODES,
     OwnerCode::CODES,
     PodPhaseCode::CODES,
+    PreferenceCode::CODES,
     ProtocolCode::CODES,
     SpreadPolicyCode::CODES,
     TaintEffectCode::CODES,

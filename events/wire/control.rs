@@ -5,7 +5,20 @@
 use purser_engine::event::Control;
 
 use super::scalar::TimeV1;
-use super::settings::SettingsV1;
+use super::settings::{SettingsV1, SettingsV2};
+
+/// These settings are in force, of those that there were first.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SettingsChangedV1 {
+    pub(crate) settings: SettingsV1,
+}
+
+impl From<SettingsChangedV1> for SettingsChangedV2 {
+    fn from(SettingsChangedV1 { settings }: SettingsChangedV1) -> Self {
+        Self { settings: settings.into() }
+    }
+}
 
 kinds! { Control as Control;
     /// A log began; the first record of every log.
@@ -36,7 +49,8 @@ kinds! { Control as Control;
     9 "heartbeat" Heartbeat => HeartbeatV1 @ 1 {}
 
     /// These settings are in force from now on.
-    10 "settings-changed" SettingsChanged => SettingsChangedV1 @ 1 { settings: SettingsV1 }
+    10 "settings-changed" SettingsChanged
+        => SettingsChangedV2 @ 2, older [SettingsChangedV1 @ 1 => SettingsChangedV2] { settings: SettingsV2 }
 
     /// Somebody told the controller to do something.
     11 "operator-command" OperatorCommand => OperatorCommandV1 @ 1 { actor: String, command: String, reason: String }

@@ -6,17 +6,32 @@ use purser_engine::event::Fact;
 
 use super::cloud::{InstanceTypeV1, LaunchFailureV1, OfferingKeyV1};
 use super::code::{CapacityTypeCode, InterruptionCode, PodPhaseCode};
-use super::map::LabelsV1;
-use super::pod::{LabelSelectorV1, PodKeyV1, PodSpecV1};
+use super::map::{LabelsV1, MapV1};
+use super::pod::{LabelSelectorV1, PodKeyV1, PodSpecV1, PodSpecV2};
 use super::pool::NodePoolV1;
 use super::requirement::RequirementsV1;
 use super::resources::ResourcesV1;
 use super::scalar::{TimeV1, UidV1};
 use super::taint::TaintV1;
 
+/// A pod spec got a number, before pods were of groups.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct PodSpecDefinedV1 {
+    pub(crate) id: u32,
+    pub(crate) spec: PodSpecV1,
+}
+
+impl From<PodSpecDefinedV1> for PodSpecDefinedV2 {
+    fn from(PodSpecDefinedV1 { id, spec }: PodSpecDefinedV1) -> Self {
+        Self { id, spec: spec.into() }
+    }
+}
+
 kinds! { Fact as Observation;
     /// A pod spec got a number, by which pods refer to it.
-    100 "pod-spec-defined" PodSpecDefined => PodSpecDefinedV1 @ 1 { id: u32, spec: PodSpecV1 }
+    100 "pod-spec-defined" PodSpecDefined
+        => PodSpecDefinedV2 @ 2, older [PodSpecDefinedV1 @ 1 => PodSpecDefinedV2] { id: u32, spec: PodSpecV2 }
 
     /// A set of node labels got a number, by which nodes refer to it.
     101 "label-set-defined" LabelSetDefined => LabelSetDefinedV1 @ 1 { id: u32, labels: LabelsV1 }
@@ -199,4 +214,19 @@ kinds! { Fact as Observation;
 
     /// What was to be done could not be done; it will be tried again.
     136 "effect-failed" EffectFailed => EffectFailedV1 @ 1 { claim: String, message: String }
+
+    /// A Namespace appeared, or its labels changed.
+    137 "namespace-observed" NamespaceObserved => NamespaceObservedV1 @ 1 { namespace: String, labels: LabelsV1 }
+
+    /// A Namespace is no more.
+    138 "namespace-deleted" NamespaceDeleted => NamespaceDeletedV1 @ 1 { namespace: String }
+
+    /// How many volumes of each CSI driver a node attaches became known, or changed; `null` is no limit.
+    139 "volume-limits-observed" VolumeLimitsObserved => VolumeLimitsObservedV1 @ 1 {
+        node: String,
+        limits: MapV1<Option<u32>>,
+    }
+
+    /// How many volumes a node attaches is no longer known.
+    140 "volume-limits-deleted" VolumeLimitsDeleted => VolumeLimitsDeletedV1 @ 1 { node: String }
 }

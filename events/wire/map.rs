@@ -5,7 +5,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use purser_engine::model::Labels;
+use purser_engine::model::{Labels, VolumeLimits};
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -62,6 +62,16 @@ impl Wire<Labels> for LabelsV1 {
 
     fn into_domain(self) -> Result<Labels, Reject> {
         Ok(self.0.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+    }
+}
+
+impl Wire<VolumeLimits> for MapV1<Option<u32>> {
+    fn from_domain(domain: &VolumeLimits) -> Self {
+        Self(domain.iter().map(|(driver, limit)| (driver.as_ref().to_owned(), *limit)).collect())
+    }
+
+    fn into_domain(self) -> Result<VolumeLimits, Reject> {
+        Ok(self.0.into_iter().map(|(driver, limit)| (driver.into(), limit)).collect())
     }
 }
 

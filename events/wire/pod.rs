@@ -3,8 +3,8 @@
 //! Invariant: a list of pods keeps its order, and has one form only: neighbours of one namespace are one group.
 
 use purser_engine::model::{
-    DoNotDisrupt, HostPort, LabelExpression, LabelSelector, NamespaceSelector, PodAffinity, PodKey, PodSpec,
-    PreferredTerm, Span, TopologySpread, VolumeRef,
+    DoNotDisrupt, HostPort, LabelExpression, LabelSelector, NamespaceSelector, PodAffinity, PodGroup, PodKey,
+    PodSpec, PreferredTerm, Span, TopologySpread, VolumeRef,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ frozen! {
     HostPortV1 = HostPort { ip: String, port: u16, protocol: ProtocolCode }
 
     /// What a pod asks for.
-    PodSpecV1 = PodSpec {
+    PodSpecV2 = PodSpec {
         labels: LabelsV1,
         requests: ResourcesV1,
         node_selector: LabelsV1,
@@ -66,10 +66,36 @@ frozen! {
         termination_grace_us: Option<i64> = termination_grace,
         do_not_disrupt: Option<DoNotDisruptV1>,
         deletion_cost: i32,
+        group: Option<MembershipV1>,
     }
+
+    /// The group of pods that a pod is placed with.
+    MembershipV1 = PodGroup { name: String, min_members: u32 }
 
     /// A volume.
     VolumeRefV1 = VolumeRef { claim: String }
+}
+
+/// What a pod asks for, before pods were of groups.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PodSpecV1 {
+    pub(crate) labels: LabelsV1,
+    pub(crate) requests: ResourcesV1,
+    pub(crate) node_selector: LabelsV1,
+    pub(crate) required_terms: Vec<RequirementsV1>,
+    pub(crate) preferred_terms: Vec<PreferredTermV1>,
+    pub(crate) tolerations: Vec<TolerationV1>,
+    pub(crate) spread: Vec<TopologySpreadV1>,
+    pub(crate) affinity: Vec<PodAffinityV1>,
+    pub(crate) host_ports: Vec<HostPortV1>,
+    pub(crate) volumes: Vec<VolumeRefV1>,
+    pub(crate) resource_claims: Vec<String>,
+    pub(crate) priority: i32,
+    pub(crate) owner: OwnerCode,
+    pub(crate) termination_grace_us: Option<i64>,
+    pub(crate) do_not_disrupt: Option<DoNotDisruptV1>,
+    pub(crate) deletion_cost: i32,
 }
 
 /// A label selector: all of its expressions.
@@ -108,6 +134,32 @@ pub(crate) struct PodsV1(pub(crate) Vec<PodGroupV1>);
 pub(crate) struct PodGroupV1 {
     pub(crate) namespace: String,
     pub(crate) names: Vec<String>,
+}
+
+// === impl PodSpecV2 ===
+
+impl From<PodSpecV1> for PodSpecV2 {
+    fn from(old: PodSpecV1) -> Self {
+        Self {
+            labels: old.labels,
+            requests: old.requests,
+            node_selector: old.node_selector,
+            required_terms: old.required_terms,
+            preferred_terms: old.preferred_terms,
+            tolerations: old.tolerations,
+            spread: old.spread,
+            affinity: old.affinity,
+            host_ports: old.host_ports,
+            volumes: old.volumes,
+            resource_claims: old.resource_claims,
+            priority: old.priority,
+            owner: old.owner,
+            termination_grace_us: old.termination_grace_us,
+            do_not_disrupt: old.do_not_disrupt,
+            deletion_cost: old.deletion_cost,
+            group: None,
+        }
+    }
 }
 
 // === impl LabelSelectorV1 ===

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use purser_engine::controller::limits::REFUSED;
 use purser_engine::event::*;
 use purser_engine::model::*;
 use purser_engine::reason::{Reason, ReasonId};
-use purser_engine::settings::Settings;
+use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
 use purser_events::wire::{self, Kind};
 use purser_replay::{sentence, subjects};
 
@@ -18,6 +19,18 @@ fn web() -> PodKey {
 
 fn offering() -> OfferingKey {
     OfferingKey { instance_type: "m7g.large".into(), zone: "z1".into(), capacity_type: CapacityType::Spot }
+}
+
+fn spread() -> TopologySpread {
+    TopologySpread {
+        topology_key: label::ZONE.into(),
+        max_skew: 1,
+        min_domains: None,
+        when_unsatisfiable: Unsatisfiable::ScheduleAnyway,
+        selector: LabelSelector::default(),
+        node_affinity_policy: SpreadPolicy::Honor,
+        node_taints_policy: SpreadPolicy::Ignore,
+    }
 }
 
 fn controls() -> Vec<(Control, &'static str)> {
@@ -51,6 +64,17 @@ fn controls() -> Vec<(Control, &'static str)> {
             "settings: batch 1s to 10s, 60 instance types a launch",
         ),
         (
+            Control::SettingsChanged {
+                settings: Settings {
+                    preference_policy: PreferencePolicy::Ignore,
+                    min_values_policy: MinValuesPolicy::BestEffort,
+                    default_spread: vec![spread()],
+                    ..Settings::default()
+                },
+            },
+            "settings: batch 1s to 10s, 60 instance types a launch, preferences do not count, minValues as far as possible, 1 default spread constraint",
+        ),
+        (
             Control::OperatorCommand {
                 actor: "ann".into(),
                 command: "pause".into(),
@@ -69,6 +93,17 @@ fn pods_and_nodes() -> Vec<(Fact, &'static str)> {
         (
             Fact::PodSpecDefined { id: SpecId(2), spec: Arc::clone(&pod("a", 1_500).spec) },
             "pod spec 2: asks for cpu 1.5, memory 1Gi, pods 1",
+        ),
+        (
+            Fact::PodSpecDefined {
+                id: SpecId(3),
+                spec: Arc::new(PodSpec {
+                    requests: [("cpu", 100)].into_iter().collect(),
+                    group: Some(PodGroup { name: "training".into(), min_members: 4 }),
+                    ..PodSpec::default()
+                }),
+            },
+            "pod spec 3: asks for cpu 0.1, of pod group training",
         ),
         (Fact::LabelSetDefined { id: LabelSetId(1), labels: Arc::default() }, "label set 1: 0 labels"),
         (
@@ -196,7 +231,32 @@ fn objects() -> Vec<(Fact, &'static str)> {
             },
             "volume claim shop/web-0 is of ebs and cannot be used: unbound",
         ),
+        (
+            Fact::VolumeClaimObserved {
+                claim: web(),
+                topologies: Vec::new(),
+                driver: "".into(),
+                problem: Some(format!("{REFUSED}: too large to record").into()),
+            },
+            "volume claim shop/web-0 is of a driver that is not known; refused: too large to record",
+        ),
         (Fact::VolumeClaimDeleted { claim: web() }, "volume claim shop/web-0 is gone"),
+        (
+            Fact::VolumeLimitsObserved {
+                node: "ip-1".into(),
+                limits: [("ebs.csi.aws.com".into(), Some(26)), ("efs.csi.aws.com".into(), None)].into(),
+            },
+            "node ip-1 attaches 26 volumes of ebs.csi.aws.com, any number of volumes of efs.csi.aws.com",
+        ),
+        (
+            Fact::VolumeLimitsDeleted { node: "ip-1".into() },
+            "how many volumes node ip-1 attaches is no longer known",
+        ),
+        (
+            Fact::NamespaceObserved { namespace: "shop".into(), labels: [("a".into(), "b".into())].into() },
+            "namespace shop has 1 label",
+        ),
+        (Fact::NamespaceDeleted { namespace: "shop".into() }, "namespace shop is gone"),
     ]
 }
 
@@ -362,7 +422,7 @@ fn every_kind_has_its_sentence() {
             [("shop/web-0", "pod "), ("ip-1", "node "), ("default-a", "nodeclaim "), ("i-1", "instance ")]
         {
             let kind = wire::encode(&event).unwrap().kind;
-            let is_other = ["daemon", "disruption-budget", "volume"]
+            let is_other = ["daemon", "disruption-budget", "volume-claim"]
                 .iter()
                 .any(|p| Kind::of(kind).unwrap().name.starts_with(p));
             if says.contains(name) && !is_other {

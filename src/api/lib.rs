@@ -26,6 +26,7 @@ mod requirement;
 pub mod scenario;
 mod selector;
 mod text;
+mod volume;
 mod workload;
 
 pub use duration::parse_duration;
@@ -37,7 +38,11 @@ pub use node_claim::{NodeClaimFacts, node_claim};
 pub use node_class::{NodeClass, ec2_node_class, kwok_node_class};
 pub use node_pool::node_pool;
 pub use pod::{Origin, Priorities, PriorityClass, pod_facts, pod_spec};
-pub use read::{Located, Object, object, read, read_all};
+pub use read::{Located, Object, default_namespace_labels, namespace_labels, object, read, read_all};
+pub use volume::{
+    Attachment, ClaimStatus, CsiNode, Reach, Storage, StorageClass, Unsupported, Volume, VolumeClaimFacts,
+    attachment, csi_node, storage_class, volume, volume_claim,
+};
 pub use workload::{
     CountOrPercent, DaemonSetFacts, DisruptionBudget, Workload, WorkloadKind, cron_job, daemon_set,
     deployment, disruption_budget, job, replica_set, replication_controller, stateful_set,

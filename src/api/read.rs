@@ -3,6 +3,7 @@
 //! **Invariant:** every object of the text comes out, or the first that is wrong is named. What is not known is passed on
 //! as [`Object::Other`], never dropped in silence.
 
+use k8s_openapi::api::core::v1::Namespace;
 use purser_engine::model::{Labels, NodeFacts, NodePool, PodFacts, Str};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -14,6 +15,7 @@ use crate::node_class::{NodeClass, ec2_node_class, kwok_node_class};
 use crate::pod::{Origin, Priorities, PriorityClass, pod_facts};
 use crate::quantity::{labels, object_name};
 use crate::text::{Document, documents};
+use crate::volume::{self, CsiNode, StorageClass, Volume, VolumeClaimFacts};
 use crate::workload::{self, DaemonSetFacts, DisruptionBudget, Workload};
 use crate::{crd, node, node_claim, node_pool};
 
@@ -45,6 +47,14 @@ pub enum Object {
         /// Its labels, by which pod affinity may select it.
         labels: Labels,
     },
+    /// A PersistentVolumeClaim; [`Storage`](crate::Storage) says where it can be used.
+    VolumeClaim(VolumeClaimFacts),
+    /// A PersistentVolume.
+    Volume(Volume),
+    /// A StorageClass.
+    StorageClass(StorageClass),
+    /// A CSINode.
+    CsiNode(CsiNode),
     /// Anything else.
     Other {
         /// Group and version.
@@ -127,6 +137,8 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
         ("karpenter.sh", "NodePool" | "NodeClaim") | ("karpenter.k8s.aws", "EC2NodeClass") => "v1",
         ("karpenter.kwok.sh", "KWOKNodeClass") => "v1alpha1",
         ("", "Node" | "Pod" | "Namespace" | "ReplicationController") => "v1",
+        ("", "PersistentVolumeClaim" | "PersistentVolume") => "v1",
+        ("storage.k8s.io", "StorageClass" | "CSINode") => "v1",
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => "v1",
         ("batch", "Job" | "CronJob") | ("policy", "PodDisruptionBudget") => "v1",
         ("scheduling.k8s.io", "PriorityClass") => "v1",
@@ -154,7 +166,14 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
         "DaemonSet" => Object::DaemonSet(workload::daemon_set(&decode(value)?, priorities)?),
         "PodDisruptionBudget" => Object::Budget(workload::disruption_budget(&decode(value)?)?),
         "PriorityClass" => Object::PriorityClass(priority_class(value)?),
-        "Namespace" => namespace(value)?,
+        "Namespace" => {
+            let (name, labels) = namespace_labels(&decode(value)?)?;
+            Object::Namespace { name, labels }
+        }
+        "PersistentVolumeClaim" => Object::VolumeClaim(volume::volume_claim(&decode(value)?)?),
+        "PersistentVolume" => Object::Volume(volume::volume(&decode(value)?)?),
+        "StorageClass" => Object::StorageClass(volume::storage_class(&decode(value)?)?),
+        "CSINode" => Object::CsiNode(volume::csi_node(&decode(value)?)?),
         "Deployment" => made(value, priorities, workload::deployment)?,
         "ReplicaSet" => made(value, priorities, workload::replica_set)?,
         "StatefulSet" => made(value, priorities, workload::stateful_set)?,
@@ -172,10 +191,22 @@ fn made<T: DeserializeOwned>(
     make(&decode(value)?, priorities).map(Object::Workload)
 }
 
-fn namespace(value: &Value) -> Result<Object, FieldError> {
-    let namespace: k8s_openapi::api::core::v1::Namespace = decode(value)?;
+/// Makes a Namespace a fact: its name, and its labels, by which pod affinity may select it.
+///
+/// # Errors
+/// If a field is invalid.
+pub fn namespace_labels(namespace: &Namespace) -> Result<(Str, Labels), FieldError> {
     let name = object_name(&namespace.metadata)?;
-    Ok(Object::Namespace { name: name.into(), labels: labels(namespace.metadata.labels.as_ref()) })
+    let mut labels = labels(namespace.metadata.labels.as_ref());
+    labels.extend(default_namespace_labels(name));
+    Ok((name.into(), labels))
+}
+
+/// The labels that every namespace of a name has.
+///
+/// Source: `SetDefaults_Namespace` of the API server (pkg/apis/core/v1/defaults.go).
+pub fn default_namespace_labels(name: &str) -> Labels {
+    Labels::from([("kubernetes.io/metadata.name".into(), name.into())])
 }
 
 pub(crate) fn is_priority_class(value: &Value) -> bool {

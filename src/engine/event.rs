@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::model::{
     CapacityType, ClaimName, ClassName, DisruptionReason, InstanceId, InstanceType, LabelSelector, Labels,
     NodeName, NodePool, OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources,
-    Span, Str, Taint, Time, TypeName, Uid, Zone,
+    Span, Str, Taint, Time, TypeName, Uid, VolumeLimits, Zone,
 };
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -463,6 +463,30 @@ pub enum Fact {
         claim: ClaimName,
         /// What went wrong.
         message: Str,
+    },
+    /// A Namespace appeared, or its labels changed.
+    NamespaceObserved {
+        /// Its name.
+        namespace: Str,
+        /// Its labels, by which pod affinity may select it.
+        labels: Labels,
+    },
+    /// A Namespace is no more.
+    NamespaceDeleted {
+        /// Its name.
+        namespace: Str,
+    },
+    /// How many volumes a node attaches became known, or changed.
+    VolumeLimitsObserved {
+        /// The node.
+        node: NodeName,
+        /// How many of each driver.
+        limits: VolumeLimits,
+    },
+    /// How many volumes a node attaches is no longer known.
+    VolumeLimitsDeleted {
+        /// The node.
+        node: NodeName,
     },
 }
 

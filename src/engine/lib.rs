@@ -13,6 +13,7 @@ pub mod model;
 pub mod port;
 pub mod reason;
 pub mod reexecute;
+pub mod schedule;
 pub mod settings;
 pub mod snapshot;
 pub mod state;

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq};
 use crate::model::{
-    CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, NodeFacts, NodeName, NodePool,
-    OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements, Str, Time, TypeName, Uid, Zone,
+    CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
+    OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements, Str, Time, TypeName, Uid,
+    VolumeClaim, VolumeLimits, Zone,
 };
 use crate::settings::Settings;
 
@@ -47,6 +48,23 @@ pub enum Observation {
     },
     /// A PodDisruptionBudget is not.
     NoDisruptionBudget(PodKey),
+    /// A Namespace is: its name and its labels.
+    Namespace(Str, Labels),
+    /// A Namespace is not.
+    NoNamespace(Str),
+    /// A PersistentVolumeClaim is, resolved with its volume and its class.
+    VolumeClaim(PodKey, VolumeClaim),
+    /// A PersistentVolumeClaim is not.
+    NoVolumeClaim(PodKey),
+    /// A node attaches so many volumes of each driver, as its CSINode says.
+    VolumeLimits {
+        /// The node.
+        node: NodeName,
+        /// How many of each driver.
+        limits: VolumeLimits,
+    },
+    /// A node has no CSINode.
+    NoVolumeLimits(NodeName),
     /// An instance type is offered so.
     InstanceType(Arc<InstanceType>),
     /// An instance type is not offered.

@@ -73,6 +73,14 @@ reasons! {
     DisruptionBudgetBlocks = 14, "pdb-blocks", "Wait for the pods to become healthy, or loosen the PodDisruptionBudget.";
     /// The node is registered but was not set up in time; until it is, no pod is sent there.
     SetUpOverdue = 15, "set-up-overdue", "See why the node is not ready: kubectl describe node; delete it if it cannot be helped.";
+    /// No domain that the pod can reach has the pods that its affinity asks to be near to.
+    AffinityUnmet = 16, "affinity-unmet", "See whether the pods that podAffinity selects run, and where; a pod may select itself.";
+    /// In every domain that the pod can reach are pods that it may not be beside, or that do not want it beside them.
+    AntiAffinity = 17, "anti-affinity", "Allow more domains (zones, nodes), or loosen podAntiAffinity.";
+    /// The instance types that are left have fewer different values than minValues asks for.
+    MinValuesUnmet = 18, "min-values-unmet", "Lower minValues in the NodePool, allow more instance types, or set the policy for minValues to BestEffort.";
+    /// The node attaches no more volumes of a driver.
+    VolumeLimit = 19, "volume-limit", "Nothing: another node is used; spread pods with many volumes.";
 }
 
 impl fmt::Display for ReasonId {

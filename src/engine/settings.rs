@@ -1,6 +1,26 @@
 //! The settings on which decisions depend. They are in the log, so that a replay decides under those of the time.
 
-use crate::model::Span;
+use crate::model::{Span, TopologySpread};
+
+/// Whether the preferences of pods count: preferred node affinity, preferred pod affinity, and spread with `ScheduleAnyway`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum PreferencePolicy {
+    /// As requirements, until they cannot be met.
+    #[default]
+    Respect,
+    /// Not at all.
+    Ignore,
+}
+
+/// Whether the `minValues` of requirements can be let go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum MinValuesPolicy {
+    /// Never.
+    #[default]
+    Strict,
+    /// Where nothing can be launched otherwise.
+    BestEffort,
+}
 
 /// Settings of the controller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +46,13 @@ pub struct Settings {
     pub nomination_window: Span,
     /// An instance without a claim is removed when it is so old.
     pub garbage_collect_after: Span,
+    /// Whether the preferences of pods count (Karpenter: `PREFERENCE_POLICY`).
+    pub preference_policy: PreferencePolicy,
+    /// Whether `minValues` can be let go (Karpenter: `MIN_VALUES_POLICY`).
+    pub min_values_policy: MinValuesPolicy,
+    /// For pods that have no topology spread constraints of their own: the scheduler's `defaultConstraints`. Their selectors say
+    /// nothing, since whoever applies them derives which pods are meant from what made the pod.
+    pub default_spread: Vec<TopologySpread>,
 }
 
 impl Default for Settings {
@@ -42,6 +69,9 @@ impl Default for Settings {
             eviction_retry: Span::secs(1),
             nomination_window: Span::secs(20),
             garbage_collect_after: Span::secs(60),
+            preference_policy: PreferencePolicy::Respect,
+            min_values_policy: MinValuesPolicy::Strict,
+            default_spread: Vec::new(),
         }
     }
 }

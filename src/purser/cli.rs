@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use purser_engine::settings;
 
 /// A node autoscaler for Kubernetes on AWS that keeps a ship's log.
 #[derive(Debug, Parser)]
@@ -57,12 +58,54 @@ impl FaultLevel {
     }
 }
 
+/// Whether the preferences of pods count. The values are Karpenter's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum PreferencePolicy {
+    /// As requirements, until they cannot be met.
+    #[default]
+    #[value(name = "Respect")]
+    Respect,
+    /// Not at all.
+    #[value(name = "Ignore")]
+    Ignore,
+}
+
+impl From<PreferencePolicy> for settings::PreferencePolicy {
+    fn from(policy: PreferencePolicy) -> Self {
+        match policy {
+            PreferencePolicy::Respect => Self::Respect,
+            PreferencePolicy::Ignore => Self::Ignore,
+        }
+    }
+}
+
+/// Whether `minValues` can be let go. The values are Karpenter's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum MinValuesPolicy {
+    /// Never.
+    #[default]
+    #[value(name = "Strict")]
+    Strict,
+    /// Where nothing can be launched otherwise.
+    #[value(name = "BestEffort")]
+    BestEffort,
+}
+
+impl From<MinValuesPolicy> for settings::MinValuesPolicy {
+    fn from(policy: MinValuesPolicy) -> Self {
+        match policy {
+            MinValuesPolicy::Strict => Self::Strict,
+            MinValuesPolicy::BestEffort => Self::BestEffort,
+        }
+    }
+}
+
 /// Options of `simulate`.
 #[derive(Debug, Clone, Args)]
 pub struct SimulateOptions {
     /// What happens: `day` (the built-in day), a CSV file in the layout of the openb or dlrm traces, or a file or folder of
     /// Kubernetes manifests, such as the output of
-    /// `kubectl get nodes,pods,deployments,statefulsets,daemonsets,jobs,pdb,nodepools -A -o json`.
+    /// `kubectl get nodes,pods,deployments,statefulsets,daemonsets,jobs,pdb,nodepools,ns,pvc,pv,storageclasses,csinodes -A -o json`.
     #[arg(long, default_value = "day", value_name = "TRACE")]
     pub trace: PathBuf,
     /// NodePools to use: ordinary karpenter.sh/v1 manifests, in place of the trace's own.
@@ -80,6 +123,26 @@ pub struct SimulateOptions {
     /// How much goes wrong.
     #[arg(long, value_enum, default_value_t)]
     pub faults: FaultLevel,
+    /// Whether the preferences of pods count.
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        env = "PREFERENCE_POLICY",
+        value_name = "POLICY",
+        default_value_t
+    )]
+    pub preference_policy: PreferencePolicy,
+    /// Whether `minValues` of NodePools can be let go.
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        env = "MIN_VALUES_POLICY",
+        value_name = "POLICY",
+        default_value_t
+    )]
+    pub min_values_policy: MinValuesPolicy,
     /// Where the journal goes; a new folder below ./purser-journal if not given.
     #[arg(long, value_name = "DIR")]
     pub journal: Option<PathBuf>,

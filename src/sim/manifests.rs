@@ -11,6 +11,9 @@
 //! - Nodes with the label `karpenter.sh/nodepool` are left out, since the controller launches its own, and
 //!   pods bound to them begin without a node. Other nodes are there from the start, with the pods bound to
 //!   them.
+//! - Namespaces are those of the manifests and those that something is in. PersistentVolumeClaims are resolved with the
+//!   PersistentVolumes and StorageClasses that are there too; one that names no class has the default one. The claims that a
+//!   StatefulSet makes of its templates are left out, and so are CSINodes of nodes that are.
 //! - NodeClaims, node classes and kinds that do not matter here are passed over.
 //!
 //! **Invariant:** no two objects of a kind have the same name.
@@ -19,7 +22,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use purser_api::{ApiError, CountOrPercent, Located, Object, WorkloadKind as Made, read_path};
+use purser_api::{
+    ApiError, CountOrPercent, Located, Object, Storage, VolumeClaimFacts, WorkloadKind as Made,
+    default_namespace_labels, read_path,
+};
 use purser_engine::model::{
     InstanceType, Labels, NodeName, OwnerKind, PodFacts, PodKey, PodPhase, Span, Str, Time, label,
 };
@@ -135,8 +141,55 @@ pub fn from_objects(
             }
         }
     }
+    namespaces(&mut scenario, objects);
+    volumes(&mut scenario, objects);
     scenario.end = Some(start + RUN);
     Ok(scenario)
+}
+
+/// The Namespaces that are written, and those that anything is in.
+fn namespaces(scenario: &mut Scenario, objects: &[Located<Object>]) {
+    for object in objects {
+        if let Object::Namespace { name, labels } = &object.value {
+            scenario.namespaces.insert(name.clone(), labels.clone());
+        }
+    }
+    let used = scenario
+        .workloads
+        .iter()
+        .map(|workload| &workload.namespace)
+        .chain(scenario.pods.iter().map(|pod| &pod.key.namespace))
+        .chain(scenario.daemon_sets.iter().map(|set| &set.key.namespace));
+    for name in used {
+        if !scenario.namespaces.contains_key(name) {
+            scenario.namespaces.insert(name.clone(), default_namespace_labels(name));
+        }
+    }
+}
+
+/// Claims with what their volumes and classes say, and how many volumes nodes attach.
+fn volumes(scenario: &mut Scenario, objects: &[Located<Object>]) {
+    let mut storage = Storage::default();
+    for object in objects {
+        match &object.value {
+            Object::Volume(volume) => drop(storage.volumes.insert(volume.name.clone(), volume.clone())),
+            Object::StorageClass(class) => drop(storage.classes.insert(class.name.clone(), class.clone())),
+            _ => {}
+        }
+    }
+    for object in objects {
+        match &object.value {
+            Object::VolumeClaim(claim) => {
+                let class = claim.class.as_ref().or_else(|| storage.default_class()).cloned();
+                let claim = VolumeClaimFacts { class, ..claim.clone() };
+                scenario.volume_claims.insert(claim.key.clone(), storage.resolve(&claim));
+            }
+            Object::CsiNode(csi) if scenario.nodes.iter().any(|node| node.name == csi.node) => {
+                scenario.volume_limits.insert(csi.node.clone(), csi.drivers.clone());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// Manifests say nothing about when it is over.
@@ -213,6 +266,11 @@ fn refuse_twins(objects: &[Located<Object>]) -> Result<(), ManifestError> {
             Object::DaemonSet(set) => format!("DaemonSet {}/{}", set.namespace, set.name),
             Object::Budget(budget) => format!("PodDisruptionBudget {}/{}", budget.namespace, budget.name),
             Object::Workload(made) => format!("{:?} {}/{}", made.kind, made.namespace, made.name),
+            Object::Namespace { name, .. } => format!("Namespace {name}"),
+            Object::VolumeClaim(claim) => format!("PersistentVolumeClaim {}", claim.key),
+            Object::Volume(volume) => format!("PersistentVolume {}", volume.name),
+            Object::StorageClass(class) => format!("StorageClass {}", class.name),
+            Object::CsiNode(csi) => format!("CSINode {}", csi.node),
             _ => continue,
         };
         let here = format!("{}:{}", object.source, object.line);
@@ -230,6 +288,8 @@ fn refuse_twins(objects: &[Located<Object>]) -> Result<(), ManifestError> {
 
 #[cfg(test)]
 mod tests {
+    use purser_engine::port::Observation;
+
     use super::*;
 
     const MANIFESTS: &str = r"
@@ -295,6 +355,50 @@ apiVersion: v1
 kind: Pod
 metadata: {name: moved, namespace: shop}
 spec: {nodeName: ours, containers: [{name: c, image: i}]}
+---
+apiVersion: v1
+kind: Namespace
+metadata: {name: data, labels: {team: db}}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: gp3, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}
+provisioner: ebs.csi.aws.com
+volumeBindingMode: WaitForFirstConsumer
+allowedTopologies: [{matchLabelExpressions: [{key: topology.kubernetes.io/zone, values: [z1]}]}]
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: pv-1}
+spec:
+  csi: {driver: ebs.csi.aws.com, volumeHandle: vol-1}
+  nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: topology.kubernetes.io/zone, operator: In, values: [z2]}]}]}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: bound, namespace: data, annotations: {pv.kubernetes.io/bind-completed: 'yes'}}
+spec: {volumeName: pv-1, storageClassName: gp3}
+status: {phase: Bound}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: fresh, namespace: data}
+spec: {accessModes: [ReadWriteOnce]}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: by-hand, namespace: data}
+spec: {storageClassName: ''}
+---
+apiVersion: storage.k8s.io/v1
+kind: CSINode
+metadata: {name: old}
+spec: {drivers: [{name: ebs.csi.aws.com, nodeID: i-1, allocatable: {count: 26}}]}
+---
+apiVersion: storage.k8s.io/v1
+kind: CSINode
+metadata: {name: ours}
+spec: {drivers: [{name: ebs.csi.aws.com, nodeID: i-2, allocatable: {count: 26}}]}
 ";
 
     #[test]
@@ -309,6 +413,54 @@ spec: {nodeName: ours, containers: [{name: c, image: i}]}
         assert_eq!((runs.len(), *parallelism), (4, Some(2)));
         let pods: Vec<_> = scenario.pods.iter().map(|pod| (pod.key.to_string(), pod.node.clone())).collect();
         assert_eq!(pods, [("shop/alone".into(), Some("old".into())), ("shop/moved".into(), None)]);
+    }
+
+    #[test]
+    fn namespaces_and_volumes_are_there_from_the_start() {
+        let objects = purser_api::read("m.yaml", MANIFESTS).unwrap();
+        let scenario = from_objects("m.yaml", &objects, Vec::new(), Time(0), 1).unwrap();
+        let told: Vec<String> =
+            scenario.namespaces.iter().map(|(name, labels)| format!("{name} {labels:?}")).collect();
+        assert_eq!(
+            told,
+            [
+                r#"data {"kubernetes.io/metadata.name": "data", "team": "db"}"#,
+                r#"shop {"kubernetes.io/metadata.name": "shop"}"#,
+            ]
+        );
+        let told: Vec<_> = scenario
+            .volume_claims
+            .iter()
+            .map(|(key, claim)| {
+                let topologies: Vec<String> = claim.topologies.iter().map(ToString::to_string).collect();
+                (key.to_string(), topologies.join(" or "), &*claim.driver, claim.problem.as_deref())
+            })
+            .collect();
+        let zone = |zone: &str| format!("topology.kubernetes.io/zone In [{zone}]");
+        assert_eq!(
+            told,
+            [
+                ("data/bound".to_owned(), zone("z2"), "ebs.csi.aws.com", None),
+                (
+                    "data/by-hand".to_owned(),
+                    String::new(),
+                    "",
+                    Some("has StorageClass \"\", which does not exist")
+                ),
+                ("data/fresh".to_owned(), zone("z1"), "ebs.csi.aws.com", None),
+            ]
+        );
+        assert_eq!(
+            scenario.volume_limits,
+            [("old".into(), [("ebs.csi.aws.com".into(), Some(26))].into())].into()
+        );
+        // The controller is told of all of them.
+        let mut world = crate::World::new(scenario, 1, crate::Faults::none());
+        let listed = world.list(Time(0));
+        let count = |is: fn(&Observation) -> bool| listed.iter().filter(|one| is(one)).count();
+        assert_eq!(count(|one| matches!(one, Observation::Namespace(..))), 2);
+        assert_eq!(count(|one| matches!(one, Observation::VolumeClaim(..))), 3);
+        assert_eq!(count(|one| matches!(one, Observation::VolumeLimits { .. })), 1);
     }
 
     #[test]

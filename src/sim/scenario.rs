@@ -3,11 +3,12 @@
 //! **Invariant:** a scenario is plain data. Two worlds made of equal scenarios, with the same seed and
 //! faults, are equal.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    CapacityType, InstanceType, LabelSelector, NodeFacts, NodeName, NodePool, OfferingKey, PodKey, PodSpec,
-    PoolName, Price, Span, Str, Time, TypeName, Zone,
+    CapacityType, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool, OfferingKey, PodKey,
+    PodSpec, PoolName, Price, Span, Str, Time, TypeName, VolumeClaim, VolumeLimits, Zone,
 };
 use purser_engine::settings::Settings;
 
@@ -36,6 +37,12 @@ pub struct Scenario {
     pub pods: Vec<BarePod>,
     /// Nodes that are there already and have no claim.
     pub nodes: Vec<NodeFacts>,
+    /// Namespaces and their labels.
+    pub namespaces: BTreeMap<Str, Labels>,
+    /// PersistentVolumeClaims.
+    pub volume_claims: BTreeMap<PodKey, VolumeClaim>,
+    /// How many volumes those nodes attach.
+    pub volume_limits: BTreeMap<NodeName, VolumeLimits>,
     /// What is changed on the way, in any order.
     pub changes: Vec<(Time, Change)>,
     /// Times without capacity.
@@ -60,6 +67,9 @@ impl Scenario {
             workloads: Vec::new(),
             pods: Vec::new(),
             nodes: Vec::new(),
+            namespaces: BTreeMap::new(),
+            volume_claims: BTreeMap::new(),
+            volume_limits: BTreeMap::new(),
             changes: Vec::new(),
             outages: Vec::new(),
             spot_reclaims: Rate::NEVER,
@@ -213,6 +223,14 @@ pub enum Change {
     NoDaemonSet(PodKey),
     /// A PodDisruptionBudget of [`Scenario::budgets`] is deleted.
     NoDisruptionBudget(PodKey),
+    /// A Namespace is made, or labelled so.
+    Namespace(Str, Labels),
+    /// A Namespace is deleted.
+    NoNamespace(Str),
+    /// A PersistentVolumeClaim is made, or looks like this from now on.
+    VolumeClaim(PodKey, VolumeClaim),
+    /// A PersistentVolumeClaim is deleted.
+    NoVolumeClaim(PodKey),
     /// A node without a claim is cordoned, or no longer.
     Cordon(NodeName, bool),
     /// A pod is deleted by hand. Whatever made it makes another.

@@ -12,12 +12,13 @@ use purser_engine::event::{
 use purser_engine::model::{
     Budget, BudgetNodes, BudgetSchedule, CapacityType, ConsolidationPolicy, Disruption, DisruptionReason,
     DoNotDisrupt, HostPort, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels, Limits,
-    NamespaceSelector, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind, PodAffinity, PodKey,
-    PodPhase, PodSpec, PreferredTerm, Price, Protocol, Requirement, Requirements, Resources, Span,
+    NamespaceSelector, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind, PodAffinity, PodGroup,
+    PodKey, PodPhase, PodSpec, PreferredTerm, Price, Protocol, Requirement, Requirements, Resources, Span,
     SpreadPolicy, Str, Taint, TaintEffect, Time, Toleration, TolerationOperator, TopologySpread, Uid,
     Unsatisfiable, VolumeRef,
 };
 use purser_engine::reason::{Reason, ReasonId};
+use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
 
 fn text() -> BoxedStrategy<Str> {
     prop_oneof!["[a-z0-9.-]{0,24}", ".{0,8}"].prop_map(Str::from).boxed()
@@ -168,6 +169,7 @@ prop_compose! {
         owner in select(vec![OwnerKind::None, OwnerKind::DaemonSet, OwnerKind::Node, OwnerKind::StatefulSet, OwnerKind::Controller]),
         termination_grace in option::of(span()),
         do_not_disrupt in option::of(prop_oneof![Just(DoNotDisrupt::Always), span().prop_map(DoNotDisrupt::For)]),
+        group in option::of((text(), any::<u32>())),
     ) -> PodSpec {
         PodSpec {
             labels, requests, node_selector, required_terms,
@@ -176,6 +178,7 @@ prop_compose! {
             host_ports: host_ports.into_iter().map(|(ip, port, protocol)| HostPort { ip, port, protocol }).collect(),
             volumes: volumes.into_iter().map(|claim| VolumeRef { claim }).collect(),
             resource_claims, priority, owner, termination_grace, do_not_disrupt, deletion_cost,
+            group: group.map(|(name, min_members)| PodGroup { name, min_members }),
         }
     }
 }
@@ -322,6 +325,10 @@ fn fact() -> BoxedStrategy<Fact> {
         1 => volume.prop_map(|(claim, topologies, driver, problem)| {
             Fact::VolumeClaimObserved { claim, topologies, driver, problem }
         }),
+        1 => (text(), labels()).prop_map(|(namespace, labels)| Fact::NamespaceObserved { namespace, labels }),
+        1 => (named(), btree_map(text(), any::<Option<u32>>(), 0..4)).prop_map(|(node, limits)| {
+            Fact::VolumeLimitsObserved { node, limits }
+        }),
         1 => (pod(), named()).prop_map(|(pod, node)| Fact::PodBound { pod, node }),
         1 => (pod(), phase()).prop_map(|(pod, phase)| Fact::PodPhaseChanged { pod, phase }),
         1 => (pod(), selector(), any::<(u32, bool)>()).prop_map(|(budget, selector, (allowed, always))| {
@@ -357,6 +364,26 @@ fn decision() -> BoxedStrategy<Decision> {
     .boxed()
 }
 
+prop_compose! {
+    fn settings()(
+        spans in proptest::array::uniform9(span()),
+        max_instance_types in any::<u32>(),
+        preference_policy in select(vec![PreferencePolicy::Respect, PreferencePolicy::Ignore]),
+        min_values_policy in select(vec![MinValuesPolicy::Strict, MinValuesPolicy::BestEffort]),
+        default_spread in vec(spread(), 0..2),
+    ) -> Settings {
+        let [
+            batch_idle, batch_max, launch_timeout, registration_timeout, insufficient_capacity_ttl, launch_retry,
+            eviction_retry, nomination_window, garbage_collect_after,
+        ] = spans;
+        Settings {
+            batch_idle, batch_max, max_instance_types, launch_timeout, registration_timeout, insufficient_capacity_ttl,
+            launch_retry, eviction_retry, nomination_window, garbage_collect_after, preference_policy,
+            min_values_policy, default_spread,
+        }
+    }
+}
+
 fn control() -> BoxedStrategy<Control> {
     prop_oneof![
         (text(), option::of(text()), text()).prop_map(|(origin, predecessor, reason)| Control::LogStarted {
@@ -368,6 +395,7 @@ fn control() -> BoxedStrategy<Control> {
             .prop_map(|(stalled_since, waiting)| Control::JournalResumed { stalled_since, waiting }),
         any::<(u64, bool)>()
             .prop_map(|(first_kept, archived)| Control::RetentionApplied { first_kept, archived }),
+        settings().prop_map(|settings| Control::SettingsChanged { settings }),
         Just(Control::TimePassed),
     ]
     .boxed()

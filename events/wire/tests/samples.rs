@@ -12,10 +12,10 @@ use purser_engine::event::{
 };
 use purser_engine::model::{
     CapacityType, DisruptionReason, DoNotDisrupt, Labels, PodKey, PodPhase, PodSpec, Price, Requirements,
-    Resources, Span, Time,
+    Resources, Span, Time, VolumeLimits,
 };
 use purser_engine::reason::{Reason, ReasonId};
-use purser_engine::settings::Settings;
+use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
 
 pub(crate) use parts::{MOMENT, node, pod};
 use parts::{
@@ -82,7 +82,18 @@ fn controls() -> Vec<Sample> {
         sample("", Control::JournalResumed { stalled_since: MOMENT, waiting: 1_000 }),
         sample("", Control::RetentionApplied { first_kept: 5_000_000_000, archived: true }),
         sample("", Control::Heartbeat),
-        sample("", Control::SettingsChanged { settings: Settings::default() }),
+        sample(
+            "",
+            Control::SettingsChanged {
+                settings: Settings {
+                    preference_policy: PreferencePolicy::Ignore,
+                    min_values_policy: MinValuesPolicy::BestEffort,
+                    default_spread: spec().spread,
+                    ..Settings::default()
+                },
+            },
+        ),
+        sample("bare", Control::SettingsChanged { settings: Settings::default() }),
         sample(
             "",
             Control::OperatorCommand {
@@ -257,6 +268,24 @@ fn objects() -> Vec<Sample> {
             },
         ),
         sample("", Fact::VolumeClaimDeleted { claim: key("data") }),
+        sample(
+            "",
+            Fact::NamespaceObserved {
+                namespace: text("web"),
+                labels: labels(&[("team", "shop"), ("a", "")]),
+            },
+        ),
+        sample("bare", Fact::NamespaceObserved { namespace: text("web"), labels: Labels::new() }),
+        sample("", Fact::NamespaceDeleted { namespace: text("web") }),
+        sample(
+            "",
+            Fact::VolumeLimitsObserved {
+                node: node(),
+                limits: [(text("ebs.csi.aws.com"), Some(26)), (text("efs.csi.aws.com"), None)].into(),
+            },
+        ),
+        sample("bare", Fact::VolumeLimitsObserved { node: node(), limits: VolumeLimits::new() }),
+        sample("", Fact::VolumeLimitsDeleted { node: node() }),
     ]
 }
 

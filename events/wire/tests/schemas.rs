@@ -1,9 +1,10 @@
-//! Older schemas, unknown ones, and the table's own rules. All kinds are at schema 1 so far, so the older schemas here are
-//! those of a kind that exists in this test alone.
+//! Older schemas, unknown ones, and the table's own rules. A kind that exists in this test alone has more schemas than any other.
 
-use purser_engine::event::{Event, Fact};
+use purser_engine::event::{Control, Event, Fact};
 use purser_engine::model::NodeName;
+use purser_engine::settings::Settings;
 
+use super::{file, samples};
 use crate::codec;
 use crate::wire::{self, Class, Kind, WireError};
 
@@ -78,6 +79,26 @@ fn a_payload_is_shown_in_its_own_schema() {
     let kind = &KINDS[0];
     let v2 = codec::encode(&MeasuredV2 { host: "a".to_owned(), instance: None }).unwrap();
     assert_eq!(kind.render(2, &v2).unwrap(), br#"{"host":"a","instance":null}"#);
+}
+
+/// What released programs wrote, as this one takes it: what they did not know of has the value that makes no difference.
+#[test]
+fn released_schemas_are_read_with_defaults() {
+    let golden = |name: &str| std::fs::read(file("events/golden").join(name)).unwrap();
+    let settings = wire::decode(10, 1, &golden("settings-changed/v1.bin"));
+    assert_eq!(settings, Ok(Control::SettingsChanged { settings: Settings::default() }.into()));
+    let Ok(Event::Fact(Fact::PodSpecDefined { id, spec })) =
+        wire::decode(100, 1, &golden("pod-spec-defined/v1.bin"))
+    else {
+        panic!("it is a pod spec")
+    };
+    let newest = samples::all().into_iter().find_map(|sample| match sample.event {
+        Event::Fact(Fact::PodSpecDefined { id: same, spec }) if same == id => Some((*spec).clone()),
+        _ => None,
+    });
+    let mut newest = newest.unwrap();
+    assert!(newest.group.take().is_some());
+    assert_eq!(*spec, newest);
 }
 
 #[test]

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use purser_engine::model::{
-    DoNotDisrupt, HostPort, OwnerKind, PodSpec, Protocol, Span, Str, Toleration, TolerationOperator,
-    VolumeRef,
+    DoNotDisrupt, HostPort, OwnerKind, PodGroup, PodSpec, Protocol, Span, Str, Toleration,
+    TolerationOperator, VolumeRef,
 };
 
 use super::{Priorities, affinity, requests};
@@ -20,6 +20,12 @@ use crate::duration::nanoseconds;
 use crate::error::{At, FieldError};
 use crate::node::effect;
 use crate::quantity::{annotation, labels};
+
+/// The label that names a pod's group, of the scheduler plugin Coscheduling (kubernetes-sigs/scheduler-plugins).
+const POD_GROUP: &str = "scheduling.x-k8s.io/pod-group";
+
+/// The annotation or label that says how many pods of the group must have a place.
+const MIN_MEMBERS: &str = "purser.sh/pod-group-min-members";
 
 /// A pod or template, and where its specification is.
 pub(super) struct Reader<'a> {
@@ -64,6 +70,7 @@ impl Reader<'_> {
             termination_grace: grace(at, spec.termination_grace_period_seconds)?,
             do_not_disrupt: annotation(metadata, "karpenter.sh/do-not-disrupt").and_then(do_not_disrupt),
             deletion_cost: cost.and_then(|cost| cost.parse().ok()).unwrap_or(0),
+            group: group(metadata),
             labels: own,
         })
     }
@@ -91,6 +98,16 @@ fn do_not_disrupt(text: &str) -> Option<DoNotDisrupt> {
             Some(DoNotDisrupt::For(Span(((nanos + 999) / 1_000) as i64)))
         }
     }
+}
+
+/// The group that a pod is placed with. A number that is none, or 0, counts as absent.
+fn group(metadata: &ObjectMeta) -> Option<PodGroup> {
+    let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
+    let name = label(POD_GROUP).filter(|name| !name.is_empty())?;
+    let count = |text: &str| text.parse::<u32>().ok().filter(|count| *count > 0);
+    let said =
+        annotation(metadata, MIN_MEMBERS).and_then(count).or_else(|| label(MIN_MEMBERS).and_then(count));
+    Some(PodGroup { name: name.into(), min_members: said.unwrap_or(1) })
 }
 
 fn tolerations(at: &At<'_>, written: Option<&[WrittenToleration]>) -> Result<Vec<Toleration>, FieldError> {

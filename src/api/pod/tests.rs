@@ -1,4 +1,6 @@
-use purser_engine::model::{DoNotDisrupt, HostPort, Protocol, Span, TaintEffect, Time, TolerationOperator};
+use purser_engine::model::{
+    DoNotDisrupt, HostPort, PodGroup, Protocol, Span, TaintEffect, Time, TolerationOperator,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -215,4 +217,91 @@ fn a_template_and_its_pods_are_equal() {
     let priorities = Priorities { default: 5, ..Priorities::default() };
     let made = pod_spec(&template, "spec.template", OwnerKind::Controller, &priorities).unwrap();
     assert_eq!(made, *read(pod).spec);
+}
+
+#[test]
+fn pods_of_a_group_say_how_many_must_have_a_place() {
+    let group = "scheduling.x-k8s.io/pod-group";
+    let least = "purser.sh/pod-group-min-members";
+    let of = |labels: Value, annotations: Value| {
+        read(json!({"metadata": {"labels": labels, "annotations": annotations}})).spec.group.clone()
+    };
+    let some = |min_members| Some(PodGroup { name: "training".into(), min_members });
+    for (labels, annotations, wanted) in [
+        (json!({}), json!({least: "4"}), None),
+        (json!({group: ""}), json!({}), None),
+        (json!({}), json!({group: "training"}), None),
+        (json!({group: "training"}), json!({}), some(1)),
+        (json!({group: "training"}), json!({least: "4"}), some(4)),
+        (json!({group: "training", least: "4"}), json!({}), some(4)),
+        (json!({group: "training", least: "4"}), json!({least: "8"}), some(8)),
+        (json!({group: "training", least: "4"}), json!({least: "many"}), some(4)),
+        (json!({group: "training"}), json!({least: "0"}), some(1)),
+        (json!({group: "training"}), json!({least: "-2"}), some(1)),
+        (json!({group: "training"}), json!({least: "5000000000"}), some(1)),
+    ] {
+        assert_eq!(of(labels.clone(), annotations.clone()), wanted, "{labels} {annotations}");
+    }
+}
+
+/// As the API server does with pod affinity, and kube-scheduler with spread: `applyMatchLabelKeysAndMismatchLabelKeys` of
+/// pkg/registry/core/pod/strategy.go, and pkg/scheduler/framework/plugins/podtopologyspread/common.go.
+#[test]
+fn match_label_keys_are_resolved_by_the_pods_own_labels() {
+    let read = |selector: Value, keys: Value, mismatch: Value| {
+        let term = json!({"topologyKey": "zone", "labelSelector": selector, "matchLabelKeys": keys,
+            "mismatchLabelKeys": mismatch});
+        let constraint = json!({"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": selector, "matchLabelKeys": keys});
+        let preferred = json!([{"weight": 1, "podAffinityTerm": term}]);
+        let spec = read(json!({
+            "metadata": {"labels": {"app": "web", "pod-template-hash": "h1", "tenant": "t1"}},
+            "spec": {
+                "affinity": {
+                    "podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]},
+                    "podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferred},
+                },
+                "topologySpreadConstraints": [constraint],
+            },
+        }))
+        .spec;
+        assert_eq!(spec.affinity[0].selector, spec.affinity[1].selector, "required and preferred alike");
+        (spec.affinity[0].selector.clone(), spec.spread[0].selector.clone())
+    };
+    let labels = |pairs: &[(&str, &str)]| -> Labels {
+        pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
+    };
+    let web = json!({"matchLabels": {"app": "web"}});
+    let hash = json!(["pod-template-hash"]);
+    let (affinity, spread) = read(web.clone(), hash.clone(), json!(["tenant"]));
+    for (pod, by_affinity, by_spread) in [
+        (labels(&[("app", "web"), ("pod-template-hash", "h1"), ("tenant", "t2")]), true, true),
+        (labels(&[("app", "web"), ("pod-template-hash", "h1")]), true, true),
+        (labels(&[("app", "web"), ("pod-template-hash", "h1"), ("tenant", "t1")]), false, true),
+        (labels(&[("app", "web"), ("pod-template-hash", "h2"), ("tenant", "t2")]), false, false),
+        (labels(&[("app", "web"), ("tenant", "t2")]), false, false),
+        (labels(&[("app", "db"), ("pod-template-hash", "h1"), ("tenant", "t2")]), false, false),
+    ] {
+        assert_eq!((affinity.matches(&pod), spread.matches(&pod)), (by_affinity, by_spread), "{pod:?}");
+    }
+    // A key that the pod has not narrows nothing.
+    let plain = read(web.clone(), json!([]), json!([]));
+    assert_eq!(read(web, json!(["absent"]), json!(["missing"])), plain);
+    // An API server has written the values into the selector, beside the keys.
+    let merged = json!({"matchLabels": {"app": "web"}, "matchExpressions": [
+        {"key": "pod-template-hash", "operator": "In", "values": ["h1"]}]});
+    assert_eq!(read(merged, hash.clone(), json!([])).0, spread);
+    // Without a selector no pod is meant, whatever the keys are.
+    let (affinity, spread) = read(Value::Null, hash, json!(["tenant"]));
+    let own = labels(&[("app", "web"), ("pod-template-hash", "h1")]);
+    assert!(!affinity.matches(&own) && !spread.matches(&own));
+}
+
+/// Volumes of a claim of their own are found by its name, as those of a claim that somebody wrote.
+#[test]
+fn the_claim_of_an_ephemeral_volume_is_named_after_the_pod() {
+    let volume = json!({"name": "scratch", "ephemeral": {"volumeClaimTemplate": {"spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}}});
+    let pod = read(json!({"spec": {"nodeName": "n", "volumes": [volume]}}));
+    assert_eq!(&*pod.spec.volumes[0].claim, "p-scratch");
 }

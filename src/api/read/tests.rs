@@ -42,17 +42,20 @@ fn the_output_of_kubectl_is_read() {
     let json = r#"{"apiVersion": "v1", "kind": "List", "items": [
         {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-1"}, "spec": {}, "status": {}},
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "ns", "labels": {"a": "b"}}},
-        {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "gp3"}}
+        {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "gp3"}, "provisioner": "ebs.csi.aws.com"},
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
     ]}"#;
     let yaml = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Node\n  metadata:\n    name: node-1\n- apiVersion: v1\n  \
                 kind: Namespace\n  metadata: {name: ns, labels: {a: b}}\n- apiVersion: storage.k8s.io/v1\n  kind: \
-                StorageClass\n  metadata: {name: gp3}\n";
+                StorageClass\n  metadata: {name: gp3}\n  provisioner: ebs.csi.aws.com\n- apiVersion: v1\n  kind: Service\n  \
+                metadata: {name: s}\n";
     let (from_json, from_yaml) = (read("x", json).unwrap(), read("x", yaml).unwrap());
     assert_eq!(from_json, from_yaml);
     assert!(matches!(&from_json[0].value, Object::Node(_)));
-    assert!(matches!(&from_json[1].value, Object::Namespace { labels, .. } if labels.len() == 1));
+    assert!(matches!(&from_json[1].value, Object::Namespace { labels, .. } if labels.len() == 2));
+    assert!(matches!(&from_json[2].value, Object::StorageClass(class) if &*class.name == "gp3"));
     assert!(
-        matches!(&from_json[2].value, Object::Other { kind, name, .. } if &**kind == "StorageClass" && &**name == "gp3")
+        matches!(&from_json[3].value, Object::Other { kind, name, .. } if &**kind == "Service" && &**name == "s")
     );
 }
 
@@ -189,6 +192,10 @@ fn nearly() -> impl Strategy<Value = Value> {
         ("apps/v1", "DaemonSet"),
         ("batch/v1", "CronJob"),
         ("policy/v1", "PodDisruptionBudget"),
+        ("v1", "PersistentVolumeClaim"),
+        ("v1", "PersistentVolume"),
+        ("storage.k8s.io/v1", "StorageClass"),
+        ("storage.k8s.io/v1", "CSINode"),
     ]);
     (kinds, value(), value(), value()).prop_map(|((version, kind), mut metadata, spec, status)| {
         if let Value::Object(fields) = &mut metadata {

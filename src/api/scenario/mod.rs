@@ -11,8 +11,8 @@ mod lenient;
 mod nodes;
 mod objects;
 mod pods;
+mod selectors;
 mod settings;
-mod volumes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,12 +25,13 @@ pub use instance_types::{Overhead, ScenarioOffering, ScenarioType};
 pub use nodes::{ScenarioClaim, ScenarioNode};
 pub use objects::Overlay;
 pub use pods::{Ignored, ScenarioPod};
+pub use selectors::PodSelector;
 pub use settings::{MinValuesPolicy, PreferencePolicy, ScenarioSettings};
-pub use volumes::{Attachment, ClaimStatus, CsiNode, StorageClass, Volume, VolumeClaim};
 
 use crate::error::{ApiError, At, FieldError};
 use crate::pod::Origin;
 use crate::text::documents;
+use crate::volume::{Attachment, CsiNode, Storage, VolumeClaimFacts};
 use crate::workload::{DaemonSetFacts, DisruptionBudget, Workload};
 use lenient::{Reading, decode_leniently};
 
@@ -63,16 +64,16 @@ pub struct Scenario {
     pub daemon_sets: Vec<DaemonSetFacts>,
     /// Whatever else makes pods.
     pub workloads: Vec<Workload>,
+    /// Services and controllers, by whom they select.
+    pub selectors: Vec<PodSelector>,
     /// PodDisruptionBudgets.
     pub budgets: Vec<DisruptionBudget>,
     /// Namespaces and their labels.
     pub namespaces: BTreeMap<Str, Labels>,
     /// PersistentVolumeClaims.
-    pub volume_claims: Vec<VolumeClaim>,
-    /// PersistentVolumes.
-    pub volumes: Vec<Volume>,
-    /// StorageClasses.
-    pub storage_classes: Vec<StorageClass>,
+    pub volume_claims: Vec<VolumeClaimFacts>,
+    /// PersistentVolumes and StorageClasses.
+    pub storage: Storage,
     /// CSINodes.
     pub csi_nodes: Vec<CsiNode>,
     /// VolumeAttachments.
@@ -145,7 +146,9 @@ pub fn read_scenario(
                 "name" => scenario.name = text(&at, value)?.into(),
                 "source" => scenario.source = text(&at, value)?.into(),
                 "now" => scenario.now = moment(&at, value)?,
-                "settings" => scenario.settings = settings::read(reading, value)?,
+                "settings" => {
+                    (scenario.settings, scenario.storage.unsupported) = settings::read(reading, value)?;
+                }
                 "instanceTypeErrors" => {
                     for (pool, why) in entries(&at, value)? {
                         let why = why.as_str().map_or_else(|| why.to_string(), str::to_owned);

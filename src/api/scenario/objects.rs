@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Namespace, ReplicationController};
+use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -16,14 +16,15 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::lenient::{Reading, decode_leniently, decode_noting};
-use super::{Scenario, nodes, pods, volumes};
+use super::{Scenario, nodes, pods, selectors};
 use crate::crd;
 use crate::error::{ApiError, At, FieldError};
 use crate::node_pool::node_pool;
 use crate::pod::Priorities;
-use crate::quantity::{labels, object_name, resources};
-use crate::read::{describe, is_priority_class, priority_class, text_field};
+use crate::quantity::{object_name, resources};
+use crate::read::{describe, is_priority_class, namespace_labels, priority_class, text_field};
 use crate::requirement::requirements;
+use crate::volume;
 use crate::workload::{self, Workload};
 
 /// A NodeOverlay.
@@ -102,7 +103,9 @@ fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Res
         return Err(FieldError::whole("this is not a Kubernetes object", remedy));
     }
     let (api_version, kind) = (text_field(value, "apiVersion")?, text_field(value, "kind")?);
+    scenario.selectors.extend(selectors::of_controller(reading, kind, value)?);
     match (api_version, kind) {
+        ("v1", "Service") => scenario.selectors.push(selectors::service(reading, value)?),
         ("karpenter.sh/v1", "NodePool") => {
             let pool: crd::NodePool = decode_leniently(reading, value)?;
             scenario.pools.push(node_pool(&pool)?);
@@ -112,20 +115,25 @@ fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Res
         ("v1", "Node") => scenario.nodes.push(nodes::node(reading, value)?),
         ("v1", "Pod") => scenario.pods.push(pods::pod(reading, value)?),
         ("v1", "Namespace") => {
-            let namespace: Namespace = decode_noting(reading, value)?;
-            let name = object_name(&namespace.metadata)?.into();
-            scenario.namespaces.insert(name, labels(namespace.metadata.labels.as_ref()));
+            let (name, labels) = namespace_labels(&decode_noting(reading, value)?)?;
+            scenario.namespaces.insert(name, labels);
         }
         ("v1", "PersistentVolumeClaim") => {
-            scenario.volume_claims.push(volumes::volume_claim(reading, value)?);
+            scenario.volume_claims.push(volume::volume_claim(&decode_noting(reading, value)?)?);
         }
-        ("v1", "PersistentVolume") => scenario.volumes.push(volumes::volume(reading, value)?),
+        ("v1", "PersistentVolume") => {
+            let volume = volume::volume(&decode_noting(reading, value)?)?;
+            scenario.storage.volumes.insert(volume.name.clone(), volume);
+        }
         ("storage.k8s.io/v1", "StorageClass") => {
-            scenario.storage_classes.push(volumes::storage_class(reading, value)?);
+            let class = volume::storage_class(&decode_noting(reading, value)?)?;
+            scenario.storage.classes.insert(class.name.clone(), class);
         }
-        ("storage.k8s.io/v1", "CSINode") => scenario.csi_nodes.push(volumes::csi_node(reading, value)?),
+        ("storage.k8s.io/v1", "CSINode") => {
+            scenario.csi_nodes.push(volume::csi_node(&decode_noting(reading, value)?)?);
+        }
         ("storage.k8s.io/v1", "VolumeAttachment") => {
-            scenario.attachments.push(volumes::attachment(reading, value)?);
+            scenario.attachments.push(volume::attachment(&decode_noting(reading, value)?));
         }
         ("apps/v1", "DaemonSet") => {
             let set: DaemonSet = decode_noting(reading, value)?;

@@ -26,6 +26,8 @@ pub struct ScenarioPod {
     pub deleting: bool,
     /// When it was started.
     pub started: Option<Time>,
+    /// Its controller: kind and name.
+    pub controller: Option<(Str, Str)>,
     /// The DaemonSet that made it.
     pub daemon_set: Option<Str>,
 }
@@ -59,7 +61,10 @@ pub(super) fn pod(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioPo
     let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
     let owners = pod.metadata.owner_references.iter().flatten();
     let mut sets = owners.filter(|owner| owner.kind == "DaemonSet" && owner.api_version == "apps/v1");
+    let mut controllers =
+        pod.metadata.owner_references.iter().flatten().filter(|o| o.controller == Some(true));
     Ok(ScenarioPod {
+        controller: controllers.next().map(|owner| (owner.kind.as_str().into(), owner.name.as_str().into())),
         daemon_set: sets.next().map(|owner| owner.name.as_str().into()),
         provisionable: waits && !places_itself,
         ignored,

@@ -6,32 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 use purser_engine::model::{Labels, Str, TopologySpread};
+pub use purser_engine::settings::{MinValuesPolicy, PreferencePolicy};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::lenient::{Reading, decode_leniently};
 use crate::error::{At, FieldError};
 use crate::pod::spread_constraints;
-
-/// Whether preferences of pods count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub enum PreferencePolicy {
-    /// As requirements, until they cannot be met.
-    #[default]
-    Respect,
-    /// Not at all.
-    Ignore,
-}
-
-/// Whether `minValues` can be let go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-pub enum MinValuesPolicy {
-    /// Never.
-    #[default]
-    Strict,
-    /// Where nothing can be launched otherwise.
-    BestEffort,
-}
+use crate::volume::Unsupported;
 
 /// The settings of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +36,6 @@ pub struct ScenarioSettings {
     pub normalized_labels: BTreeMap<Str, Str>,
     /// The label that names a capacity reservation; empty if there is none.
     pub reservation_label: Str,
-    /// CSI drivers whose volumes no node can have.
-    pub unsupported_provisioners: BTreeSet<Str>,
-    /// Topology keys that StorageClasses may not use.
-    pub unsupported_topology_keys: BTreeSet<Str>,
 }
 
 impl Default for ScenarioSettings {
@@ -72,17 +50,27 @@ impl Default for ScenarioSettings {
             well_known_labels: BTreeSet::new(),
             normalized_labels: BTreeMap::new(),
             reservation_label: "".into(),
-            unsupported_provisioners: BTreeSet::new(),
-            unsupported_topology_keys: BTreeSet::new(),
         }
     }
 }
 
 #[derive(Deserialize)]
+enum WrittenPreference {
+    Respect,
+    Ignore,
+}
+
+#[derive(Deserialize)]
+enum WrittenMinValues {
+    Strict,
+    BestEffort,
+}
+
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Written {
-    preference_policy: Option<PreferencePolicy>,
-    min_values_policy: Option<MinValuesPolicy>,
+    preference_policy: Option<WrittenPreference>,
+    min_values_policy: Option<WrittenMinValues>,
     #[serde(rename = "ignoreDRARequests")]
     ignore_dra_requests: Option<bool>,
     #[serde(default)]
@@ -102,8 +90,11 @@ struct Written {
     unsupported_topology_keys: Vec<String>,
 }
 
-/// Reads the settings.
-pub(super) fn read(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioSettings, FieldError> {
+/// Reads the settings, and with them which volumes no node can have.
+pub(super) fn read(
+    reading: &mut Reading<'_>,
+    value: &Value,
+) -> Result<(ScenarioSettings, Unsupported), FieldError> {
     let at = At::ROOT.field("settings");
     let written: Written = decode_leniently(reading, value).map_err(|error| below(&at, error))?;
     let default = ScenarioSettings::default();
@@ -112,9 +103,13 @@ pub(super) fn read(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioS
         return Err(at.field("maxInstanceTypes").error("0 types are none to launch", "write 1 or more"));
     }
     let all = |texts: Vec<String>| texts.into_iter().map(Str::from).collect::<BTreeSet<Str>>();
-    Ok(ScenarioSettings {
-        preference_policy: written.preference_policy.unwrap_or_default(),
-        min_values_policy: written.min_values_policy.unwrap_or_default(),
+    let unsupported = Unsupported {
+        drivers: all(written.unsupported_provisioners),
+        topology_keys: all(written.unsupported_topology_keys),
+    };
+    let settings = ScenarioSettings {
+        preference_policy: written.preference_policy.map_or(default.preference_policy, Into::into),
+        min_values_policy: written.min_values_policy.map_or(default.min_values_policy, Into::into),
         ignore_dra_requests: written.ignore_dra_requests.unwrap_or(default.ignore_dra_requests),
         feature_gates: written.feature_gates.into_iter().map(|(gate, on)| (gate.into(), on)).collect(),
         max_instance_types,
@@ -130,9 +125,26 @@ pub(super) fn read(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioS
             .map(|(alias, key)| (alias.into(), key.into()))
             .collect(),
         reservation_label: written.reservation_label.unwrap_or_default().into(),
-        unsupported_provisioners: all(written.unsupported_provisioners),
-        unsupported_topology_keys: all(written.unsupported_topology_keys),
-    })
+    };
+    Ok((settings, unsupported))
+}
+
+impl From<WrittenPreference> for PreferencePolicy {
+    fn from(written: WrittenPreference) -> Self {
+        match written {
+            WrittenPreference::Respect => Self::Respect,
+            WrittenPreference::Ignore => Self::Ignore,
+        }
+    }
+}
+
+impl From<WrittenMinValues> for MinValuesPolicy {
+    fn from(written: WrittenMinValues) -> Self {
+        match written {
+            WrittenMinValues::Strict => Self::Strict,
+            WrittenMinValues::BestEffort => Self::BestEffort,
+        }
+    }
 }
 
 /// An error about a part, as one about the whole.

@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
-use crate::model::{Labels, NodeFacts, NodeName, PodFacts, PodKey, PodPhase, PodSpec};
+use crate::model::{Labels, NodeFacts, NodeName, PodFacts, PodKey, PodPhase, PodSpec, VolumeClaim};
 use crate::port::{Entry, Input, InstanceFacts, Observation};
 use crate::state::{Pod, State};
 
@@ -49,6 +49,9 @@ pub(super) fn coalesce(inputs: Vec<Input>) -> Vec<Input> {
 enum Object<'a> {
     Pod(&'a PodKey),
     Node(&'a NodeName),
+    Namespace(&'a str),
+    VolumeClaim(&'a PodKey),
+    VolumeLimits(&'a NodeName),
 }
 
 fn object(observation: &Observation) -> Option<Object<'_>> {
@@ -57,6 +60,11 @@ fn object(observation: &Observation) -> Option<Object<'_>> {
         Observation::NoPod(key) => Some(Object::Pod(key)),
         Observation::Node(node) => Some(Object::Node(&node.name)),
         Observation::NoNode(name) => Some(Object::Node(name)),
+        Observation::Namespace(name, _) | Observation::NoNamespace(name) => Some(Object::Namespace(name)),
+        Observation::VolumeClaim(key, _) | Observation::NoVolumeClaim(key) => Some(Object::VolumeClaim(key)),
+        Observation::VolumeLimits { node, .. } | Observation::NoVolumeLimits(node) => {
+            Some(Object::VolumeLimits(node))
+        }
         _ => None,
     }
 }
@@ -132,6 +140,25 @@ impl Intake<'_> {
             }
             Observation::NoDisruptionBudget(budget) if state.disruption_budgets.contains_key(budget) => {
                 Fact::DisruptionBudgetDeleted { budget: budget.clone() }.into()
+            }
+            Observation::Namespace(namespace, labels) if state.namespaces.get(namespace) != Some(labels) => {
+                Fact::NamespaceObserved { namespace: namespace.clone(), labels: labels.clone() }.into()
+            }
+            Observation::NoNamespace(namespace) if state.namespaces.contains_key(namespace) => {
+                Fact::NamespaceDeleted { namespace: namespace.clone() }.into()
+            }
+            Observation::VolumeClaim(claim, facts) if state.volume_claims.get(claim) != Some(facts) => {
+                let VolumeClaim { topologies, driver, problem } = facts.clone();
+                Fact::VolumeClaimObserved { claim: claim.clone(), topologies, driver, problem }.into()
+            }
+            Observation::NoVolumeClaim(claim) if state.volume_claims.contains_key(claim) => {
+                Fact::VolumeClaimDeleted { claim: claim.clone() }.into()
+            }
+            Observation::VolumeLimits { node, limits } if state.volume_limits.get(node) != Some(limits) => {
+                Fact::VolumeLimitsObserved { node: node.clone(), limits: limits.clone() }.into()
+            }
+            Observation::NoVolumeLimits(node) if state.volume_limits.contains_key(node) => {
+                Fact::VolumeLimitsDeleted { node: node.clone() }.into()
             }
             Observation::InstanceType(offer) if state.types.get(&offer.name) != Some(offer) => {
                 Fact::InstanceTypeObserved { instance_type: Arc::clone(offer) }.into()

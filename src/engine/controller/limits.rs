@@ -10,20 +10,30 @@
 //! - a NodePool is not ready, and its nodes are left alone;
 //! - a node gets no pods and is left alone;
 //! - an instance type is not offered;
-//! - a PodDisruptionBudget selects nothing (the API server, which grants evictions, still knows all of it).
+//! - a PodDisruptionBudget selects nothing (the API server, which grants evictions, still knows all of it);
+//! - a Namespace has no labels;
+//! - a PersistentVolumeClaim can be used by no pod.
+//!
+//! Settings that are too large are not taken, and those before stay in force.
+//! Of a CSINode the drivers that are too many are passed over, as if the node did not say how many volumes of theirs it attaches.
 //!
 //! **Invariant:** whatever is observed, each record that is made of it fits; and of an object that fits nothing is changed.
 
+mod parts;
 mod size;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use parts::{
+    CLAIM_PARTS, NAMESPACE_PARTS, NODE_PARTS, POD_PARTS, POOL_PARTS, Part, SELECTOR_PARTS, TYPE_PARTS,
+};
+
 use crate::event::LaunchFailure;
 use crate::model::{
     Budget, BudgetNodes, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
-    NodeFacts, NodePool, PodFacts, PodPhase, PodSpec, Requirement, Requirements, Resources, Str, Taint,
-    Toleration, TolerationOperator, label,
+    NodeFacts, NodePool, PodFacts, PodPhase, PodSpec, Requirement, Requirements, Str, Toleration,
+    TolerationOperator, VolumeClaim, VolumeLimits,
 };
 use crate::port::{MAX_EVENT_BYTES, Observation};
 use crate::state::State;
@@ -46,19 +56,6 @@ const MAX_TEXT_BYTES: usize = 4 * 1024;
 /// The longest name that Kubernetes gives an object.
 const MAX_NAME_BYTES: usize = 253;
 
-/// The labels of a node without which it could not be told whose it is.
-const NODE_LABELS: [&str; 9] = [
-    label::NODEPOOL,
-    label::CAPACITY_TYPE,
-    label::REGISTERED,
-    label::INITIALIZED,
-    label::ZONE,
-    label::REGION,
-    label::INSTANCE_TYPE,
-    label::ARCH,
-    label::OS,
-];
-
 /// The objects that are refused at the moment, each with the field and the remedy.
 pub fn refusals(state: &State) -> Vec<String> {
     let of = |kind: &str, name: &dyn std::fmt::Display, text: &str| format!("{kind} {name}: {text}");
@@ -74,6 +71,13 @@ pub fn refusals(state: &State) -> Vec<String> {
     }
     for (name, budget) in &state.disruption_budgets {
         all.extend(refused_selector(&budget.selector).map(|text| of("PodDisruptionBudget", name, text)));
+    }
+    for (name, labels) in &state.namespaces {
+        all.extend(refused(labels).map(|text| of("Namespace", name, text)));
+    }
+    for (name, claim) in &state.volume_claims {
+        let text = claim.problem.as_deref().and_then(refused_problem);
+        all.extend(text.map(|text| of("PersistentVolumeClaim", name, text)));
     }
     for (name, offer) in &state.types {
         all.extend(refused_requirements(&offer.requirements).map(|text| of("instance type", name, text)));
@@ -100,6 +104,11 @@ pub fn refused_requirements(requirements: &Requirements) -> Option<&str> {
     requirements.get(REFUSED)?.values().first().map(|text| &**text)
 }
 
+/// As [`refused`], of what has a problem in words.
+pub fn refused_problem(problem: &str) -> Option<&str> {
+    problem.strip_prefix(REFUSED)?.strip_prefix(": ")
+}
+
 /// What requirements take in a record, at most.
 pub(crate) fn requirements_bytes(requirements: &Requirements) -> usize {
     size::requirements(requirements)
@@ -108,6 +117,11 @@ pub(crate) fn requirements_bytes(requirements: &Requirements) -> usize {
 /// What is recorded of an observation: itself, a stand-in, or nothing where not even its name fits.
 pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>> {
     if names(observation).iter().flatten().any(|name| name.len() > MAX_NAME_BYTES) {
+        return None;
+    }
+    if let Observation::Settings(settings) = observation
+        && size::list(&settings.default_spread, size::spread) > MAX_OBJECT_BYTES
+    {
         return None;
     }
     let stand_in = match observation {
@@ -127,6 +141,15 @@ pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>>
                 disruptions_allowed: *disruptions_allowed,
                 always_allow_unhealthy: *always_allow_unhealthy,
             })
+        }
+        Observation::Namespace(name, labels) => {
+            labels_stand_in(labels).map(|labels| Observation::Namespace(name.clone(), labels))
+        }
+        Observation::VolumeClaim(key, claim) => {
+            claim_stand_in(claim).map(|claim| Observation::VolumeClaim(key.clone(), claim))
+        }
+        Observation::VolumeLimits { node, limits } => {
+            fewer_limits(limits).map(|limits| Observation::VolumeLimits { node: node.clone(), limits })
         }
         Observation::LaunchFailed(claim, failure) => {
             shorter_failure(failure).map(|failure| Observation::LaunchFailed(claim.clone(), failure))
@@ -148,6 +171,11 @@ fn names(observation: &Observation) -> [Option<&str>; 3] {
         Observation::Pod(pod) => {
             [Some(&*pod.key.namespace), Some(&*pod.key.name), pod.node.as_ref().map(|node| node.as_str())]
         }
+        Observation::VolumeClaim(key, claim) => {
+            [Some(&*key.namespace), Some(&*key.name), Some(&*claim.driver)]
+        }
+        Observation::Namespace(name, _) => [Some(&**name), None, None],
+        Observation::VolumeLimits { node, .. } => [Some(node.as_str()), None, None],
         Observation::DaemonSet(key, _)
         | Observation::DisruptionBudget { budget: key, .. }
         | Observation::EvictionBlocked(key, _) => [Some(&*key.namespace), Some(&*key.name), None],
@@ -169,16 +197,6 @@ fn names(observation: &Observation) -> [Option<&str>; 3] {
 }
 
 // === stand-ins ===
-
-/// A part of an object that can be of any size.
-struct Part<T> {
-    /// Its field, as Kubernetes has it.
-    field: &'static str,
-    /// The most that it takes in a record.
-    bytes: fn(&T) -> usize,
-    /// Takes it out, or what of it can be long.
-    leave_out: fn(&mut T),
-}
 
 /// What an object takes beside its parts, at most.
 const FIXED_BYTES: usize = 1024;
@@ -259,14 +277,39 @@ fn selector_stand_in(selector: &LabelSelector) -> Option<LabelSelector> {
     Some(LabelSelector(vec![mark]))
 }
 
+fn labels_stand_in(labels: &Labels) -> Option<Labels> {
+    let consequence = "pod affinity that selects namespaces sees none of its labels";
+    let (mut labels, text) = without_largest(labels, &NAMESPACE_PARTS, consequence)?;
+    labels.insert(REFUSED.into(), text);
+    Some(labels)
+}
+
+fn claim_stand_in(claim: &VolumeClaim) -> Option<VolumeClaim> {
+    let consequence = "no node is launched for a pod that uses it";
+    if let Some((claim, text)) = without_largest(claim, &CLAIM_PARTS, consequence) {
+        // Why else it cannot be used matters no more.
+        return Some(VolumeClaim { problem: Some(format!("{REFUSED}: {text}").into()), ..claim });
+    }
+    let problem = shorter_text(claim.problem.as_ref()?)?;
+    Some(VolumeClaim { problem: Some(problem), ..claim.clone() })
+}
+
+/// The limits that fit, if not all do. Nobody has so many drivers that this would matter.
+fn fewer_limits(limits: &VolumeLimits) -> Option<VolumeLimits> {
+    let mut room = MAX_OBJECT_BYTES;
+    let fit = |(driver, _): &(&Str, &Option<u32>)| {
+        let rest = room.checked_sub(size::limit(driver));
+        room = rest.unwrap_or(room);
+        rest.is_some()
+    };
+    let kept: VolumeLimits =
+        limits.iter().take_while(fit).map(|(driver, limit)| (driver.clone(), *limit)).collect();
+    (kept.len() < limits.len()).then_some(kept)
+}
+
 /// Tolerates every taint.
 fn tolerates_all() -> Toleration {
     Toleration { key: None, operator: TolerationOperator::Exists, value: "".into(), effect: None }
-}
-
-/// The resources that every node has.
-fn common(all: &Resources) -> Resources {
-    ["cpu", "memory", "ephemeral-storage", "pods"].into_iter().map(|name| (name, all.get(name))).collect()
 }
 
 // === texts ===
@@ -301,149 +344,3 @@ fn shorter_failure(failure: &LaunchFailure) -> Option<LaunchFailure> {
         }
     }
 }
-
-// === the parts of each kind of object ===
-
-const POD_PARTS: [Part<PodSpec>; 11] = [
-    Part {
-        field: "metadata.labels",
-        bytes: |spec| size::labels(&spec.labels),
-        leave_out: |spec| spec.labels.clear(),
-    },
-    Part {
-        field: "spec.nodeSelector",
-        bytes: |spec| size::labels(&spec.node_selector),
-        leave_out: |spec| spec.node_selector.clear(),
-    },
-    Part {
-        field: "spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution",
-        bytes: |spec| size::list(&spec.required_terms, size::requirements),
-        leave_out: |spec| spec.required_terms.clear(),
-    },
-    Part {
-        field: "spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution",
-        bytes: |spec| size::list(&spec.preferred_terms, |term| 1 + size::requirements(&term.requirements)),
-        leave_out: |spec| spec.preferred_terms.clear(),
-    },
-    Part {
-        field: "spec.tolerations",
-        bytes: |spec| size::list(&spec.tolerations, size::toleration),
-        leave_out: |spec| spec.tolerations.clear(),
-    },
-    Part {
-        field: "spec.topologySpreadConstraints",
-        bytes: |spec| size::list(&spec.spread, size::spread),
-        leave_out: |spec| spec.spread.clear(),
-    },
-    Part {
-        field: "spec.affinity.podAffinity and podAntiAffinity",
-        bytes: |spec| size::list(&spec.affinity, size::affinity),
-        leave_out: |spec| spec.affinity.clear(),
-    },
-    Part {
-        field: "spec.containers[*].ports",
-        bytes: |spec| size::list(&spec.host_ports, |port| size::text(&port.ip) + 4),
-        leave_out: |spec| spec.host_ports.clear(),
-    },
-    Part {
-        field: "spec.volumes",
-        bytes: |spec| size::list(&spec.volumes, |volume| size::text(&volume.claim)),
-        leave_out: |spec| spec.volumes.clear(),
-    },
-    Part {
-        field: "spec.resourceClaims",
-        bytes: |spec| size::list(&spec.resource_claims, |claim| size::text(claim)),
-        leave_out: |spec| spec.resource_claims.clear(),
-    },
-    Part {
-        field: "spec.containers[*].resources.requests",
-        bytes: |spec| size::resources(&spec.requests),
-        leave_out: |spec| spec.requests = common(&spec.requests),
-    },
-];
-
-const NODE_PARTS: [Part<NodeFacts>; 3] = [
-    Part {
-        field: "metadata.labels",
-        bytes: |node| size::labels(&node.labels),
-        leave_out: |node| {
-            let own = |key: &str, value: &str| NODE_LABELS.contains(&key) && value.len() <= MAX_NAME_BYTES;
-            Arc::make_mut(&mut node.labels).retain(|key, value| own(key, value));
-        },
-    },
-    Part {
-        field: "spec.taints",
-        bytes: |node| size::list(&node.taints, size::taint),
-        // The marks of its own life stay.
-        leave_out: |node| node.taints.retain(|t| *t == Taint::disrupted() || *t == Taint::unregistered()),
-    },
-    Part {
-        field: "status.allocatable",
-        bytes: |node| size::resources(&node.allocatable),
-        leave_out: |node| node.allocatable = common(&node.allocatable),
-    },
-];
-
-const POOL_PARTS: [Part<NodePool>; 7] = [
-    Part {
-        field: "spec.template.metadata.labels",
-        bytes: |pool| size::labels(&pool.template.labels),
-        leave_out: |pool| pool.template.labels.clear(),
-    },
-    Part {
-        field: "spec.template.spec.taints",
-        bytes: |pool| size::list(&pool.template.taints, size::taint),
-        leave_out: |pool| pool.template.taints.clear(),
-    },
-    Part {
-        field: "spec.template.spec.startupTaints",
-        bytes: |pool| size::list(&pool.template.startup_taints, size::taint),
-        leave_out: |pool| pool.template.startup_taints.clear(),
-    },
-    Part {
-        field: "spec.template.spec.requirements",
-        bytes: |pool| size::requirements(&pool.template.requirements),
-        leave_out: |pool| pool.template.requirements = Requirements::new(),
-    },
-    Part {
-        field: "spec.disruption.budgets",
-        bytes: |pool| size::list(&pool.disruption.budgets, size::budget),
-        leave_out: |pool| pool.disruption.budgets.clear(),
-    },
-    Part {
-        field: "spec.limits",
-        bytes: |pool| size::list(&pool.limits.resources, |(name, _)| size::text(name) + 9),
-        leave_out: |pool| pool.limits.resources.clear(),
-    },
-    Part {
-        field: "spec.template.spec.nodeClassRef",
-        bytes: |pool| pool.template.class.as_ref().map_or(0, |(kind, _)| size::text(kind)),
-        leave_out: |pool| pool.template.class = None,
-    },
-];
-
-const TYPE_PARTS: [Part<InstanceType>; 4] = [
-    Part {
-        field: "requirements",
-        bytes: |offer| size::requirements(&offer.requirements),
-        leave_out: |offer| offer.requirements = Requirements::new(),
-    },
-    Part {
-        field: "capacity",
-        bytes: |offer| size::resources(&offer.capacity),
-        leave_out: |offer| offer.capacity = common(&offer.capacity),
-    },
-    Part {
-        field: "overhead",
-        bytes: |offer| size::resources(&offer.overhead),
-        leave_out: |offer| offer.overhead = common(&offer.overhead),
-    },
-    Part {
-        field: "offerings",
-        bytes: |offer| size::list(&offer.offerings, size::offering),
-        leave_out: |offer| offer.offerings.clear(),
-    },
-];
-
-const SELECTOR_PARTS: [Part<LabelSelector>; 1] =
-    [Part { field: "spec.selector", bytes: size::selector, leave_out: |selector| selector.0.clear() }];

@@ -3,6 +3,8 @@
 //! **Invariant:** an object is taken for gone only if its kind was listed, which a full list is by definition, and an instance only if
 //! it is old enough for the cloud to list it.
 
+use std::hash::Hash;
+
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::intake;
@@ -30,6 +32,9 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     let mut pools = FxHashSet::default();
     let mut daemon_sets = FxHashSet::default();
     let mut budgets = FxHashSet::default();
+    let mut namespaces = FxHashSet::default();
+    let mut volume_claims = FxHashSet::default();
+    let mut volume_limits = FxHashSet::default();
     let mut instances = FxHashSet::default();
     let mut news = vec![true; world.len()];
     for (at, observation) in world.iter().enumerate() {
@@ -57,6 +62,15 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Observation::DisruptionBudget { budget, .. } => {
                 budgets.insert(budget);
             }
+            Observation::Namespace(name, _) => {
+                namespaces.insert(name);
+            }
+            Observation::VolumeClaim(key, _) => {
+                volume_claims.insert(key);
+            }
+            Observation::VolumeLimits { node, .. } => {
+                volume_limits.insert(node);
+            }
             Observation::Instance(instance) => {
                 instances.insert(&instance.instance);
                 news[at] = !intake::is_no_news(state, instance);
@@ -77,25 +91,12 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Some((at, listed)) => news[*at] = known.facts != **listed,
         }
     }
-    absent.extend(
-        state.pools.keys().filter(|name| !pools.contains(name)).cloned().map(Observation::NoNodePool),
-    );
-    absent.extend(
-        state
-            .daemon_sets
-            .keys()
-            .filter(|key| !daemon_sets.contains(key))
-            .cloned()
-            .map(Observation::NoDaemonSet),
-    );
-    absent.extend(
-        state
-            .disruption_budgets
-            .keys()
-            .filter(|key| !budgets.contains(key))
-            .cloned()
-            .map(Observation::NoDisruptionBudget),
-    );
+    absent.extend(lacking(state.pools.keys(), &pools, Observation::NoNodePool));
+    absent.extend(lacking(state.daemon_sets.keys(), &daemon_sets, Observation::NoDaemonSet));
+    absent.extend(lacking(state.disruption_budgets.keys(), &budgets, Observation::NoDisruptionBudget));
+    absent.extend(lacking(state.namespaces.keys(), &namespaces, Observation::NoNamespace));
+    absent.extend(lacking(state.volume_claims.keys(), &volume_claims, Observation::NoVolumeClaim));
+    absent.extend(lacking(state.volume_limits.keys(), &volume_limits, Observation::NoVolumeLimits));
     for (name, known) in &state.types {
         match types.get(name) {
             None => absent.push(Observation::NoInstanceType(name.clone())),
@@ -109,6 +110,15 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
         passed.map(|(observation, _)| observation).chain(absent).map(Input::from).collect();
     inputs.push(Observation::Relisted(listed).into());
     inputs
+}
+
+/// What State has and the list has not.
+fn lacking<'a, K: Clone + Eq + Hash + 'a>(
+    known: impl Iterator<Item = &'a K>,
+    listed: &FxHashSet<&K>,
+    absence: impl Fn(K) -> Observation,
+) -> impl Iterator<Item = Observation> {
+    known.filter(|key| !listed.contains(key)).cloned().map(absence)
 }
 
 /// The cloud's list of instances, with what it lacks said too.

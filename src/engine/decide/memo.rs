@@ -4,28 +4,30 @@
 //! changed. Dropping it changes no decision. It takes what the last evaluation decided for done: where that did not come to pass,
 //! because a controller died or had no space, it has to be dropped.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use rustc_hash::FxHashMap;
 
-use super::hosts::{Hosts, Refused};
-use super::supply::{ClassSupply, PoolSupply};
+use super::hosts::Hosts;
 use crate::event::{Seq, SpecId};
-use crate::model::{PoolName, Time};
+use crate::model::{OfferingKey, Time};
+use crate::schedule::{PoolOffer, Prepared};
 
 /// Remembered between evaluations.
 #[derive(Debug, Default)]
 pub struct Memo {
-    /// The record up to which the supplies below were computed.
+    /// The record up to which the offers below were computed, and the offerings that had no capacity then.
     pub(super) supply_at: Option<Seq>,
+    pub(super) blocked: Vec<OfferingKey>,
     /// What each pool can launch.
-    pub(super) pools: Vec<Arc<PoolSupply>>,
-    /// What each pool can launch for a spec.
-    pub(super) classes: FxHashMap<(PoolName, SpecId), Arc<ClassSupply>>,
+    pub(super) offers: Vec<PoolOffer>,
+    /// The same, ready for the scheduler's look-ups.
+    pub(super) prepared: Prepared,
     /// Where pods can go without a launch.
     pub(super) hosts: Hosts,
-    /// Which of them are known to refuse a spec.
-    pub(super) refused: FxHashMap<SpecId, Refused>,
+    /// Specs of pods that do not want others beside them, among the first so many.
+    pub(super) wary: BTreeSet<SpecId>,
+    pub(super) wary_to: usize,
     /// Specs for which no place was found, and what was looked at.
     pub(super) hopeless: FxHashMap<SpecId, Hopeless>,
 }

@@ -13,6 +13,7 @@ mod requirement;
 mod resources;
 mod taint;
 mod time;
+mod volume;
 
 pub use instance_type::{CapacityType, InstanceType, Offering, OfferingKey};
 pub use name::{
@@ -21,8 +22,8 @@ pub use name::{
 pub use node::NodeFacts;
 pub use pod::{
     DoNotDisrupt, HostPort, LabelExpression, LabelOperator, LabelSelector, NamespaceSelector, OwnerKind,
-    PodAffinity, PodFacts, PodKey, PodPhase, PodSpec, PreferredTerm, Protocol, SpreadPolicy, TopologySpread,
-    Uid, Unsatisfiable, VolumeRef,
+    PodAffinity, PodFacts, PodGroup, PodKey, PodPhase, PodSpec, PreferredTerm, Protocol, SpreadPolicy,
+    TopologySpread, Uid, Unsatisfiable, VolumeRef,
 };
 pub use pool::{
     Budget, BudgetNodes, BudgetSchedule, ConsolidationPolicy, Disruption, DisruptionReason, Limits, NodePool,
@@ -33,3 +34,4 @@ pub use requirement::{Bound, Operator, Requirement, RequirementError, Requiremen
 pub use resources::Resources;
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator, first_untolerated};
 pub use time::{Money, Price, Span, Time};
+pub use volume::{VolumeClaim, VolumeLimits};

@@ -253,6 +253,15 @@ pub struct VolumeRef {
     pub claim: Str,
 }
 
+/// Pods of one namespace that are of use only together.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PodGroup {
+    /// Its name; pods of the same namespace and name are of one group.
+    pub name: Str,
+    /// So many of them need a place, or none gets one; 1, where nobody says how many, stands for all that wait.
+    pub min_members: u32,
+}
+
 /// What a pod asks for: all that a decision about it can depend on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct PodSpec {
@@ -288,6 +297,8 @@ pub struct PodSpec {
     pub do_not_disrupt: Option<DoNotDisrupt>,
     /// `controller.kubernetes.io/pod-deletion-cost`.
     pub deletion_cost: i32,
+    /// The group that it is placed with, if it is of one.
+    pub group: Option<PodGroup>,
 }
 
 impl PodSpec {

@@ -129,6 +129,11 @@ impl Requirement {
         Self::one_of([])
     }
 
+    /// What no label can satisfy, since its only value is none that a label may have: two requirements that contradict each other.
+    pub fn impossible() -> Self {
+        Self::one_of(["(none)".into()])
+    }
+
     /// Integers within inclusive bounds; none if they cross.
     pub fn between(lower: Bound, upper: Bound) -> Self {
         Self::from_parts(true, BTreeSet::new(), lower, upper, None)
@@ -281,8 +286,11 @@ impl Requirements {
                 free.insert(requirement);
             }
             std::collections::btree_map::Entry::Occupied(mut held) => {
-                let both = held.get().intersection(&requirement);
-                held.insert(both);
+                let own = held.get();
+                let both = own.intersection(&requirement);
+                let contradicts =
+                    both.is_absent() && !(own.tolerates_absence() && requirement.tolerates_absence());
+                held.insert(if contradicts { Requirement::impossible() } else { both });
             }
         }
     }

@@ -61,6 +61,15 @@ impl Taint {
         Self { key: "karpenter.sh/unregistered".into(), value: "".into(), effect: TaintEffect::NoExecute }
     }
 
+    /// What a cordoned node is as a taint.
+    pub fn unschedulable() -> Self {
+        Self {
+            key: "node.kubernetes.io/unschedulable".into(),
+            value: "".into(),
+            effect: TaintEffect::NoSchedule,
+        }
+    }
+
     /// Whether the taint goes away by itself while a node starts, so that pods need not tolerate it.
     ///
     /// Source: Karpenter's `KnownEphemeralTaints` (pkg/scheduling/taints.go).

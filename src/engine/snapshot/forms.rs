@@ -9,7 +9,7 @@ use super::codec::{Persist, Reader};
 use crate::event::{LabelSetId, LaunchOption, Place, Seq, SpecId, Target};
 use crate::model::*;
 use crate::reason::{Reason, ReasonId};
-use crate::settings::Settings;
+use crate::settings::{MinValuesPolicy, PreferencePolicy, Settings};
 use crate::state::*;
 
 macro_rules! structs {
@@ -81,6 +81,8 @@ plain_enums! {
     Unsatisfiable { DoNotSchedule = 0, ScheduleAnyway = 1 }
     SpreadPolicy { Honor = 0, Ignore = 1 }
     Protocol { Tcp = 0, Udp = 1, Sctp = 2 }
+    PreferencePolicy { Respect = 0, Ignore = 1 }
+    MinValuesPolicy { Strict = 0, BestEffort = 1 }
     ConsolidationPolicy { WhenEmpty = 0, WhenEmptyOrUnderutilized = 1, Balanced = 2 }
     DisruptionReason {
         Empty = 0, Underutilized = 1, Drifted = 2, Expired = 3, Interrupted = 4, LaunchTimeout = 5, RegistrationTimeout = 6,
@@ -102,8 +104,9 @@ structs! {
     VolumeRef { claim }
     PodSpec {
         labels, requests, node_selector, required_terms, preferred_terms, tolerations, spread, affinity, host_ports, volumes,
-        resource_claims, priority, owner, termination_grace, do_not_disrupt, deletion_cost,
+        resource_claims, priority, owner, termination_grace, do_not_disrupt, deletion_cost, group,
     }
+    PodGroup { name, min_members }
     Offering { zone, capacity_type, price }
     OfferingKey { instance_type, zone, capacity_type }
     InstanceType { name, requirements, capacity, overhead, offerings }
@@ -120,7 +123,8 @@ structs! {
     Reason { id, params }
     Settings {
         batch_idle, batch_max, max_instance_types, launch_timeout, registration_timeout, insufficient_capacity_ttl,
-        launch_retry, eviction_retry, nomination_window, garbage_collect_after,
+        launch_retry, eviction_retry, nomination_window, garbage_collect_after, preference_policy, min_values_policy,
+        default_spread,
     }
     Pod { uid, spec, created, phase, node, waiting_since, plan }
     Planned { pods, requests }
@@ -287,7 +291,9 @@ impl Persist for State {
         self.overlays.put(out);
         self.daemon_sets.put(out);
         self.disruption_budgets.put(out);
+        self.namespaces.put(out);
         self.volume_claims.put(out);
+        self.volume_limits.put(out);
         self.types.put(out);
         self.catalogue.put(out);
         self.unavailable.put(out);
@@ -317,7 +323,9 @@ impl Persist for State {
         state.overlays = Persist::get(from)?;
         state.daemon_sets = Persist::get(from)?;
         state.disruption_budgets = Persist::get(from)?;
+        state.namespaces = Persist::get(from)?;
         state.volume_claims = Persist::get(from)?;
+        state.volume_limits = Persist::get(from)?;
         state.types = Persist::get(from)?;
         state.catalogue = Persist::get(from)?;
         state.unavailable = Persist::get(from)?;

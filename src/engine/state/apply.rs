@@ -15,13 +15,13 @@ impl State {
         self.size += 1;
         self.now = time;
         match event {
-            Event::Control(control) => self.apply_control(control),
+            Event::Control(control) => self.apply_control(seq, control),
             Event::Fact(fact) => self.apply_fact(seq, time, fact),
             Event::Decision(decision) => self.apply_decision(seq, time, decision),
         }
     }
 
-    fn apply_control(&mut self, control: &Control) {
+    fn apply_control(&mut self, seq: Seq, control: &Control) {
         match control {
             Control::LogStarted { origin, .. } => self.origin = origin.clone(),
             Control::ControllerStarted { term, .. } | Control::LeadershipAcquired { term, .. } => {
@@ -29,7 +29,10 @@ impl State {
                 self.stopped = false;
             }
             Control::ControllerStopped { .. } | Control::LeadershipLost { .. } => self.stopped = true,
-            Control::SettingsChanged { settings } => self.settings = settings.clone(),
+            Control::SettingsChanged { settings } => {
+                self.settings = settings.clone();
+                self.offers_changed = seq;
+            }
             Control::JournalRecovered { .. }
             | Control::JournalResumed { .. }
             | Control::RetentionApplied { .. }
@@ -243,6 +246,22 @@ impl State {
             Fact::NodeTainted { claim } => self.change_removal(seq, claim, |removal| removal.tainted = true),
             // The effect's executor tries again by itself; the record is for people.
             Fact::EffectFailed { .. } => {}
+            Fact::NamespaceObserved { namespace, labels } => {
+                self.namespaces.insert(namespace.clone(), labels.clone());
+                self.offers_changed = seq;
+            }
+            Fact::NamespaceDeleted { namespace } => {
+                self.namespaces.remove(namespace);
+                self.offers_changed = seq;
+            }
+            Fact::VolumeLimitsObserved { node, limits } => {
+                self.volume_limits.insert(node.clone(), limits.clone());
+                self.volume_limits_changed(seq, node);
+            }
+            Fact::VolumeLimitsDeleted { node } => {
+                self.volume_limits.remove(node);
+                self.volume_limits_changed(seq, node);
+            }
         }
     }
 }

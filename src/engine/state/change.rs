@@ -227,6 +227,14 @@ impl State {
         self.touch_node(seq, name);
     }
 
+    /// How many volumes a node attaches may have made room on it.
+    pub(super) fn volume_limits_changed(&mut self, seq: Seq, name: &NodeName) {
+        if let Some(node) = self.nodes.get_mut(name) {
+            node.changed = seq;
+            self.touch_node(seq, name);
+        }
+    }
+
     pub(super) fn node_gone(&mut self, seq: Seq, time: Time, name: &NodeName) {
         let Some(gone) = self.nodes.remove(name) else { return };
         self.awaited_nodes.remove(name);

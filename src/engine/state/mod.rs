@@ -22,11 +22,13 @@ pub use claims::Claims;
 pub use occupancy::Occupancy;
 pub use touched::Touched;
 
+pub use crate::model::VolumeClaim;
+
 use crate::event::{LabelSetId, Seq, SpecId, Target};
 use crate::model::{
     ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
     OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources, Str, Time, TypeName,
-    Uid,
+    Uid, VolumeLimits,
 };
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -62,8 +64,12 @@ pub struct State {
     pub daemon_sets: BTreeMap<PodKey, SpecId>,
     /// PodDisruptionBudgets.
     pub disruption_budgets: BTreeMap<PodKey, DisruptionBudget>,
+    /// The labels of Namespaces.
+    pub namespaces: BTreeMap<Str, Labels>,
     /// PersistentVolumeClaims.
     pub volume_claims: BTreeMap<PodKey, VolumeClaim>,
+    /// How many volumes nodes attach. A node's may be known before the node, and for a moment after it.
+    pub volume_limits: BTreeMap<NodeName, VolumeLimits>,
     /// Instance types on offer.
     pub types: BTreeMap<TypeName, Arc<InstanceType>>,
     /// Digest of the catalogue that was read in full last.
@@ -76,7 +82,8 @@ pub struct State {
     pub gone: BTreeMap<InstanceId, Time>,
     /// Number of launches decided; the next claim's name depends on it.
     pub launches: u64,
-    /// The last record that changed what pools can offer: pools, classes, types, prices, daemon sets.
+    /// The last record that changed what pools can offer, or to whom: pools, classes, types, prices, daemon sets, volume claims,
+    /// namespaces, settings.
     pub offers_changed: Seq,
     /// The last record that changed what may be launched of it: claims that came or went, capacity that ran out.
     pub supply_changed: Seq,
@@ -203,17 +210,6 @@ pub struct DisruptionBudget {
     pub disruptions_allowed: u32,
     /// Whether pods that are not ready may always be evicted.
     pub always_allow_unhealthy: bool,
-}
-
-/// What is known of a PersistentVolumeClaim.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VolumeClaim {
-    /// Where its volume is or may be: one of these.
-    pub topologies: Vec<Requirements>,
-    /// The CSI driver.
-    pub driver: Str,
-    /// Why no pod can use it, if none can.
-    pub problem: Option<Str>,
 }
 
 /// An instance with our tags but without a claim.

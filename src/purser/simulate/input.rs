@@ -8,6 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use purser_api::Object;
 use purser_engine::model::{NodePool, Span, Time};
+use purser_engine::settings::Settings;
 use purser_instances::{NodeSettings, Site};
 use purser_sim::manifests::read_manifests;
 use purser_sim::{Faults, Scenario, day, trace};
@@ -33,6 +34,8 @@ pub(super) struct Input {
     pub(super) seed: u64,
     pub(super) faults: Faults,
     pub(super) fault_level: FaultLevel,
+    /// The controller's settings.
+    pub(super) settings: Settings,
     /// Whether the journal is synced to disk with each batch, as in a cluster.
     pub(super) durable: bool,
     /// Where sealed segments are copied to.
@@ -99,7 +102,12 @@ impl Input {
             options.trace.file_stem().unwrap_or_default().to_string_lossy(),
             options.seed
         );
-        let digest = digest(&scenario, options)?;
+        let settings = Settings {
+            preference_policy: options.preference_policy.into(),
+            min_values_policy: options.min_values_policy.into(),
+            ..Settings::default()
+        };
+        let digest = digest(&scenario, &settings, options)?;
         let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
             origin: format!("purser.dev/simulation/{short}"),
@@ -109,6 +117,7 @@ impl Input {
             seed: options.seed,
             faults,
             fault_level: options.faults,
+            settings,
             durable: options.durable,
             archive: options.archive.clone(),
             keep: options.keep.as_deref().map(keep).transpose()?,
@@ -207,7 +216,7 @@ fn moment(text: &str, start: Time) -> anyhow::Result<Time> {
 }
 
 /// SHA-256 of everything that the run is a function of, but for when it ends.
-fn digest(scenario: &Scenario, options: &SimulateOptions) -> anyhow::Result<[u8; 32]> {
+fn digest(scenario: &Scenario, settings: &Settings, options: &SimulateOptions) -> anyhow::Result<[u8; 32]> {
     let mut hash = Sha256::new();
     let mut part = |name: &str, bytes: &[u8]| {
         hash.update(name.as_bytes());
@@ -220,6 +229,10 @@ fn digest(scenario: &Scenario, options: &SimulateOptions) -> anyhow::Result<[u8;
         "scenario",
         format!("{:?} {:?} {:?}", scenario.name, scenario.pools, scenario.types.len()).as_bytes(),
     );
+    // A run with the settings that everybody has is the run that it always was.
+    if *settings != Settings::default() {
+        part("settings", format!("{settings:?}").as_bytes());
+    }
     let named = [Some(&options.trace), options.nodepools.as_ref(), options.catalogue.as_ref()];
     for path in named.into_iter().flatten().filter(|path| path.exists()) {
         let files = if path.is_dir() { purser_api::manifest_files(path)? } else { vec![path.clone()] };

@@ -8,7 +8,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use purser_engine::controller::{Controller, Start};
 use purser_engine::event::{Control, Seq};
 use purser_engine::model::{Span, Time};
-use purser_engine::settings::Settings;
 use purser_engine::snapshot;
 use purser_engine::state::State;
 use purser_events::journal::{
@@ -78,7 +77,7 @@ pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Resul
         origin: input.origin.as_str().into(),
         predecessor: None,
         recovered: None,
-        settings: Settings::default(),
+        settings: input.settings.clone(),
     };
     if !resume {
         let opened = journal::create(folder, options(input), input.scenario.start)?;

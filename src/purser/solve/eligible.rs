@@ -6,11 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use purser_api::CountOrPercent;
-use purser_api::scenario::{ClaimStatus, Ignored, Scenario, ScenarioPod, VolumeClaim};
-use purser_engine::model::{
-    DoNotDisrupt, InstanceId, NodeName, OwnerKind, PodKey, PodPhase, Requirements, Str, label,
-};
+use purser_api::scenario::{Ignored, Scenario, ScenarioPod};
+use purser_api::{CountOrPercent, Reach, VolumeClaimFacts};
+use purser_engine::model::{DoNotDisrupt, InstanceId, NodeName, OwnerKind, PodKey, PodPhase, label};
 
 /// Pods that are left alone, and why.
 pub(super) type Ignoring = BTreeMap<PodKey, String>;
@@ -107,53 +105,7 @@ fn reason_to_ignore(scenario: &Scenario, pod: &ScenarioPod) -> Option<String> {
     })
 }
 
-/// From where the volume of a claim can be reached, and its driver.
-pub(super) struct Reach {
-    pub(super) topologies: Vec<Requirements>,
-    pub(super) driver: Option<Str>,
-}
-
 /// From where the volume of a claim can be reached, or why no pod can use it.
-pub(super) fn reach(scenario: &Scenario, claim: &VolumeClaim) -> Result<Reach, String> {
-    match claim.status {
-        ClaimStatus::Deleting => return Err("is being deleted".to_owned()),
-        ClaimStatus::Lost => return Err("has lost its volume".to_owned()),
-        ClaimStatus::Pending | ClaimStatus::Bound => {}
-    }
-    let class = claim.class.as_ref();
-    let class = scenario.storage_classes.iter().find(|known| Some(&known.name) == class);
-    let settings = &scenario.settings;
-    let supported = |driver: Option<Str>| match driver {
-        Some(driver) if settings.unsupported_provisioners.contains(&driver) => {
-            Err(format!("has driver {driver}, which is not supported"))
-        }
-        driver => Ok(driver),
-    };
-    if let Some(name) = &claim.volume {
-        let Some(volume) = scenario.volumes.iter().find(|volume| volume.name == *name) else {
-            return Err(format!("is bound to PersistentVolume {name}, which does not exist"));
-        };
-        if volume.deleting {
-            return Err(format!("is bound to PersistentVolume {name}, which is being deleted"));
-        }
-        if claim.status != ClaimStatus::Bound {
-            return Err("is bound by half".to_owned());
-        }
-        let driver = volume.driver.clone().or_else(|| class.map(|class| class.driver.clone()));
-        return Ok(Reach { topologies: volume.topologies.clone(), driver: supported(driver)? });
-    }
-    let Some(class) = class else {
-        let name = claim.class.as_deref().unwrap_or_default();
-        return Err(format!("has StorageClass {name:?}, which does not exist"));
-    };
-    if !class.waits_for_consumer {
-        return Err(format!("is not bound, and StorageClass {} binds at once", class.name));
-    }
-    if let Some(key) =
-        class.topology_keys.iter().find(|key| settings.unsupported_topology_keys.contains(*key))
-    {
-        return Err(format!("has StorageClass {}, whose topology key {key} is not supported", class.name));
-    }
-    let driver = supported(Some(class.driver.clone()))?;
-    Ok(Reach { topologies: class.topologies.clone(), driver })
+pub(super) fn reach(scenario: &Scenario, claim: &VolumeClaimFacts) -> Result<Reach, String> {
+    scenario.storage.reach(claim)
 }

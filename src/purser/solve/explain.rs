@@ -1,13 +1,11 @@
-//! `--explain POD`: what was looked at for one pod, from what the tracer noted.
+//! `--explain POD`: where one pod goes, or what each NodePool lacked for it.
 //!
-//! **Invariant:** nothing is worked out anew here: what is told is what the decision itself looked at.
+//! **Invariant:** nothing is worked out anew here: what is told is what the plan says.
 
-use purser_engine::decide::Note;
-use purser_engine::event::{Decision, Target};
 use purser_engine::model::PodKey;
 
 use super::Solved;
-use super::outcome::{host_name, usd};
+use super::outcome::usd;
 
 /// So many of the cheapest types are named.
 const TYPES_NAMED: usize = 5;
@@ -17,64 +15,45 @@ pub(super) fn explain(solved: &Solved, pod: &PodKey) -> Option<Vec<String>> {
     if let Some(reason) = solved.ignored.get(pod) {
         return Some(vec![format!("{pod} is ignored: {reason}")]);
     }
-    let state = &solved.state;
-    let spec = state.pods.get(pod)?.spec;
-    let mut lines = vec![outcome(solved, pod)?];
-    lines.push(format!("  asks for {}", state.spec(spec).requests));
-    for note in &solved.notes.0 {
-        let line = match note {
-            Note::TargetRejected { spec: of, target, reason } if *of == spec => {
-                format!("  not {}: {reason}", host_name(state, target))
-            }
-            Note::TargetChosen { spec: of, target } if *of == spec => {
-                format!("  {} takes pods like it", host_name(state, target))
-            }
-            Note::JoinsLaunch { spec: of, claim } if *of == spec => format!("  new node {claim} takes one"),
-            Note::PoolRejected { spec: of, pool, reason } if *of == spec => {
-                format!("  NodePool {pool} can launch nothing for it: {reason}")
-            }
-            Note::TypeRejected { spec: of, pool, instance_type, reason } if *of == spec => {
-                format!("  not {instance_type} of NodePool {pool}: {reason}")
-            }
-            Note::LaunchPriced { claim, pool, ranked, kept } if is_for(solved, claim.as_str(), pod) => {
-                let cheapest = ranked.iter().take(TYPES_NAMED);
-                let cheapest: Vec<String> =
-                    cheapest.map(|(name, price)| format!("{name} at ${}", usd(*price))).collect();
-                let count = ranked.len();
-                format!(
-                    "  {count} instance types of NodePool {pool} would do, {kept} are asked for: {}",
-                    cheapest.join(", ")
-                )
-            }
-            _ => continue,
-        };
-        if lines.last() != Some(&line) {
-            lines.push(line);
+    let (world, plan) = (&solved.world, &solved.plan);
+    let at = world.pods.iter().position(|pending| pending.key == *pod)?;
+    let asks = format!("  asks for {}", world.problem().specs[world.pods[at].spec.0 as usize].requests);
+    if let Some((host, _)) = plan.hosts.iter().find(|(_, pods)| pods.contains(&at)) {
+        return Some(vec![format!("{pod} goes to node or claim {}", world.hosts[*host].name), asks]);
+    }
+    if let Some((number, launch)) =
+        plan.launches.iter().enumerate().find(|(_, launch)| launch.pods.contains(&at))
+    {
+        let offer = &world.pools[launch.pool];
+        let cheapest: Vec<String> = launch
+            .types
+            .iter()
+            .take(TYPES_NAMED)
+            .map(|one| format!("{} at ${}", offer.types[one.type_at].name, usd(one.price)))
+            .collect();
+        return Some(vec![
+            format!("{pod} goes to new node {} of NodePool {}", number + 1, offer.pool.name),
+            asks,
+            format!("  beside {} other pods there", launch.pods.len() - 1),
+            format!(
+                "  {} of {} instance types would do: {}",
+                launch.types.len(),
+                launch.considered,
+                cheapest.join(", ")
+            ),
+            format!("  the node must have {}", launch.requirements),
+        ]);
+    }
+    let unplaced = plan.unplaced.iter().find(|unplaced| unplaced.pods.contains(&at))?;
+    let why = solved.solution.pod_errors.get(&pod.to_string()).cloned().unwrap_or_default();
+    let mut lines = vec![format!("{pod} has no place: {why}"), asks];
+    for (pool, reason) in &unplaced.reasons {
+        if let Some(pool) = pool {
+            lines.push(format!(
+                "  NodePool {} can launch nothing for it: {reason}",
+                world.pools[*pool].pool.name
+            ));
         }
     }
     Some(lines)
-}
-
-/// Whether a launch is for a pod.
-fn is_for(solved: &Solved, name: &str, pod: &PodKey) -> bool {
-    solved.decisions.iter().any(|decision| {
-        matches!(decision, Decision::Launch { claim, pods, .. } if claim.as_str() == name && pods.contains(pod))
-    })
-}
-
-fn outcome(solved: &Solved, pod: &PodKey) -> Option<String> {
-    let text = pod.to_string();
-    if let Some(why) = solved.solution.pod_errors.get(&text) {
-        return Some(format!("{pod} has no place: {why}"));
-    }
-    solved.decisions.iter().find_map(|decision| match decision {
-        Decision::Launch { claim, pool, pods, .. } if pods.contains(pod) => {
-            Some(format!("{pod} goes to new node {claim} of NodePool {pool}"))
-        }
-        Decision::Nominate { target, pods } if pods.contains(pod) => {
-            let kind = if matches!(target, Target::Node(_)) { "node" } else { "node or claim" };
-            Some(format!("{pod} goes to {kind} {}", host_name(&solved.state, target)))
-        }
-        _ => None,
-    })
 }

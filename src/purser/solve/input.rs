@@ -117,6 +117,7 @@ fn expand_workloads(scenario: &mut Scenario) {
                 continue;
             }
             made.push(ScenarioPod {
+                controller: None,
                 facts: PodFacts {
                     key,
                     uid: Uid(0),

@@ -1,6 +1,6 @@
 //! `purser solve`: where the pods of one scheduling problem go.
 //!
-//! The problem is folded into State as if a log had told it, and decided once: what decides here is what decides in a cluster.
+//! The scenario becomes the scheduler's problem and is solved once: what schedules here is what schedules in a cluster.
 //!
 //! **Invariant:** every pod that waits is in the result exactly once: placed, not placed and why, or not the autoscaler's business.
 
@@ -17,41 +17,22 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use purser_api::scenario::Scenario;
-use purser_engine::decide::{Memo, Notes, decide};
-use purser_engine::event::Decision;
-use purser_engine::model::{PodKey, Span};
-use purser_engine::settings::Settings;
-use purser_engine::state::State;
+use purser_engine::model::PodKey;
+use purser_engine::schedule::{self, Plan};
 
 pub use outcome::{ExistingNode, Expression, NewNodeClaim, PodReason, Solution};
 
 use crate::cli::{OutputFormat, SolveOptions};
 use crate::output;
 use eligible::Ignoring;
-
-/// A problem that cannot be decided at all.
-#[derive(Debug, thiserror::Error)]
-pub enum SolveError {
-    /// There are more zones and ways to buy than a launch has room for.
-    #[error(
-        "instanceTypes: {places} pairs of zone and capacity type are more than the {MOST_PLACES} of one launch: leave some out"
-    )]
-    TooManyPlaces {
-        /// How many there are.
-        places: usize,
-    },
-}
-
-/// The places of a launch are bits of a number of 32.
-const MOST_PLACES: usize = 32;
+use world::World;
 
 /// A problem as it was decided.
 pub struct Solved {
     /// What came of it.
     pub solution: Solution,
-    state: State,
-    notes: Notes,
-    decisions: Vec<Decision>,
+    world: World,
+    plan: Plan,
     ignored: Ignoring,
 }
 
@@ -65,7 +46,7 @@ pub fn run(options: &SolveOptions) -> anyhow::Result<()> {
     for warning in warnings {
         writeln!(stderr, "purser: warning: {warning}")?;
     }
-    let mut solved = solve(&scenario)?;
+    let mut solved = solve(&scenario);
     if options.bound {
         solved.solution.lower_bound_per_hour = Some(lower_bound(&scenario, &solved.solution));
     }
@@ -83,28 +64,13 @@ pub fn run(options: &SolveOptions) -> anyhow::Result<()> {
     }
 }
 
-/// Decides once where the pods of a problem go.
-///
-/// # Errors
-/// If the problem is beyond what a launch can say.
-pub fn solve(scenario: &Scenario) -> Result<Solved, SolveError> {
-    let places = world::places(scenario);
-    if places > MOST_PLACES {
-        return Err(SolveError::TooManyPlaces { places });
-    }
-    let settings = Settings {
-        // No more pods will come, so there is nothing to wait for.
-        batch_idle: Span::ZERO,
-        batch_max: Span::ZERO,
-        max_instance_types: scenario.settings.max_instance_types,
-        ..Settings::default()
-    };
+/// Finds out where the pods of a problem go.
+pub fn solve(scenario: &Scenario) -> Solved {
     let (waiting, ignored) = eligible::pods(scenario);
-    let state = world::fold(scenario, settings, &waiting);
-    let mut notes = Notes::default();
-    let evaluation = decide(&state, scenario.now, &mut Memo::default(), &mut notes);
-    let solution = outcome::solution(&state, &evaluation.decisions, &notes, &waiting, &ignored);
-    Ok(Solved { solution, state, notes, decisions: evaluation.decisions, ignored })
+    let world = World::new(scenario, &waiting);
+    let plan = schedule::solve(&world.problem());
+    let solution = outcome::solution(&world, &plan, &ignored);
+    Solved { solution, world, plan, ignored }
 }
 
 /// What any valid result costs at least that places the same pods, in dollars per hour.

@@ -4,16 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use purser_engine::decide::{Note, Notes};
-use purser_engine::event::{Decision, LaunchOption, Place, Target};
-use purser_engine::model::{
-    NodePool, PodKey, Price, Requirement, Requirements, Resources, Str, Taint, TaintEffect, label,
-};
-use purser_engine::reason::{Reason, ReasonId};
-use purser_engine::state::State;
+use purser_engine::model::{Price, Requirement, Requirements, Str, Taint, TaintEffect, label};
+use purser_engine::reason::Reason;
+use purser_engine::schedule::{Launch, Plan, PoolOffer};
 use serde::Serialize;
 
 use super::eligible::Ignoring;
+use super::world::World;
 
 /// Where the pods of a problem go.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
@@ -34,8 +31,10 @@ pub struct Solution {
     pub lower_bound_per_hour: Option<f64>,
     /// For pods without a place, what each NodePool lacked.
     pub reasons: BTreeMap<String, Vec<PodReason>>,
-    /// How many things were looked at.
-    pub work: usize,
+    /// How many targets and sizes of nodes were looked at.
+    pub work: u64,
+    /// Pods that have a place, in an order in which kube-scheduler can bind them one after the other.
+    pub order: Vec<String>,
 }
 
 /// A node to launch.
@@ -119,95 +118,95 @@ pub(super) fn usd(nano: Price) -> f64 {
     nano.0 as f64 / 1e9
 }
 
-/// The result, from what was decided.
-pub(super) fn solution(
-    state: &State,
-    decisions: &[Decision],
-    notes: &Notes,
-    waiting: &[PodKey],
-    ignored: &Ignoring,
-) -> Solution {
-    let mut solution = Solution { work: notes.0.len(), ..Solution::default() };
-    let mut existing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut placed: BTreeMap<&PodKey, ()> = BTreeMap::new();
-    let mut failed: BTreeMap<&PodKey, &Reason> = BTreeMap::new();
-    let mut total = Price(0);
-    for decision in decisions {
-        match decision {
-            Decision::Nominate { target, pods } => {
-                placed.extend(pods.iter().map(|pod| (pod, ())));
-                existing.entry(host_name(state, target)).or_default().extend(names(pods));
-            }
-            Decision::Launch { pool, requirements, requests, pods, places, options, .. } => {
-                placed.extend(pods.iter().map(|pod| (pod, ())));
-                let Some(pool) = state.pools.get(pool) else { continue };
-                let claim = new_claim(&pool.facts, requirements, requests, pods, places, options);
-                total = total + options.first().map_or(Price(0), |option| option.price);
-                solution.new_node_claims.push(claim);
-            }
-            Decision::Unschedulable { pods, reason } => {
-                failed.extend(pods.iter().map(|pod| (pod, reason)));
-            }
-            _ => {}
-        }
-    }
+/// The result, from what was planned.
+pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Solution {
+    let name = |pod: &usize| world.pods[*pod].key.to_string();
+    let mut solution = Solution { work: plan.work, ..Solution::default() };
+    let total =
+        plan.launches.iter().map(|launch| cheapest(launch).1).fold(Price(0), |sum, price| sum + price);
     solution.total_price_per_hour = usd(total);
-    solution.existing_nodes = existing.into_iter().map(|(node, pods)| ExistingNode { node, pods }).collect();
+    solution.new_node_claims = plan.launches.iter().map(|launch| new_claim(world, launch)).collect();
+    solution.existing_nodes = plan
+        .hosts
+        .iter()
+        .map(|(host, pods)| ExistingNode {
+            node: world.hosts[*host].name.to_string(),
+            pods: pods.iter().map(name).collect(),
+        })
+        .collect();
     solution.ignored_pods = ignored.keys().map(ToString::to_string).collect();
-    let nothing = Reason::new(ReasonId::NoNodePool, []);
-    for pod in waiting.iter().filter(|pod| !placed.contains_key(*pod)) {
-        let reason = failed.get(pod).copied().unwrap_or(&nothing);
-        solution.pod_errors.insert(pod.to_string(), sentence(reason));
-        solution.reasons.insert(pod.to_string(), reasons(state, notes, pod, reason));
+    solution.order = plan.order.iter().map(name).collect();
+    for unplaced in &plan.unplaced {
+        let printed: Vec<PodReason> = unplaced
+            .reasons
+            .iter()
+            .enumerate()
+            .map(|(rank, (pool, reason))| {
+                let pool = pool.map(|pool| world.pools[pool].pool.name.to_string());
+                printed(pool, reason, rank == 0)
+            })
+            .collect();
+        for pod in unplaced.pods.iter().map(name) {
+            let why = unplaced.reasons.first().map(|(_, reason)| sentence(reason));
+            solution.pod_errors.insert(pod.clone(), why.unwrap_or_default());
+            solution.reasons.insert(pod, printed.clone());
+        }
     }
     solution
 }
 
-/// The node of a target, or its claim where there is no node yet.
-pub(super) fn host_name(state: &State, target: &Target) -> String {
-    match target {
-        Target::Node(node) => node.to_string(),
-        Target::Claim(claim) => {
-            let node = state.claims.get(claim).and_then(|claim| claim.node.as_ref());
-            node.map_or_else(|| claim.to_string(), ToString::to_string)
-        }
-    }
+fn cheapest(launch: &Launch) -> (Option<usize>, Price) {
+    let least = launch.types.first();
+    (least.map(|one| one.type_at), least.map_or(Price(0), |one| one.price))
 }
 
-fn names(pods: &[PodKey]) -> impl Iterator<Item = String> + '_ {
-    pods.iter().map(ToString::to_string)
-}
-
-fn new_claim(
-    pool: &NodePool,
-    requirements: &Requirements,
-    requests: &Resources,
-    pods: &[PodKey],
-    places: &[Place],
-    options: &[LaunchOption],
-) -> NewNodeClaim {
-    let used = options.iter().fold(0, |used, option| used | option.places);
-    let used = places.iter().enumerate().filter(|(at, _)| used & (1 << at) != 0).map(|(_, place)| place);
-    let mut requirements = requirements.clone();
-    let zones = used.clone().map(|place| place.zone.as_shared().clone());
-    requirements.add(label::ZONE, Requirement::one_of(zones));
-    let capacity_types = used.map(|place| Str::from(place.capacity_type.as_str()));
-    requirements.add(label::CAPACITY_TYPE, Requirement::one_of(capacity_types));
+fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
+    let offer = &world.pools[launch.pool];
+    let pool = &offer.pool;
+    let name = |type_at: usize| offer.types[type_at].name.to_string();
     let mut labels: BTreeMap<String, String> =
         pool.template.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     labels.insert(label::NODEPOOL.to_owned(), pool.name.to_string());
-    let cheapest = options.first();
+    let (least, price) = cheapest(launch);
     NewNodeClaim {
         node_pool: pool.name.to_string(),
-        requirements: requirements.iter().flat_map(|(key, one)| expressions(key, one)).collect(),
-        instance_types: options.iter().map(|option| option.instance_type.to_string()).collect(),
-        resources: requests.iter().map(|(name, amount)| (name.to_owned(), quantity(name, amount))).collect(),
+        requirements: requirements(offer, launch)
+            .iter()
+            .flat_map(|(key, one)| expressions(key, one))
+            .collect(),
+        instance_types: launch.types.iter().map(|one| name(one.type_at)).collect(),
+        resources: launch
+            .requests
+            .iter()
+            .map(|(name, amount)| (name.to_owned(), quantity(name, amount)))
+            .collect(),
         taints: pool.template.taints.iter().map(taint).collect(),
         labels,
-        pods: names(pods).collect(),
-        cheapest_instance_type: cheapest.map(|option| option.instance_type.to_string()).unwrap_or_default(),
-        cheapest_price: usd(cheapest.map_or(Price(0), |option| option.price)),
+        pods: launch.pods.iter().map(|pod| world.pods[*pod].key.to_string()).collect(),
+        cheapest_instance_type: least.map(name).unwrap_or_default(),
+        cheapest_price: usd(price),
     }
+}
+
+/// What the node's labels satisfy, the zones and ways to buy of its types included.
+fn requirements(offer: &PoolOffer, launch: &Launch) -> Requirements {
+    let mut all = launch.requirements.clone();
+    let offerings = || {
+        launch.types.iter().flat_map(|one| {
+            one.offerings.iter().map(|at| &offer.types[one.type_at].offerings[*at].requirements)
+        })
+    };
+    for key in [label::ZONE, label::CAPACITY_TYPE] {
+        let named = offerings().filter_map(|of| of.get(key)).filter(|one| !one.is_complement());
+        let values: Vec<Str> = named.flat_map(|one| one.values().iter().cloned()).collect();
+        if !values.is_empty() {
+            let least = all.get(key).and_then(|one| one.min_values);
+            let mut only = Requirement::one_of(values);
+            only.min_values = least;
+            all.add(key, only);
+        }
+    }
+    all
 }
 
 /// A requirement as people write it; one with values and bounds takes several.
@@ -257,26 +256,6 @@ fn sentence(reason: &Reason) -> String {
     let params: Vec<String> = reason.params.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let about = if params.is_empty() { String::new() } else { format!(" [{}]", params.join(", ")) };
     format!("{}{about}", reason.id.meaning().trim())
-}
-
-/// What each pool lacked for a pod, with the reason that was decided upon.
-fn reasons(state: &State, notes: &Notes, pod: &PodKey, decided: &Reason) -> Vec<PodReason> {
-    let spec = state.pods.get(pod).map(|pod| pod.spec);
-    let mut all: Vec<PodReason> = Vec::new();
-    for note in &notes.0 {
-        if let Note::PoolRejected { spec: of, pool, reason } = note
-            && Some(*of) == spec
-        {
-            let one = printed(Some(pool.to_string()), reason, reason == decided);
-            if !all.contains(&one) {
-                all.push(one);
-            }
-        }
-    }
-    if !all.iter().any(|reason| reason.nearest_miss) {
-        all.push(printed(None, decided, true));
-    }
-    all
 }
 
 fn printed(node_pool: Option<String>, reason: &Reason, nearest_miss: bool) -> PodReason {

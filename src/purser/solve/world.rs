@@ -1,323 +1,492 @@
-//! A problem as State: the records that a log would hold had it seen all this happen.
+//! A scenario as the scheduler's problem.
 //!
-//! Prices in this State are billionths of a dollar, not millionths: decisions only compare them, and catalogues have prices that
-//! millionths would make equal.
+//! Prices are billionths of a dollar here, not millionths: the scheduler only compares them, and catalogues have prices that millionths would make
+//! equal.
 //!
-//! **Invariant:** what the engine has no form for is left out such that a launch can do less, never more: offerings without capacity, those with
-//! resources of their own, and those of reservations, of which it could promise more than there is.
+//! **Invariant:** nothing is decided here: every pod to place, every host and every offering of the scenario is in the problem.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use purser_api::scenario::{Overhead, Scenario, ScenarioClaim, ScenarioOffering, ScenarioPod, ScenarioType};
-use purser_api::{DaemonSetFacts, NodeClaimFacts};
-use purser_engine::event::{Control, Decision, Event, Fact, LabelSetId, LaunchOption, Place, SpecId};
-use purser_engine::model::{
-    CapacityType, ClaimName, Disruption, DisruptionReason, InstanceId, InstanceType, Labels, Limits,
-    NodeFacts, NodePool, NodeTemplate, Offering, PodFacts, PodKey, PodPhase, PodSpec, PoolName, Price,
-    Requirement, Requirements, Resources, Str, Taint, TypeName, Zone, first_untolerated, label,
+use purser_api::DaemonSetFacts;
+use purser_api::scenario::{
+    MinValuesPolicy, Overhead, PreferencePolicy, Scenario, ScenarioClaim, ScenarioNode, ScenarioOffering,
+    ScenarioPod, ScenarioType,
 };
-use purser_engine::settings::Settings;
-use purser_engine::state::State;
+use purser_engine::event::SpecId;
+use purser_engine::model::{
+    CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, NodePool, OwnerKind, PodKey,
+    PodPhase, PodSpec, PoolName, Price, Resources, Str, Taint, TaintEffect, TopologySpread, TypeName,
+    first_untolerated, label,
+};
+use purser_engine::schedule::{
+    BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, PodVolume, PoolOffer,
+    Preferences, Problem, Rules, TypeOffer,
+};
 
 use super::eligible::{leaving_instances, leaving_nodes, reach};
 
-/// Zones and ways to buy among the offerings that can be launched.
-pub(super) fn places(scenario: &Scenario) -> usize {
-    let types = scenario.types_by_pool.values().chain([&scenario.types]).flat_map(|types| types.iter());
-    let offerings = types.flat_map(|known| known.offerings.iter().filter_map(launchable));
-    offerings.map(|offering| (offering.zone, offering.capacity_type)).collect::<BTreeSet<_>>().len()
+/// A scenario made ready.
+pub(super) struct World {
+    rules: Rules,
+    pub(super) pools: Vec<PoolOffer>,
+    pub(super) hosts: Vec<Host>,
+    specs: Vec<Arc<PodSpec>>,
+    pub(super) pods: Vec<PendingPod>,
+    namespaces: BTreeMap<Str, Labels>,
+    wary: BTreeSet<SpecId>,
 }
 
-/// An offering as the engine has it; `None` for one that it cannot launch. An offering with resources of its own may have less than the type.
-fn launchable(offering: &ScenarioOffering) -> Option<Offering> {
-    let capacity_type = offering.capacity_type()?;
-    let as_the_type_is = offering.capacity_override == Resources::default()
-        && offering.overhead_override == Overhead::default();
-    (offering.available && as_the_type_is && capacity_type != CapacityType::Reserved).then_some(())?;
-    Some(Offering { zone: offering.zone()?, capacity_type, price: Price(offering.price_nano_usd) })
-}
-
-/// Folds a problem into State, with these pods waiting.
-pub(super) fn fold(scenario: &Scenario, settings: Settings, waiting: &[PodKey]) -> State {
-    let mut folding = Folding { scenario, state: State::default() };
-    folding.apply(Control::SettingsChanged { settings });
-    let by_pool = folding.types();
-    folding.claims();
-    folding.nodes();
-    folding.pools(&by_pool);
-    folding.others();
-    folding.pods(&waiting.iter().collect());
-    folding.state
-}
-
-struct Folding<'a> {
-    scenario: &'a Scenario,
-    state: State,
-}
-
-impl Folding<'_> {
-    fn apply(&mut self, event: impl Into<Event>) {
-        self.state.apply(self.scenario.now, &event.into());
+impl World {
+    /// With these pods to be placed.
+    pub(super) fn new(scenario: &Scenario, waiting: &[PodKey]) -> Self {
+        let mut specs = Specs::default();
+        let pods = pending(scenario, waiting, &mut specs);
+        let hosts = hosts(scenario, &waiting.iter().collect(), &mut specs);
+        let is_wary = |spec: &PodSpec| spec.affinity.iter().any(|term| term.anti && term.weight.is_none());
+        let wary = specs.all.iter().zip(0..).filter(|(spec, _)| is_wary(spec)).map(|(_, at)| SpecId(at));
+        Self {
+            wary: wary.collect(),
+            rules: rules(scenario),
+            pools: pools(scenario),
+            hosts,
+            pods,
+            specs: specs.all,
+            namespaces: scenario.namespaces.clone(),
+        }
     }
 
-    /// Instance types of all pools. Returns the names that each pool with a list of its own may use.
-    ///
-    /// The engine has one list for all pools; of two types of one name the first counts, and the other pool goes without.
-    fn types(&mut self) -> BTreeMap<PoolName, BTreeSet<Str>> {
-        let scenario = self.scenario;
-        let mut known: BTreeMap<TypeName, &ScenarioType> = BTreeMap::new();
-        let mut by_pool = BTreeMap::new();
-        for one in scenario.types.iter() {
-            known.entry(one.name.clone()).or_insert(one);
+    /// As a problem.
+    pub(super) fn problem(&self) -> Problem<'_> {
+        Problem {
+            rules: &self.rules,
+            pools: &self.pools,
+            hosts: &self.hosts,
+            specs: &self.specs,
+            pods: &self.pods,
+            namespaces: &self.namespaces,
+            wary: &self.wary,
         }
-        for (pool, types) in &scenario.types_by_pool {
-            let mut names = BTreeSet::new();
-            for one in types.iter() {
-                if *known.entry(one.name.clone()).or_insert(one) == one {
-                    names.insert(one.name.as_shared().clone());
+    }
+}
+
+/// Specs by number.
+#[derive(Default)]
+struct Specs {
+    all: Vec<Arc<PodSpec>>,
+    ids: BTreeMap<Arc<PodSpec>, SpecId>,
+}
+
+impl Specs {
+    fn id(&mut self, spec: &Arc<PodSpec>) -> SpecId {
+        if let Some(id) = self.ids.get(spec) {
+            return *id;
+        }
+        let id = SpecId(self.all.len() as u32);
+        self.all.push(Arc::clone(spec));
+        self.ids.insert(Arc::clone(spec), id);
+        id
+    }
+}
+
+fn rules(scenario: &Scenario) -> Rules {
+    let settings = &scenario.settings;
+    let reservation_label = Some(settings.reservation_label.clone()).filter(|label| !label.is_empty());
+    Rules {
+        preferences: match settings.preference_policy {
+            PreferencePolicy::Respect => Preferences::Respect,
+            PreferencePolicy::Ignore => Preferences::Ignore,
+        },
+        min_values: match settings.min_values_policy {
+            MinValuesPolicy::Strict => MinValues::Strict,
+            MinValuesPolicy::BestEffort => MinValues::BestEffort,
+        },
+        max_types: settings.max_instance_types as usize,
+        well_known: settings.well_known_labels.clone(),
+        reservation_label,
+        ..Rules::default()
+    }
+}
+
+fn pending(scenario: &Scenario, waiting: &[PodKey], specs: &mut Specs) -> Vec<PendingPod> {
+    let by_key: BTreeMap<&PodKey, &ScenarioPod> =
+        scenario.pods.iter().map(|pod| (&pod.facts.key, pod)).collect();
+    let waiting = waiting.iter().filter_map(|key| by_key.get(key));
+    waiting
+        .map(|pod| PendingPod {
+            key: pod.facts.key.clone(),
+            spec: specs.id(&with_default_spread(scenario, pod)),
+            created: pod.facts.created,
+            uid: pod.facts.uid,
+            volumes: volumes(scenario, &pod.facts.key, &pod.facts.spec),
+        })
+        .collect()
+}
+
+/// A pod without spread constraints has those of the cluster, over the pods that its Services and its controller select.
+///
+/// Source: k8s.io/kubernetes, pkg/scheduler/framework/plugins/helper/spread.go.
+fn with_default_spread(scenario: &Scenario, pod: &ScenarioPod) -> Arc<PodSpec> {
+    let spec = &pod.facts.spec;
+    let default = &scenario.settings.default_spread;
+    if default.is_empty() || !spec.spread.is_empty() {
+        return Arc::clone(spec);
+    }
+    let mut labels = LabelSelector::default();
+    let mut expressions = Vec::new();
+    for known in scenario.selectors.iter().filter(|known| known.namespace == pod.facts.key.namespace) {
+        let controls =
+            pod.controller.as_ref().is_some_and(|(kind, name)| **kind == *known.kind && *name == known.name);
+        match known.kind {
+            "Service" if !known.selector.0.is_empty() && known.selector.matches(&spec.labels) => {
+                merge(&mut labels, &known.selector);
+            }
+            "ReplicationController" if controls => merge(&mut labels, &known.selector),
+            "ReplicaSet" | "StatefulSet" if controls => expressions.extend(known.selector.0.iter().cloned()),
+            _ => {}
+        }
+    }
+    let mut selector = labels;
+    selector.0.extend(expressions);
+    selector.0.sort();
+    selector.0.dedup();
+    if selector.0.is_empty() {
+        return Arc::clone(spec);
+    }
+    let spread = default.iter().map(|one| TopologySpread { selector: selector.clone(), ..one.clone() });
+    Arc::new(PodSpec { spread: spread.collect(), ..(**spec).clone() })
+}
+
+/// Adds labels to labels; of two values of one label the later counts.
+fn merge(into: &mut LabelSelector, labels: &LabelSelector) {
+    into.0.retain(|known| labels.0.iter().all(|one| one.key != known.key));
+    into.0.extend(labels.0.iter().cloned());
+}
+
+fn volumes(scenario: &Scenario, pod: &PodKey, spec: &PodSpec) -> Vec<PodVolume> {
+    let claims = spec.volumes.iter().map(|volume| PodKey::new(pod.namespace.clone(), volume.claim.clone()));
+    claims
+        .filter_map(|key| {
+            let claim = scenario.volume_claims.iter().find(|claim| claim.key == key)?;
+            let reach = reach(scenario, claim).ok()?;
+            Some(PodVolume {
+                claim: key,
+                driver: reach.driver.unwrap_or_default(),
+                topologies: reach.topologies,
+            })
+        })
+        .collect()
+}
+
+/// NodePools that launch nodes, heaviest first.
+fn pools(scenario: &Scenario) -> Vec<PoolOffer> {
+    let leaving = leaving_instances(scenario);
+    let mut lists: BTreeMap<*const Vec<ScenarioType>, Arc<Vec<Arc<TypeOffer>>>> = BTreeMap::new();
+    let daemons: Arc<Vec<Arc<PodSpec>>> =
+        Arc::new(scenario.daemon_sets.iter().map(|set| daemon_spec(scenario, set)).collect());
+    let mut pools: Vec<PoolOffer> = Vec::new();
+    for pool in &scenario.pools {
+        let list = scenario.types_by_pool.get(&pool.name).unwrap_or(&scenario.types);
+        let usable = pool.ready
+            && pool.replicas.is_none()
+            && !scenario.type_errors.contains_key(&pool.name)
+            && !list.is_empty();
+        if !usable {
+            continue;
+        }
+        let types = lists.entry(Arc::as_ptr(list)).or_insert_with(|| {
+            let mut types: Vec<Arc<TypeOffer>> = list
+                .iter()
+                .map(|one| Arc::new(type_offer(&scenario.settings.reservation_label, one)))
+                .collect();
+            // Of two of one name the first counts.
+            types.sort_by(|a, b| a.name.cmp(&b.name));
+            types.dedup_by(|b, a| a.name == b.name);
+            Arc::new(types)
+        });
+        pools.push(PoolOffer {
+            labels: class_label(pool),
+            types: Arc::clone(types),
+            used: used(scenario, &pool.name, &leaving),
+            daemons: Arc::clone(&daemons),
+            pool: Arc::new(pool.clone()),
+        });
+    }
+    // Karpenter's order: weight, then name, both descending.
+    pools.sort_by(|a, b| (b.pool.weight, &b.pool.name).cmp(&(a.pool.weight, &a.pool.name)));
+    pools
+}
+
+/// The label by which a node tells its class.
+fn class_label(_pool: &NodePool) -> Labels {
+    Labels::new()
+}
+
+/// What the nodes of a pool sum up to, those that leave apart.
+fn used(scenario: &Scenario, pool: &PoolName, leaving: &BTreeSet<InstanceId>) -> (Resources, u32) {
+    let mut sum = (Resources::default(), 0);
+    let stays = |instance: &Option<InstanceId>| instance.as_ref().is_none_or(|one| !leaving.contains(one));
+    let mut claimed: BTreeSet<&InstanceId> = BTreeSet::new();
+    for ScenarioClaim { facts } in &scenario.claims {
+        claimed.extend(&facts.instance);
+        if facts.pool.as_ref() == Some(pool) && stays(&facts.instance) {
+            let node = scenario
+                .nodes
+                .iter()
+                .find(|node| facts.instance.is_some() && node.facts.instance == facts.instance);
+            // What the machine says of itself goes before what was expected of it.
+            let mut capacity = node.map(|node| node.capacity.clone()).unwrap_or_default();
+            for (name, amount) in facts.capacity.iter() {
+                if capacity.get(name) == 0 {
+                    capacity.set(name, amount);
                 }
             }
-            by_pool.insert(pool.clone(), names);
+            sum.0.add(&capacity);
+            sum.1 += 1;
         }
-        for one in known.values() {
-            self.apply(Fact::InstanceTypeObserved { instance_type: Arc::new(instance_type(one)) });
-        }
-        let of_claims: Vec<InstanceType> = scenario.claims.iter().filter_map(type_of_claim).collect();
-        for made in of_claims {
-            if !self.state.types.contains_key(&made.name) {
-                self.apply(Fact::InstanceTypeObserved { instance_type: Arc::new(made) });
-            }
-        }
-        by_pool
     }
+    for node in &scenario.nodes {
+        let of_pool = node.facts.labels.get(label::NODEPOOL) == Some(pool.as_shared());
+        let known = node.facts.instance.as_ref().is_some_and(|instance| claimed.contains(instance));
+        if of_pool && !known && stays(&node.facts.instance) {
+            sum.0.add(&node.capacity);
+            sum.1 += 1;
+        }
+    }
+    sum
+}
 
-    /// NodeClaims, as if they had been launched from here.
-    fn claims(&mut self) {
-        for ScenarioClaim { facts } in &self.scenario.claims {
-            let Some(instance) = &facts.instance else { continue };
-            let pool = facts.pool.clone().unwrap_or_else(|| PoolName::from(""));
-            let taints: Vec<Taint> = facts.taints.clone();
-            // The claim was made from the pool as it was then.
-            let template = NodeTemplate {
-                labels: facts.labels.clone(),
-                taints,
-                startup_taints: facts.startup_taints.clone(),
-                requirements: facts.requirements.clone(),
-                class: Some(facts.class.clone()),
-                termination_grace: facts.termination_grace,
-                expire_after: None,
-            };
-            let pool_then = node_pool(pool.clone(), template);
-            self.apply(Fact::NodePoolObserved { pool: Arc::new(pool_then) });
-            let label = |key: &str| facts.labels.get(key).cloned().unwrap_or_default();
-            let place = Place {
-                zone: Zone::new(label(label::ZONE)),
-                capacity_type: CapacityType::parse(&label(label::CAPACITY_TYPE))
-                    .unwrap_or(CapacityType::OnDemand),
-            };
-            let instance_type = type_name(facts);
-            self.apply(Decision::Launch {
-                claim: facts.name.clone(),
-                pool,
-                hash: "".into(),
-                requirements: facts.requirements.clone(),
-                requests: self.daemons(instance),
-                pods: Vec::new(),
-                places: vec![place.clone()],
-                options: vec![LaunchOption {
-                    instance_type: instance_type.clone(),
-                    places: 1,
-                    price: Price(0),
-                }],
-                reserved: facts.capacity.clone(),
-                considered: 1,
+/// An instance type, with an amount of allocatable resources for each kind of offering.
+fn type_offer(label: &str, one: &ScenarioType) -> TypeOffer {
+    let mut allocatable = vec![allocatable(&one.capacity, &one.overhead)];
+    let offerings = one.offerings.iter().map(|offering| BuyOption {
+        requirements: offering.requirements.clone(),
+        price: Price(offering.price_nano_usd),
+        available: offering.available,
+        allocatable: allocatable_of(one, offering, &mut allocatable),
+        reservation: reservation(label, offering),
+    });
+    let offerings = offerings.collect();
+    TypeOffer {
+        name: one.name.clone(),
+        requirements: one.requirements.clone(),
+        capacity: one.capacity.clone(),
+        allocatable,
+        offerings,
+    }
+}
+
+/// The reservation that an offering draws on, and how many instances it has left.
+fn reservation(label: &str, offering: &ScenarioOffering) -> Option<(Str, u32)> {
+    let reserved = offering.capacity_type() == Some(CapacityType::Reserved);
+    let id = offering.label(label).filter(|_| reserved)?;
+    Some((id.clone(), offering.reservation_capacity.unwrap_or(0)))
+}
+
+/// Which of a type's allocatable amounts an offering has; one that is not among them is added.
+fn allocatable_of(one: &ScenarioType, offering: &ScenarioOffering, known: &mut Vec<Resources>) -> usize {
+    if offering.capacity_override == Resources::default() && offering.overhead_override == Overhead::default()
+    {
+        return 0;
+    }
+    let over = |base: &Resources, other: &Resources| {
+        let mut all = base.clone();
+        other.iter().for_each(|(name, amount)| all.set(name, amount));
+        all
+    };
+    let capacity = over(&one.capacity, &offering.capacity_override);
+    let overhead = Overhead {
+        kube_reserved: over(&one.overhead.kube_reserved, &offering.overhead_override.kube_reserved),
+        system_reserved: over(&one.overhead.system_reserved, &offering.overhead_override.system_reserved),
+        eviction_threshold: over(
+            &one.overhead.eviction_threshold,
+            &offering.overhead_override.eviction_threshold,
+        ),
+    };
+    let own = allocatable(&capacity, &overhead);
+    known.iter().position(|other| *other == own).unwrap_or_else(|| {
+        known.push(own);
+        known.len() - 1
+    })
+}
+
+fn allocatable(capacity: &Resources, overhead: &Overhead) -> Resources {
+    let (capacity, overhead) = (capacity.clone(), overhead.total());
+    let name = TypeName::from("");
+    let bare =
+        InstanceType { name, requirements: Default::default(), capacity, overhead, offerings: Vec::new() };
+    bare.allocatable()
+}
+
+/// Nodes, and claims without one, initialized nodes first, then by name.
+fn hosts(scenario: &Scenario, waiting: &BTreeSet<&PodKey>, specs: &mut Specs) -> Vec<Host> {
+    let leaving_instances = leaving_instances(scenario);
+    let leaving = leaving_nodes(scenario);
+    let mut on_node: BTreeMap<&NodeName, Vec<&ScenarioPod>> = BTreeMap::new();
+    for pod in scenario.pods.iter().filter(|pod| pod.facts.phase != PodPhase::Ended) {
+        if let Some(node) = &pod.facts.node {
+            on_node.entry(node).or_default().push(pod);
+        }
+    }
+    let mut all: Vec<(bool, Host)> = Vec::new();
+    let mut seen: BTreeSet<&InstanceId> = BTreeSet::new();
+    let claim_of: BTreeMap<&InstanceId, &ScenarioClaim> =
+        scenario.claims.iter().filter_map(|claim| Some((claim.facts.instance.as_ref()?, claim))).collect();
+    for node in &scenario.nodes {
+        let claim = node.facts.instance.as_ref().and_then(|instance| claim_of.get(instance).copied());
+        seen.extend(&node.facts.instance);
+        let here = on_node.get(&node.facts.name).map(Vec::as_slice).unwrap_or_default();
+        let mut building = Building { scenario, waiting, specs };
+        let mut host = building.of_node(node, claim, here);
+        let says = |key: &str| node.facts.labels.get(key).is_some_and(|value| &**value == "true");
+        let leaves = leaving.contains(&node.facts.name)
+            || claim.is_some_and(|claim| {
+                claim.facts.instance.as_ref().is_some_and(|one| leaving_instances.contains(one))
             });
-            self.apply(Fact::InstanceLaunched {
-                claim: facts.name.clone(),
-                instance: instance.clone(),
-                instance_type,
-                zone: place.zone,
-                capacity_type: place.capacity_type,
-                price: Price(0),
-            });
+        // A node that came of a pool and has no claim is on its way out.
+        let orphaned = claim.is_none() && node.facts.labels.contains_key(label::NODEPOOL);
+        host.open = !leaves && !orphaned;
+        all.push((claim.is_some() && !says(label::INITIALIZED), host));
+    }
+    for claim in &scenario.claims {
+        let Some(instance) = &claim.facts.instance else { continue };
+        if !seen.contains(instance) {
+            let mut building = Building { scenario, waiting, specs };
+            let mut host = building.of_claim(claim);
+            host.open = !leaving_instances.contains(instance);
+            all.push((true, host));
         }
     }
+    all.sort_by(|a, b| (a.0, &a.1.name).cmp(&(b.0, &b.1.name)));
+    all.into_iter().map(|(_, host)| host).collect()
+}
 
-    /// What the daemon pods of a claim's node ask for, those that are there already included.
-    fn daemons(&self, instance: &InstanceId) -> Resources {
-        let claim = self.scenario.claims.iter().find(|claim| claim.facts.instance.as_ref() == Some(instance));
-        let node = self.scenario.nodes.iter().find(|node| node.facts.instance.as_ref() == Some(instance));
-        let (labels, taints): (Labels, Vec<Taint>) = match (node, claim) {
-            (Some(node), _) => ((*node.facts.labels).clone(), node.facts.taints.clone()),
-            (None, Some(claim)) => (claim.facts.labels.clone(), claim.facts.taints.clone()),
-            (None, None) => return Resources::default(),
-        };
-        let startup = claim.map(|claim| claim.facts.startup_taints.as_slice()).unwrap_or_default();
-        let starting = labels.get(label::INITIALIZED).is_none_or(|value| &**value != "true");
-        let lasting: Vec<&Taint> = taints
-            .iter()
-            .filter(|taint| !(starting && (taint.is_ephemeral() || startup.contains(taint))))
-            .collect();
-        let mut requests = Resources::default();
-        for set in &self.scenario.daemon_sets {
-            let spec = daemon_spec(self.scenario, set);
-            let runs = first_untolerated(lasting.iter().copied(), &spec.tolerations).is_none()
-                && spec.node_alternatives().iter().any(|wanted| wanted.first_unmet(&labels).is_none());
-            if runs {
-                requests.add(&spec.requests);
-            }
-        }
-        requests
-    }
+struct Building<'a> {
+    scenario: &'a Scenario,
+    waiting: &'a BTreeSet<&'a PodKey>,
+    specs: &'a mut Specs,
+}
 
-    /// Nodes; and of claims, how far they have come.
-    fn nodes(&mut self) {
-        let scenario = self.scenario;
-        let leaving = leaving_nodes(scenario);
-        let of_instance: BTreeMap<&InstanceId, &ScenarioClaim> = scenario
-            .claims
-            .iter()
-            .filter_map(|claim| Some((claim.facts.instance.as_ref()?, claim)))
-            .collect();
-        for node in &scenario.nodes {
-            let claim = node.facts.instance.as_ref().and_then(|instance| of_instance.get(instance));
-            // A node of which nobody has the claim can only go, and the engine has no record for that.
-            if claim.is_none() && leaving.contains(&node.facts.name) {
-                continue;
+impl Building<'_> {
+    fn of_node(&mut self, node: &ScenarioNode, claim: Option<&ScenarioClaim>, here: &[&ScenarioPod]) -> Host {
+        let facts = &node.facts;
+        let says = |key: &str| facts.labels.get(key).is_some_and(|value| &**value == "true");
+        let starting = claim.is_some() && !says(label::INITIALIZED);
+        let mut labels = (*facts.labels).clone();
+        let mut taints = facts.taints.clone();
+        let mut allocatable = facts.allocatable.clone();
+        if let Some(ScenarioClaim { facts: claim }) = claim {
+            if !says(label::REGISTERED) {
+                // It will have them once it is registered.
+                labels.extend(claim.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+                taints.clone_from(&claim.taints);
             }
-            let mut facts = node.facts.clone();
-            let says = |key: &str| facts.labels.get(key).is_some_and(|value| &**value == "true");
-            let (registered, initialized) = (says(label::REGISTERED), says(label::INITIALIZED));
-            if let (Some(claim), false) = (claim, initialized) {
-                // What a node does not say while it starts, its claim does.
-                for (name, amount) in claim.facts.allocatable.iter() {
-                    if facts.allocatable.get(name) == 0 {
-                        facts.allocatable.set(name, amount);
+            if starting {
+                taints.retain(|taint| {
+                    let startup = |own: &Taint| own.key == taint.key && own.effect == taint.effect;
+                    !taint.is_ephemeral() && !claim.startup_taints.iter().any(startup)
+                });
+                for (name, amount) in claim.allocatable.iter() {
+                    if allocatable.get(name) == 0 {
+                        allocatable.set(name, amount);
                     }
                 }
             }
-            let name = facts.name.clone();
-            self.node(&facts);
-            let Some(claim) = claim.map(|claim| claim.facts.name.clone()) else { continue };
-            if registered {
-                self.apply(Decision::Register { claim: claim.clone(), node: name.clone() });
-            }
-            if initialized {
-                self.apply(Decision::Initialize { claim, node: name });
-            }
         }
-        let instances = leaving_instances(scenario);
-        let leaves = |claim: &&ScenarioClaim| {
-            claim.facts.instance.as_ref().is_some_and(|instance| instances.contains(instance))
-        };
-        let candidates: Vec<ClaimName> =
-            scenario.claims.iter().filter(leaves).map(|claim| claim.facts.name.clone()).collect();
-        self.apply(Decision::Disrupt {
-            reason: DisruptionReason::Deleted,
-            candidates,
-            replacements: Vec::new(),
-            savings: Price(0),
-            allowed: None,
-            used: 0,
-        });
-    }
-
-    fn node(&mut self, facts: &NodeFacts) {
-        let labels = self.state.label_set_id(&facts.labels).unwrap_or_else(|| {
-            let id = LabelSetId(self.state.label_sets().len() as u32);
-            self.apply(Fact::LabelSetDefined { id, labels: Arc::clone(&facts.labels) });
-            id
-        });
-        self.apply(Fact::NodeObserved {
-            node: facts.name.clone(),
-            instance: facts.instance.clone(),
-            labels,
-            taints: facts.taints.clone(),
-            allocatable: facts.allocatable.clone(),
-            ready: facts.ready,
-            unschedulable: facts.unschedulable,
-            do_not_disrupt: facts.do_not_disrupt,
-            created: facts.created,
-            deleting: facts.deleting,
-        });
-    }
-
-    /// NodePools as they are now, in place of those that claims were made from.
-    fn pools(&mut self, by_pool: &BTreeMap<PoolName, BTreeSet<Str>>) {
-        let then: Vec<PoolName> = self.state.pools.keys().cloned().collect();
-        for pool in then {
-            self.apply(Fact::NodePoolDeleted { pool });
-        }
-        for pool in &self.scenario.pools {
-            let mut pool = pool.clone();
-            pool.ready &= !self.scenario.type_errors.contains_key(&pool.name);
-            if let Some(names) = by_pool.get(&pool.name) {
-                pool.ready &= !names.is_empty();
-                let types = Requirement::one_of(names.iter().cloned());
-                pool.template.requirements.add(label::INSTANCE_TYPE, types);
-            } else if self.scenario.types.is_empty() {
-                // Only other pools have instance types.
-                pool.ready = false;
-            }
-            self.apply(Fact::NodePoolObserved { pool: Arc::new(pool) });
-        }
-    }
-
-    /// DaemonSets, budgets and volumes.
-    fn others(&mut self) {
-        for set in &self.scenario.daemon_sets {
-            let spec = self.spec(&daemon_spec(self.scenario, set));
-            let daemon_set = PodKey::new(set.namespace.clone(), set.name.clone());
-            self.apply(Fact::DaemonSetObserved { daemon_set, spec });
-        }
-        for budget in &self.scenario.budgets {
-            self.apply(Fact::DisruptionBudgetObserved {
-                budget: PodKey::new(budget.namespace.clone(), budget.name.clone()),
-                selector: budget.selector.clone(),
-                disruptions_allowed: budget.disruptions_allowed.unwrap_or(0),
-                always_allow_unhealthy: false,
+        if facts.unschedulable && !starting {
+            taints.push(Taint {
+                key: "node.kubernetes.io/unschedulable".into(),
+                value: "".into(),
+                effect: TaintEffect::NoSchedule,
             });
         }
-        for claim in &self.scenario.volume_claims {
-            let (topologies, driver, problem) = match reach(self.scenario, claim) {
-                Ok(reach) => (reach.topologies, reach.driver.unwrap_or_default(), None),
-                Err(problem) => (Vec::new(), "".into(), Some(problem.into())),
-            };
-            self.apply(Fact::VolumeClaimObserved { claim: claim.key.clone(), topologies, driver, problem });
+        let hostname = node.hostname.clone().unwrap_or_else(|| facts.name.as_shared().clone());
+        let mut host = self.empty(facts.name.as_shared().clone(), hostname, labels, taints);
+        let mut free = allocatable;
+        for pod in here {
+            free.subtract(&pod.facts.spec.requests);
+            host.ports.extend(pod.facts.spec.host_ports.iter().cloned());
+            let counts = pod.facts.phase == PodPhase::Bound && !pod.deleting;
+            if counts && !self.waiting.contains(&pod.facts.key) {
+                let spec = self.specs.id(&pod.facts.spec);
+                host.pods.push(PlacedPod { namespace: pod.facts.key.namespace.clone(), spec });
+            }
+        }
+        host.free = free;
+        self.set_daemons_aside(&mut host, here);
+        self.attach(&mut host, &facts.name, here);
+        host
+    }
+
+    fn of_claim(&mut self, claim: &ScenarioClaim) -> Host {
+        let facts = &claim.facts;
+        let mut taints = facts.taints.clone();
+        taints.retain(|taint| !taint.is_ephemeral() && !facts.startup_taints.contains(taint));
+        let name = facts.name.as_shared().clone();
+        let mut host = self.empty(name.clone(), name, facts.labels.clone(), taints);
+        host.free = facts.allocatable.clone();
+        self.set_daemons_aside(&mut host, &[]);
+        host
+    }
+
+    fn empty(&self, name: Str, hostname: Str, mut labels: Labels, taints: Vec<Taint>) -> Host {
+        labels.remove(label::HOSTNAME);
+        Host {
+            name,
+            labels: Arc::new(HostLabels::Known(labels)),
+            hostname,
+            taints,
+            free: Resources::default(),
+            pods: Vec::new(),
+            ports: Vec::new(),
+            drivers: Vec::new(),
+            open: true,
         }
     }
 
-    fn pods(&mut self, waiting: &BTreeSet<&PodKey>) {
-        for pod in &self.scenario.pods {
-            let facts = &pod.facts;
-            let (phase, node) = match facts.phase {
-                _ if waiting.contains(&facts.key) => (PodPhase::Pending, None),
-                PodPhase::Pending => (PodPhase::Held, None),
-                phase => (phase, facts.node.clone()),
-            };
-            self.pod(&PodFacts { phase, node, ..facts.clone() });
+    /// Takes off what daemon pods that are still to come will ask for.
+    fn set_daemons_aside(&self, host: &mut Host, here: &[&ScenarioPod]) {
+        let mut expected = Resources::default();
+        for set in &self.scenario.daemon_sets {
+            let spec = daemon_spec(self.scenario, set);
+            let runs = first_untolerated(&host.taints, &spec.tolerations).is_none()
+                && spec.node_alternatives().iter().any(|wanted| host.labels.first_unmet(wanted).is_none());
+            if !runs {
+                continue;
+            }
+            expected.add(&spec.requests);
+            let is_here = here.iter().any(|pod| {
+                pod.facts.key.namespace == set.namespace && pod.daemon_set.as_ref() == Some(&set.name)
+            });
+            if !is_here {
+                host.ports.extend(spec.host_ports.iter().cloned());
+            }
         }
+        let mut running = Resources::default();
+        for pod in here.iter().filter(|pod| pod.facts.spec.owner == OwnerKind::DaemonSet) {
+            running.add(&pod.facts.spec.requests);
+        }
+        host.free.subtract(&expected.minus(&running).elementwise_max(&Resources::default()));
     }
 
-    fn pod(&mut self, facts: &PodFacts) {
-        let spec = self.spec(&facts.spec);
-        self.apply(Fact::PodObserved {
-            pod: facts.key.clone(),
-            uid: facts.uid,
-            spec,
-            created: facts.created,
-            phase: facts.phase,
-            node: facts.node.clone(),
-        });
-    }
-
-    fn spec(&mut self, spec: &Arc<PodSpec>) -> SpecId {
-        self.state.spec_id(spec).unwrap_or_else(|| {
-            let id = SpecId(self.state.specs().len() as u32);
-            self.apply(Fact::PodSpecDefined { id, spec: Arc::clone(spec) });
-            id
-        })
+    /// Which volumes are attached, and how many may be.
+    fn attach(&self, host: &mut Host, node: &NodeName, here: &[&ScenarioPod]) {
+        let Some(known) = self.scenario.csi_nodes.iter().find(|known| known.node == *node) else { return };
+        let attached: Vec<PodVolume> =
+            here.iter().flat_map(|pod| volumes(self.scenario, &pod.facts.key, &pod.facts.spec)).collect();
+        host.drivers = known
+            .drivers
+            .iter()
+            .map(|(driver, limit)| HostDriver {
+                driver: driver.clone(),
+                limit: *limit,
+                claims: attached
+                    .iter()
+                    .filter(|volume| volume.driver == *driver)
+                    .map(|volume| volume.claim.clone())
+                    .collect(),
+            })
+            .collect();
     }
 }
 
@@ -337,51 +506,4 @@ fn daemon_spec(scenario: &Scenario, set: &DaemonSetFacts) -> Arc<PodSpec> {
             Arc::new(PodSpec { required_terms, ..(*pod.facts.spec).clone() })
         },
     )
-}
-
-/// An instance type with the offerings that can be launched.
-fn instance_type(known: &ScenarioType) -> InstanceType {
-    let of_offerings = [label::ZONE, label::CAPACITY_TYPE];
-    let own = known.requirements.iter().filter(|(key, _)| !of_offerings.contains(&&***key));
-    let mut offerings: Vec<Offering> = known.offerings.iter().filter_map(launchable).collect();
-    offerings.sort_by(|a, b| (&a.zone, a.capacity_type, a.price).cmp(&(&b.zone, b.capacity_type, b.price)));
-    offerings.dedup_by(|b, a| a.zone == b.zone && a.capacity_type == b.capacity_type);
-    InstanceType {
-        name: known.name.clone(),
-        requirements: own.map(|(key, requirement)| (key.clone(), requirement.clone())).collect(),
-        capacity: known.capacity.clone(),
-        overhead: known.overhead.total(),
-        offerings,
-    }
-}
-
-/// The type of a claim's instance; one of its own if nobody says which it is.
-fn type_name(facts: &NodeClaimFacts) -> TypeName {
-    let known = facts.labels.get(label::INSTANCE_TYPE);
-    TypeName::new(known.unwrap_or_else(|| facts.name.as_shared()).clone())
-}
-
-/// The type of a claim's instance as the claim itself tells it, for one that is in no catalogue.
-fn type_of_claim(claim: &ScenarioClaim) -> Option<InstanceType> {
-    claim.facts.instance.as_ref()?;
-    Some(InstanceType {
-        name: type_name(&claim.facts),
-        requirements: Requirements::from_labels(&claim.facts.labels),
-        capacity: claim.facts.capacity.elementwise_max(&claim.facts.allocatable),
-        overhead: claim.facts.capacity.minus(&claim.facts.allocatable).elementwise_max(&Resources::default()),
-        offerings: Vec::new(),
-    })
-}
-
-fn node_pool(name: PoolName, template: NodeTemplate) -> NodePool {
-    NodePool {
-        name,
-        weight: 0,
-        template,
-        disruption: Disruption::default(),
-        limits: Limits::default(),
-        replicas: None,
-        hash: "".into(),
-        ready: false,
-    }
 }

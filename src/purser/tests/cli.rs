@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use purser_engine::event::{Control, Event, Seq};
 use purser_engine::reexecute::{Logged, Reexecution};
+use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
 use purser_engine::snapshot;
 use purser_events::journal::{
     Draft, Journal, Options, Reader, Rendered, VerifyOptions, Vocabulary, VocabularyError, verify,
@@ -100,6 +101,30 @@ fn bad_input_is_one_line_with_the_remedy_exit_code_2_and_nothing_written() {
         }
         assert!(output.stdout.is_empty() && !journal.exists(), "{args:?}: nothing written");
     }
+}
+
+#[test]
+fn policies_are_settings_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings_of = |name: &str, more: &[&str]| {
+        let journal = dir.path().join(name);
+        summary(&journal, more);
+        let reader = Reader::open(&journal, Arc::new(Purser)).unwrap();
+        let mut records = Events::read(&reader, Seq(0)).map(|logged| logged.unwrap().event);
+        let settings = records.find_map(|event| match event {
+            Event::Control(Control::SettingsChanged { settings }) => Some(settings),
+            _ => None,
+        });
+        settings.unwrap()
+    };
+    assert_eq!(settings_of("plain", &[]), Settings::default());
+    let policies = ["--preference-policy", "Ignore", "--min-values-policy", "besteffort"];
+    let wanted = Settings {
+        preference_policy: PreferencePolicy::Ignore,
+        min_values_policy: MinValuesPolicy::BestEffort,
+        ..Settings::default()
+    };
+    assert_eq!(settings_of("policies", &policies), wanted);
 }
 
 #[test]
@@ -340,10 +365,14 @@ fn all_that_is_kept_can_be_explained_without_an_archive() {
         let kept = reader.latest_snapshot(&snapshot::tag(), first).unwrap();
         let kept = kept.unwrap_or_else(|| panic!("{name}: nothing stands in for the records before {first}"));
         assert_eq!(kept.size, first);
-        // It is the State that those records led to: every decision after it is taken again from it.
-        let mut again = Reexecution::from_state(snapshot::read(&kept.bytes).unwrap());
-        for logged in Events::read(&reader, Seq(first)) {
-            let LoggedEvent { seq, time, commit, event, .. } = logged.unwrap();
+        // It is the State that those records led to: from it every decision is taken again whose batch is kept.
+        let mut state = snapshot::read(&kept.bytes).unwrap();
+        let mut events = Events::read(&reader, Seq(first)).map(Result::unwrap).peekable();
+        while let Some(logged) = events.next_if(|logged| matches!(logged.event, Event::Decision(_))) {
+            state.apply(logged.time, &logged.event);
+        }
+        let mut again = Reexecution::from_state(state);
+        for LoggedEvent { seq, time, commit, event, .. } in events {
             again.feed(&Logged { seq, time, commit, event }).unwrap();
         }
         assert!(again.decisions > 10, "{name}: {}", again.decisions);

@@ -13,6 +13,7 @@ mod launch;
 mod machine;
 mod meter;
 mod node;
+mod objects;
 mod outbox;
 mod pod;
 mod workload;
@@ -39,6 +40,7 @@ use class::Classes;
 use machine::Machines;
 use meter::Meter;
 use node::Nodes;
+use objects::Objects;
 use outbox::{Outbox, Subject};
 use pod::{Owner, Pod};
 use workload::WorkloadState;
@@ -82,6 +84,7 @@ pub struct World {
     told_pools: BTreeMap<PoolName, Arc<NodePool>>,
     daemon_sets: Vec<DaemonSetState>,
     budgets: Vec<BudgetState>,
+    objects: Objects,
     classes: Classes,
     nodes: Nodes,
     pods: Vec<Pod>,
@@ -190,6 +193,7 @@ impl World {
     pub fn new(scenario: Scenario, seed: u64, faults: Faults) -> Self {
         let seed = Seed(seed);
         let classes = Self::define_classes(&scenario);
+        let objects = Objects::of(&scenario);
         let mut world = Self {
             name: scenario.name,
             start: scenario.start,
@@ -203,6 +207,7 @@ impl World {
             pools: scenario.pools.iter().map(|pool| (pool.name.clone(), pool.clone())).collect(),
             told_pools: BTreeMap::new(),
             daemon_sets: Vec::new(),
+            objects,
             budgets: scenario.budgets.into_iter().map(BudgetState::new).collect(),
             waiting: Waiting::new(classes.all.len()),
             classes,
@@ -345,7 +350,8 @@ impl World {
         self.machines.forget_calls();
     }
 
-    /// Everything that exists, in a fixed order: types, pools, DaemonSets, budgets, nodes, pods, instances.
+    /// Everything that exists, in a fixed order: types, pools, DaemonSets, budgets, objects that only the
+    /// controller looks at, nodes, pods, instances.
     /// For start-up and for lists from time to time; what is missing from it is not.
     pub fn list(&mut self, now: Time) -> Vec<Observation> {
         let mut all: Vec<Observation> = Vec::with_capacity(self.types.len() + self.pods.len());
@@ -360,6 +366,7 @@ impl World {
         }
         let budgets = (0..self.budgets.len()).filter(|number| self.budgets[*number].live);
         all.extend(budgets.map(|number| self.budget_observation(number as u32)));
+        all.extend(self.objects.list());
         all.extend(self.nodes.live().map(|node| Observation::Node(self.nodes.get(node).facts.clone())));
         let pods = (0..self.pods.len()).filter(|number| !self.pods[*number].gone);
         all.extend(pods.map(|number| Observation::Pod(self.pod_facts(number as u32))));
@@ -457,6 +464,22 @@ impl World {
                     self.budgets[budget].live = false;
                     self.tell(Subject::Budget(budget as u32), None);
                 }
+            }
+            Change::Namespace(name, labels) => {
+                self.objects.namespaces.insert(name.clone(), labels);
+                self.tell(Subject::Namespace(name), None);
+            }
+            Change::NoNamespace(name) => {
+                self.objects.namespaces.remove(&name);
+                self.tell(Subject::Namespace(name), None);
+            }
+            Change::VolumeClaim(key, claim) => {
+                self.objects.volume_claims.insert(key.clone(), claim);
+                self.tell(Subject::VolumeClaim(key), None);
+            }
+            Change::NoVolumeClaim(key) => {
+                self.objects.volume_claims.remove(&key);
+                self.tell(Subject::VolumeClaim(key), None);
             }
             Change::Cordon(name, unschedulable) => {
                 if let Some(node) = self.nodes.find(&name) {

@@ -5,7 +5,7 @@
 //! world is listed.
 
 use purser_engine::event::Seq;
-use purser_engine::model::{InstanceId, NodeName, OfferingKey, PodKey, PoolName, TypeName};
+use purser_engine::model::{InstanceId, NodeName, OfferingKey, PodKey, PoolName, Str, TypeName};
 use purser_engine::port::{Input, Observation};
 use rustc_hash::FxHashMap;
 
@@ -21,6 +21,8 @@ pub(super) enum Subject {
     Pool(PoolName),
     DaemonSet(PodKey),
     Budget(u32),
+    Namespace(Str),
+    VolumeClaim(PodKey),
     Type(TypeName),
     Price(OfferingKey),
 }
@@ -98,6 +100,8 @@ impl World {
             Subject::Pool(pool) => draw.with("pool").with(pool.as_str()),
             Subject::DaemonSet(key) => draw.with("daemonset").with(&key.namespace).with(&key.name),
             Subject::Budget(budget) => draw.with("budget").with_number(u64::from(*budget)),
+            Subject::Namespace(name) => draw.with("namespace").with(name),
+            Subject::VolumeClaim(key) => draw.with("volumeclaim").with(&key.namespace).with(&key.name),
             Subject::Type(name) => draw.with("type").with(name.as_str()),
             Subject::Price(offering) => draw.with("price").with(&offering.to_string()),
         }
@@ -164,6 +168,8 @@ impl World {
                 }
             }
             Subject::Budget(budget) => self.budget_observation(*budget),
+            Subject::Namespace(name) => self.objects.namespace(name),
+            Subject::VolumeClaim(key) => self.objects.volume_claim(key),
             Subject::Type(name) => match self.types.get(name) {
                 Some(instance_type) => Observation::InstanceType(instance_type.clone()),
                 None => Observation::NoInstanceType(name.clone()),

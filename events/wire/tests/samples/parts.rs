@@ -6,9 +6,9 @@ use purser_engine::model::{
     Budget, BudgetNodes, BudgetSchedule, CapacityType, ConsolidationPolicy, Disruption, DisruptionReason,
     DoNotDisrupt, HostPort, InstanceId, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
     Limits, NamespaceSelector, NodeName, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind,
-    PodAffinity, PodKey, PodSpec, PreferredTerm, Price, Protocol, Requirement, Requirements, Resources, Span,
-    SpreadPolicy, Str, Taint, TaintEffect, Time, Toleration, TolerationOperator, TopologySpread, Uid,
-    Unsatisfiable, VolumeRef,
+    PodAffinity, PodGroup, PodKey, PodSpec, PreferredTerm, Price, Protocol, Requirement, Requirements,
+    Resources, Span, SpreadPolicy, Str, Taint, TaintEffect, Time, Toleration, TolerationOperator,
+    TopologySpread, Uid, Unsatisfiable, VolumeRef,
 };
 use purser_engine::reason::{Reason, ReasonId};
 
@@ -160,6 +160,7 @@ pub(crate) fn spec() -> PodSpec {
         termination_grace: Some(Span::secs(30)),
         do_not_disrupt: Some(DoNotDisrupt::For(Span::hours(4))),
         deletion_cost: 100,
+        group: Some(PodGroup { name: text("training"), min_members: 4 }),
     }
 }
 

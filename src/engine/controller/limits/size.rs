@@ -75,6 +75,10 @@ pub(super) fn offering(offering: &Offering) -> usize {
     text(offering.zone.as_str()) + 1 + NUMBER
 }
 
+pub(super) fn limit(driver: &str) -> usize {
+    text(driver) + 1 + LEN
+}
+
 pub(super) fn offering_key(offering: &OfferingKey) -> usize {
     text(offering.instance_type.as_str()) + text(offering.zone.as_str()) + 1
 }

@@ -277,3 +277,42 @@ fn pods_that_fit_nothing_are_said_to() {
     );
     assert_eq!(report.pending_max, Span::ZERO);
 }
+
+#[test]
+fn namespaces_and_volume_claims_are_told_of_when_they_change() {
+    let mut small = scenario();
+    let shop = || Str::from("shop");
+    let data = || PodKey::new("shop", "data");
+    let team = |team: &str| Labels::from([("team".into(), team.into())]);
+    let usable = VolumeClaim { driver: "ebs.csi.aws.com".into(), ..VolumeClaim::default() };
+    let lost = VolumeClaim { problem: Some("has lost its volume".into()), ..usable.clone() };
+    small.namespaces.insert(shop(), team("web"));
+    small.volume_claims.insert(data(), usable.clone());
+    let at = |secs| START + Span::secs(secs);
+    small.changes = vec![
+        (at(10), Change::Namespace(shop(), team("data"))),
+        (at(20), Change::VolumeClaim(data(), lost.clone())),
+        (at(30), Change::NoVolumeClaim(data())),
+        (at(40), Change::NoNamespace(shop())),
+    ];
+    let mut hand = Hand::new(small, Faults::none());
+    let listed: Vec<_> = hand
+        .world
+        .list(START)
+        .into_iter()
+        .filter(|one| matches!(one, Observation::Namespace(..) | Observation::VolumeClaim(..)))
+        .collect();
+    assert_eq!(
+        listed,
+        [Observation::Namespace(shop(), team("web")), Observation::VolumeClaim(data(), usable)]
+    );
+    assert_eq!(
+        hand.until(Span::secs(60)),
+        [
+            Observation::Namespace(shop(), team("data")),
+            Observation::VolumeClaim(data(), lost),
+            Observation::NoVolumeClaim(data()),
+            Observation::NoNamespace(shop()),
+        ]
+    );
+}

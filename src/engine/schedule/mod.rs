@@ -1,0 +1,351 @@
+//! Scheduling: which pods go where, and what has to be launched for them.
+//!
+//! Start at [`solve`]. It is a pure function of a [`Problem`]: pods are put in classes of equal ones (`class`), requirements and instance types are
+//! made ready for look-ups (`requirements`, `supply`), pods that are there are counted by domain (`topology`), and then classes are placed one
+//! after the other, largest first (`pass`), in several ways of which the best counts.
+//!
+//! Source of the rules: Karpenter, pkg/controllers/provisioning/scheduling, and Kubernetes' scheduler plugins.
+//!
+//! **Invariant:** what [`solve`] says depends on the problem alone, and not on the order in which its pods were given.
+
+mod class;
+mod pass;
+mod problem;
+mod requirements;
+mod setup;
+mod supply;
+mod topology;
+mod why;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use problem::{
+    BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, PodVolume, PoolOffer,
+    Preferences, Problem, Rules, TypeOffer,
+};
+pub use why::Looked;
+
+use crate::model::{Price, Requirement, Requirements, Resources, Str};
+use crate::reason::{Reason, ReasonId};
+use pass::{Pass, Placement, Planned, Style, assign};
+use requirements::Interner;
+use setup::Setup;
+use supply::{Supply, allows};
+
+/// Where the pods of a problem go.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Hosts by index, with the indices of the pods that go there.
+    pub hosts: Vec<(usize, Vec<usize>)>,
+    /// Nodes to launch.
+    pub launches: Vec<Launch>,
+    /// Pods without a place.
+    pub unplaced: Vec<Unplaced>,
+    /// Indices of the pods that have a place, in an order in which each finds the constraints between pods satisfied.
+    pub order: Vec<usize>,
+    /// Targets and shapes looked at.
+    pub work: u64,
+}
+
+/// A node to launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// Index of the pool.
+    pub pool: usize,
+    /// What its labels satisfy.
+    pub requirements: Requirements,
+    /// Types that hold its pods, cheapest first.
+    pub types: Vec<LaunchType>,
+    /// How many types of the pool were looked at.
+    pub considered: usize,
+    /// Indices of its pods.
+    pub pods: Vec<usize>,
+    /// What its pods ask for, and its daemon pods at least.
+    pub requests: Resources,
+    /// What is to be set aside of the pool's limits, whichever type comes.
+    pub reserved: Resources,
+    /// Whether `minValues` was let go.
+    pub min_values_relaxed: bool,
+}
+
+/// A type of a launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchType {
+    /// Index into the pool's types.
+    pub type_at: usize,
+    /// Indices of its offerings that may be bought.
+    pub offerings: Vec<usize>,
+    /// The lowest price among them.
+    pub price: Price,
+}
+
+/// Pods of a class without a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unplaced {
+    /// Indices of the pods.
+    pub pods: Vec<usize>,
+    /// What each pool lacked, by index of the pool, the one that came nearest in front; one without a pool if there is none.
+    pub reasons: Vec<(Option<usize>, Reason)>,
+}
+
+/// What was made ready of the pools of a problem, for the next problem with the same rules and pools; only what the pools use of their limits may
+/// differ.
+#[derive(Debug, Default)]
+pub struct Prepared(Option<(Interner, Supply)>);
+
+/// Finds places for the pods of a problem.
+pub fn solve(problem: &Problem<'_>) -> Plan {
+    solve_prepared(problem, &mut Prepared::default())
+}
+
+/// Finds places for the pods of a problem, with what was made ready of its pools before.
+pub fn solve_prepared(problem: &Problem<'_>, prepared: &mut Prepared) -> Plan {
+    run(problem, prepared, |_, _| ()).0
+}
+
+/// The same, with what was looked at for each class of pods and did not do.
+pub fn solve_explained(problem: &Problem<'_>, prepared: &mut Prepared) -> (Plan, Vec<Looked>) {
+    run(problem, prepared, why::looked)
+}
+
+fn run<R>(
+    problem: &Problem<'_>,
+    prepared: &mut Prepared,
+    look: impl FnOnce(&mut Setup<'_>, &Placement) -> R,
+) -> (Plan, R) {
+    let known = prepared.0.take().filter(|(interner, _)| interner.len() < MOST_REMEMBERED);
+    let mut setup = Setup::new(*problem, known);
+    let best = best(&mut setup);
+    let looked = look(&mut setup, &best);
+    let plan = plan(&mut setup, best);
+    prepared.0 = Some((setup.interner, setup.supply));
+    (plan, looked)
+}
+
+/// So many different requirements are remembered; then it starts over.
+const MOST_REMEMBERED: usize = 50_000;
+
+/// The best of several passes: the one that leaves the fewest pods, then the cheapest.
+fn best(setup: &mut Setup<'_>) -> Placement {
+    let none_left_out = vec![false; setup.problem.pods.len()];
+    let first = Pass::run(setup, Style::default(), &none_left_out);
+    let budget = setup.problem.rules.work;
+    let mut spent = 0;
+    let mut best = (score(setup, &first), first);
+    let leaves_some = best.1.target.iter().any(Option::is_none);
+    let limited = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
+    let styles = [
+        Style { frugal: true, ..Style::default() },
+        Style { lazy: true, ..Style::default() },
+        Style { lazy: true, frugal: true, ..Style::default() },
+        Style { fewest_first: true, ..Style::default() },
+        Style { lazy: true, fewest_first: true, ..Style::default() },
+        Style { tight: true, ..Style::default() },
+        Style { tight: true, frugal: true, ..Style::default() },
+        Style { by_priority: true, tight: limited, ..Style::default() },
+    ];
+    for style in styles {
+        let of_use = match style {
+            Style { by_priority: true, .. } => leaves_some && has_priorities(setup),
+            Style { tight: true, .. } => leaves_some && limited,
+            Style { lazy: true, .. } if setup.groups.is_empty() => false,
+            Style { fewest_first: true, .. } => best.1.planned.len() <= 64,
+            _ => best.1.planned.len() > 1 || best.1.planned.iter().any(|planned| planned.pods.len() > 1),
+        };
+        if !of_use || spent > budget {
+            continue;
+        }
+        let other = Pass::run(setup, style, &none_left_out);
+        spent += other.work;
+        let score = score(setup, &other);
+        if score < best.0 {
+            best = (score, other);
+        }
+    }
+    best.1.work += spent;
+    best.1
+}
+
+fn has_priorities(setup: &Setup<'_>) -> bool {
+    let mut priorities = setup.classes.iter().map(|class| class.spec.priority);
+    let first = priorities.next();
+    priorities.any(|priority| Some(priority) != first)
+}
+
+/// How bad a placement is: pods left without a place, the most important first; price; nodes.
+fn score(setup: &Setup<'_>, placement: &Placement) -> (Vec<(Reverse<i32>, usize)>, i128, usize) {
+    let mut left: BTreeMap<Reverse<i32>, usize> = BTreeMap::new();
+    for class in &setup.classes {
+        // Every priority is named, so that the lists compare place by place.
+        let count = class.pods.iter().filter(|pod| placement.target[**pod].is_none()).count();
+        *left.entry(Reverse(class.spec.priority)).or_default() += count;
+    }
+    let price = placement.planned.iter().map(|planned| i128::from(planned.price.0)).sum();
+    (left.into_iter().collect(), price, placement.planned.len())
+}
+
+/// What a placement says to the outside.
+fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
+    let hosts = setup.problem.hosts.len() as u32;
+    let mut of_hosts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let mut unplaced = Vec::new();
+    for class in 0..setup.classes.len() {
+        let pods = setup.classes[class].pods.clone();
+        for pod in &pods {
+            if let Some(target) = placement.target[*pod].filter(|target| *target < hosts) {
+                of_hosts.entry(target as usize).or_default().push(*pod);
+            }
+        }
+        let left: Vec<usize> = pods.into_iter().filter(|pod| placement.target[*pod].is_none()).collect();
+        if !left.is_empty() {
+            let reasons = why::reasons(setup, &placement, class);
+            unplaced.push(Unplaced { pods: left, reasons });
+        }
+    }
+    let mut order = placement.order.clone();
+    let mut launches = Vec::new();
+    let mut planned_nodes = placement.planned.clone();
+    hold_reservations(&placement, &mut planned_nodes);
+    for planned in &planned_nodes {
+        match launch(setup, planned) {
+            Some(launch) => launches.push(launch),
+            None => {
+                let name = setup.problem.pools[planned.pool].pool.name.to_string();
+                let reason = Reason::new(ReasonId::MinValuesUnmet, [("nodepool", name)]);
+                order.retain(|pod| !planned.pods.contains(pod));
+                unplaced.push(Unplaced {
+                    pods: planned.pods.clone(),
+                    reasons: vec![(Some(planned.pool), reason)],
+                });
+            }
+        }
+    }
+    Plan { hosts: of_hosts.into_iter().collect(), launches, unplaced, order, work: placement.work }
+}
+
+/// Where several nodes could draw on one reservation that has no instance for each, each is held to its own.
+fn hold_reservations(placement: &Placement, planned: &mut [Planned]) {
+    let drawing: Vec<usize> = (0..planned.len()).filter(|at| !planned[*at].draws_on.is_empty()).collect();
+    let mut asked: BTreeMap<&Str, u32> = BTreeMap::new();
+    for id in drawing.iter().flat_map(|at| &placement.planned[*at].draws_on) {
+        *asked.entry(id).or_default() += 1;
+    }
+    let short = |id: &Str| asked.get(id) > placement.reservations.get(id);
+    let sets = drawing.iter().map(|at| &placement.planned[*at].draws_on);
+    let Some(chosen) = assign(sets, &placement.reservations) else { return };
+    for (at, id) in drawing.into_iter().zip(chosen) {
+        if planned[at].draws_on.iter().any(short) {
+            planned[at].draws_on = [id].into();
+        }
+    }
+}
+
+/// A planned node as a launch; `None` if so few types may be named that `minValues` does not hold.
+fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
+    let problem = &setup.problem;
+    let offer = &problem.pools[planned.pool];
+    let shapes = &setup.supply.pools[planned.pool].shapes;
+    let mut requirements = setup.interner.get(planned.requirements).clone();
+    // Of each type the offerings that it may be bought by: those with room, and of reservations those that it holds.
+    let mut by_type: BTreeMap<usize, (Vec<usize>, Price)> = BTreeMap::new();
+    let mut others: BTreeSet<Str> = BTreeSet::new();
+    for shape in planned.fits.iter().map(|fit| &shapes[fit.shape as usize]) {
+        let one = &offer.types[shape.type_at];
+        for (at, buy) in one.offerings.iter().enumerate() {
+            if buy.allocatable != shape.allocatable_at
+                || !buy.available
+                || !allows(problem.rules, &requirements, buy)
+            {
+                continue;
+            }
+            if let Some((id, _)) = buy.reservation.as_ref().filter(|(id, _)| !planned.draws_on.contains(id)) {
+                others.insert(id.clone());
+            } else {
+                let of_type = by_type.entry(shape.type_at).or_insert((Vec::new(), buy.price));
+                of_type.0.push(at);
+                of_type.1 = of_type.1.min(buy.price);
+            }
+        }
+    }
+    if let (Some(label), false) = (&problem.rules.reservation_label, others.is_empty()) {
+        requirements.add(label.clone(), Requirement::none_of(others));
+    }
+    let mut ranked: Vec<(Price, usize)> =
+        by_type.iter().map(|(type_at, (_, price))| (*price, *type_at)).collect();
+    ranked.sort_unstable();
+    let kept = truncated(setup, planned, &ranked)?;
+    let types: Vec<LaunchType> = kept
+        .iter()
+        .map(|(price, type_at)| LaunchType {
+            type_at: *type_at,
+            offerings: by_type[type_at].0.clone(),
+            price: *price,
+        })
+        .collect();
+    let daemons = planned
+        .fits
+        .iter()
+        .map(|fit| &shapes[fit.shape as usize])
+        .filter(|shape| types.iter().any(|one| one.type_at == shape.type_at))
+        .map(|shape| shape.daemons.clone())
+        .reduce(|a, b| a.elementwise_min(&b));
+    let reserved = types
+        .iter()
+        .map(|one| &offer.types[one.type_at].capacity)
+        .fold(Resources::default(), |most, capacity| most.elementwise_max(capacity));
+    Some(Launch {
+        pool: planned.pool,
+        requirements,
+        considered: offer.types.len(),
+        pods: planned.pods.clone(),
+        requests: planned.requests.plus(&daemons.unwrap_or_default()),
+        types,
+        reserved,
+        min_values_relaxed: planned.min_values_relaxed,
+    })
+}
+
+/// The cheapest types, as many as a launch may name, such that `minValues` holds among them.
+fn truncated(setup: &Setup<'_>, planned: &Planned, ranked: &[(Price, usize)]) -> Option<Vec<(Price, usize)>> {
+    let most = setup.problem.rules.max_types;
+    if ranked.len() <= most {
+        return Some(ranked.to_vec());
+    }
+    let offer = &setup.problem.pools[planned.pool];
+    let wanted = setup.interner.get(planned.requirements);
+    let mut needed: Vec<_> =
+        wanted.iter().filter_map(|(key, one)| Some((key, one, one.min_values? as usize))).collect();
+    if planned.min_values_relaxed {
+        needed.clear();
+    }
+    // Those that bring values which are still asked for come first, whatever they cost.
+    let mut found: Vec<BTreeSet<&Str>> = vec![Default::default(); needed.len()];
+    let mut kept: Vec<(Price, usize)> = Vec::new();
+    for one in ranked {
+        if kept.len() == most {
+            break;
+        }
+        let mut brings = false;
+        for ((key, allowed, least), found) in needed.iter().zip(&mut found) {
+            let values = offer.types[one.1].requirements.get(key).filter(|own| !own.is_complement());
+            for value in values.into_iter().flat_map(|own| own.values()).filter(|value| allowed.has(value)) {
+                brings |= found.len() < *least && found.insert(value);
+            }
+        }
+        if brings {
+            kept.push(*one);
+        }
+    }
+    for one in ranked {
+        if kept.len() == most {
+            break;
+        }
+        if !kept.contains(one) {
+            kept.push(*one);
+        }
+    }
+    kept.sort_unstable();
+    let holds = needed.iter().zip(&found).all(|((_, _, least), found)| found.len() >= *least);
+    holds.then_some(kept)
+}

@@ -1,0 +1,285 @@
+//! One pass over all pods: first-fit-decreasing, each to the first target that takes it, in the order hosts, nodes planned in this pass, a new node
+//! from the first pool that can.
+//!
+//! Source: Karpenter, pkg/controllers/provisioning/scheduling/scheduler.go, existingnode.go and nodeclaim.go.
+//!
+//! **Invariant:** after each placement everything placed so far is valid: no target holds more than it offers on any type that is left to it, no
+//! count breaks a constraint, no pool exceeds its limits whichever of the types that are left comes.
+
+mod host;
+mod planned;
+mod reservations;
+mod settle;
+
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
+
+pub(super) use host::{Used, conflict, too_many_volumes};
+pub(super) use planned::Planned;
+pub(super) use reservations::assign;
+
+use super::requirements::ReqId;
+use super::setup::Setup;
+use super::topology::{Counts, Domain, GroupId, KeyId, Kind, Site};
+use crate::model::{Resources, Str};
+
+/// In which way a pass packs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Style {
+    /// A pod joins a planned node only where that costs no more than a node of its own.
+    pub frugal: bool,
+    /// Among planned nodes the one with the fewest pods is asked first, as Karpenter does, not the oldest.
+    pub fewest_first: bool,
+    /// Of a pool's limits only what the cheapest type needs is set aside, and dearer types are not offered.
+    pub tight: bool,
+    /// A node is held to a domain only for a pod that asks for one, not for one that is merely counted by others.
+    pub lazy: bool,
+    /// Pods of higher priority come first.
+    pub by_priority: bool,
+}
+
+/// Whether a target took a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Taken,
+    /// Not now, but perhaps once others are placed.
+    NotNow,
+    /// Neither now nor later: targets only fill up.
+    Never,
+}
+
+/// What a pass came to.
+#[derive(Debug, Clone)]
+pub(super) struct Placement {
+    /// The target of each pod: a host, or behind them a planned node.
+    pub target: Vec<Option<u32>>,
+    pub planned: Vec<Planned>,
+    /// What is set aside of each pool's limits.
+    pub ledger: Vec<(Resources, u32)>,
+    pub counts: Counts,
+    pub used: FxHashMap<u32, Used>,
+    /// How many instances reservations have left.
+    pub reservations: BTreeMap<Str, u32>,
+    /// Pods in the order in which they were placed.
+    pub order: Vec<usize>,
+    /// Targets and shapes looked at.
+    pub work: u64,
+}
+
+/// A pass under way.
+pub(super) struct Pass<'s, 'a> {
+    setup: &'s mut Setup<'a>,
+    style: Style,
+    /// Pods that are left out, by class.
+    left_out: &'s [bool],
+    at: Placement,
+    placed: usize,
+}
+
+/// What is left to ask for pods of a class.
+#[derive(Debug, Clone, Default)]
+struct Asking {
+    levels: Vec<Asked>,
+    /// How many pods were placed when the last of the class found no place.
+    failed_at: Option<usize>,
+}
+
+/// The targets that may take pods of a class, those that never will struck off, and how many targets there were when it was last looked.
+#[derive(Debug, Clone, Default)]
+struct Asked {
+    targets: Vec<u32>,
+    known: u32,
+}
+
+impl<'s, 'a> Pass<'s, 'a> {
+    /// Places all pods for which there is a place.
+    pub(super) fn run(setup: &'s mut Setup<'a>, style: Style, left_out: &'s [bool]) -> Placement {
+        let at = Placement {
+            target: vec![None; setup.problem.pods.len()],
+            planned: Vec::new(),
+            ledger: setup.problem.pools.iter().map(|offer| offer.used.clone()).collect(),
+            counts: setup.counts.clone(),
+            used: FxHashMap::default(),
+            reservations: reservations::left(setup.problem.pools),
+            order: Vec::new(),
+            work: 0,
+        };
+        let mut pass = Self { setup, style, left_out, at, placed: 0 };
+        pass.place_all();
+        pass.at
+    }
+
+    fn place_all(&mut self) {
+        let mut waiting = self.setup.order.clone();
+        if self.style.by_priority {
+            waiting.sort_by_key(|(class, _)| std::cmp::Reverse(self.setup.classes[*class].spec.priority));
+        }
+        waiting.retain(|(_, pod)| !self.left_out[*pod]);
+        let mut asking: Vec<Asking> = vec![Asking::default(); self.setup.classes.len()];
+        // Those that failed are asked again for as long as others find a place: they may wait for somebody to be near to, or for
+        // domains to fill up.
+        loop {
+            let before = self.placed;
+            waiting.retain(|(class, pod)| {
+                let asking = &mut asking[*class];
+                if asking.failed_at == Some(self.placed)
+                    || (asking.failed_at.is_some() && !self.may_change(*class))
+                {
+                    return true;
+                }
+                let found = self.place(*class, *pod, asking);
+                asking.failed_at = (!found).then_some(self.placed);
+                !found
+            });
+            if waiting.is_empty() || self.placed == before {
+                return;
+            }
+        }
+    }
+
+    /// Whether a class without a place may find one later in the pass.
+    fn may_change(&self, class: usize) -> bool {
+        self.setup.levels[class].iter().any(|level| !level.ties.owned.is_empty())
+    }
+
+    /// Finds a place for a pod, giving up its preferences one by one.
+    fn place(&mut self, class: usize, pod: usize, asking: &mut Asking) -> bool {
+        let levels = self.setup.levels[class].len();
+        if !self.setup.classes[class].spec.resource_claims.is_empty() {
+            return false;
+        }
+        asking.levels.resize_with(levels, Default::default);
+        for level in 0..levels {
+            let asked = &mut asking.levels[level];
+            let targets = (self.setup.problem.hosts.len() + self.at.planned.len()) as u32;
+            asked.targets.extend(asked.known..targets);
+            asked.known = targets;
+            let target = self.join(class, level, &mut asked.targets).or_else(|| self.open(class, level));
+            if let Some(target) = target {
+                self.record(class, level, pod, target);
+                self.placed += 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The first of the targets that takes a pod. Those that never will are struck off.
+    fn join(&mut self, class: usize, level: usize, asked: &mut Vec<u32>) -> Option<u32> {
+        let hosts = self.setup.problem.hosts.len() as u32;
+        if self.style.fewest_first {
+            let pods = |target: &u32| match target.checked_sub(hosts) {
+                None => 0,
+                Some(planned) => self.at.planned[planned as usize].pods.len() + 1,
+            };
+            asked.sort_by_key(pods);
+        }
+        let mut taken = None;
+        let mut kept = 0;
+        let mut next = 0;
+        while next < asked.len() && taken.is_none() {
+            let target = asked[next];
+            next += 1;
+            self.at.work += 1;
+            let answer = match target.checked_sub(hosts) {
+                None => self.ask_host(class, level, target),
+                Some(planned) => self.ask_planned(class, level, planned as usize),
+            };
+            match answer {
+                Answer::Never => continue,
+                Answer::NotNow => {}
+                Answer::Taken => taken = Some(target),
+            }
+            asked[kept] = target;
+            kept += 1;
+        }
+        asked.drain(kept..next);
+        taken
+    }
+
+    /// Counts a pod that a target took.
+    fn record(&mut self, class: usize, level: usize, pod: usize, target: u32) {
+        self.at.target[pod] = Some(target);
+        self.at.order.push(pod);
+        let hosts = self.setup.problem.hosts.len();
+        if let Some(planned) = (target as usize).checked_sub(hosts) {
+            self.at.planned[planned].pods.push(pod);
+        }
+        let ties = &self.setup.levels[class][level].ties;
+        if ties.counted_by.is_empty() && ties.wards_off.is_empty() {
+            return;
+        }
+        let groups = &self.setup.groups;
+        let (planned, interner) = (&self.at.planned, &self.setup.interner);
+        let domain = |key: KeyId| match (target as usize).checked_sub(hosts) {
+            None => groups.key(key).of_host[target as usize],
+            Some(at) => planned[at].domain(interner, groups, key),
+        };
+        let site = Site { target, domain: &domain };
+        for id in ties.counted_by.iter().chain(&ties.wards_off) {
+            if !self.looks_there(*id, target) {
+                continue;
+            }
+            let key = groups.group(*id).key;
+            let certain = key == KeyId::HOSTNAME || domain(key).is_some();
+            if certain {
+                self.at.counts.add(groups, *id, &site);
+            } else if matches!(groups.group(*id).of.kind, Kind::Anti | Kind::Inverse)
+                && let Some(at) = (target as usize).checked_sub(hosts)
+            {
+                // It may come to be in any of these.
+                for possible in planned[at].domains(interner, groups, key) {
+                    let domain = |_| Some(possible);
+                    self.at.counts.add(groups, *id, &Site { target, domain: &domain });
+                }
+            }
+        }
+    }
+
+    /// Counts the pods of a planned node that it held while its domain of a label was open, now that it no longer is.
+    fn count_held(&mut self, at: usize, before: ReqId) {
+        let (groups, interner) = (&self.setup.groups, &self.setup.interner);
+        if !self.style.lazy || groups.is_empty() {
+            return;
+        }
+        let planned = &self.at.planned[at];
+        let target = (self.setup.problem.hosts.len() + at) as Domain;
+        let then = Planned { requirements: before, ..planned.clone() };
+        for number in 1..groups.keys() {
+            let key = KeyId(number);
+            let Some(now) = planned.domain(interner, groups, key) else { continue };
+            if then.domain(interner, groups, key).is_some() {
+                continue;
+            }
+            for pod in &planned.pods {
+                // Whom it is counted by does not depend on what it gave up.
+                let ties = &self.setup.levels[self.setup.class_of[*pod]][0].ties;
+                for id in &ties.counted_by {
+                    let group = groups.group(*id);
+                    let counts = matches!(group.of.kind, Kind::Spread { .. } | Kind::Affinity);
+                    if group.key == key && counts && self.looks_there(*id, target) {
+                        self.at.counts.add(groups, *id, &Site { target, domain: &|_| Some(now) });
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a group looks at a target at all.
+    fn looks_there(&self, id: GroupId, target: Domain) -> bool {
+        let nodes = &self.setup.groups.group(id).of.nodes;
+        let problem = &self.setup.problem;
+        if nodes.is_any() {
+            return true;
+        }
+        match (target as usize).checked_sub(problem.hosts.len()) {
+            None => nodes.allows_host(&problem.hosts[target as usize]),
+            Some(at) => {
+                let planned = &self.at.planned[at];
+                let node = self.setup.interner.get(planned.requirements);
+                nodes.allows_planned(problem, &problem.pools[planned.pool], node)
+            }
+        }
+    }
+}

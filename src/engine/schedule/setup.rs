@@ -1,0 +1,174 @@
+//! A problem made ready: classes with their wishes, requirements by number, supplies, groups with their counts.
+//!
+//! **Invariant:** nothing here depends on what is placed; what is remembered between look-ups changes no answer.
+
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::class::{Class, Wishes, classes, first_refused, wishes};
+use super::problem::{Host, HostLabels, Problem};
+use super::requirements::{Interner, ReqId};
+use super::supply::Supply;
+use super::topology::{Counts, Groups, Ties};
+use crate::model::{Price, Requirements, Taint, TaintEffect, label};
+
+/// A problem made ready.
+pub(super) struct Setup<'a> {
+    pub problem: Problem<'a>,
+    pub classes: Vec<Class<'a>>,
+    /// Class and pod, in the order in which they are placed.
+    pub order: Vec<(usize, usize)>,
+    /// The class of each pod.
+    pub class_of: Vec<usize>,
+    /// The wishes of each class, from all to the least.
+    pub levels: Vec<Vec<Level>>,
+    pub interner: Interner,
+    pub supply: Supply,
+    pub groups: Groups,
+    /// The pods that are there.
+    pub counts: Counts,
+    /// Hosts that look the same to pods have the same number.
+    looks: Vec<u32>,
+    /// What a node costs at least for one pod of a class alone, by class, level and pool.
+    pub alone: FxHashMap<(usize, usize, usize), Option<Price>>,
+}
+
+/// A class's wishes, ready for look-ups.
+#[derive(Debug)]
+pub(super) struct Level {
+    /// One of these.
+    pub alternatives: Vec<ReqId>,
+    pub ties: Ties,
+    pub respects_prefer_no_schedule: bool,
+    /// Whether a host name is asked for.
+    names_host: bool,
+    /// Whether hosts that look so would do: unknown, yes, no.
+    seen: Vec<Option<bool>>,
+    /// Whether the taints of a pool would do.
+    pub pools: Vec<bool>,
+}
+
+impl<'a> Setup<'a> {
+    pub(super) fn new(problem: Problem<'a>, prepared: Option<(Interner, Supply)>) -> Self {
+        let (classes, order) = classes(&problem);
+        let mut class_of = vec![0; problem.pods.len()];
+        for (class, pod) in &order {
+            class_of[*pod] = *class;
+        }
+        let prefer_no_schedule = has_prefer_no_schedule(&problem);
+        let all: Vec<Vec<Wishes<'a>>> = classes
+            .iter()
+            .map(|class| wishes(problem.rules.preferences, class, prefer_no_schedule))
+            .collect();
+        let mut groups = Groups::new();
+        groups.add_placed(&problem);
+        for (class, wishes) in classes.iter().zip(&all) {
+            wishes.iter().for_each(|wishes| groups.add(&problem, class, wishes));
+        }
+        groups.find_domains(&problem);
+        let (mut interner, supply) = prepared.unwrap_or_else(|| {
+            let mut interner = Interner::default();
+            let supply = Supply::new(problem.rules, problem.pools, &mut interner);
+            (interner, supply)
+        });
+        let (looks, kinds) = looks(problem.hosts);
+        let mut levels = Vec::with_capacity(classes.len());
+        for (class, wishes) in classes.iter().zip(&all) {
+            let ready = wishes.iter().map(|wishes| {
+                let alternatives = wishes.alternatives.iter().map(|one| interner.id(one)).collect();
+                Level {
+                    alternatives,
+                    ties: groups.ties(&problem, class, wishes),
+                    respects_prefer_no_schedule: wishes.respects_prefer_no_schedule,
+                    names_host: wishes.alternatives.iter().any(|one| one.get(label::HOSTNAME).is_some()),
+                    seen: vec![None; kinds],
+                    pools: problem
+                        .pools
+                        .iter()
+                        .map(|offer| {
+                            let taints = &offer.pool.template.taints;
+                            let respects = wishes.respects_prefer_no_schedule;
+                            first_refused(taints, &class.spec.tolerations, respects).is_none()
+                        })
+                        .collect(),
+                }
+            });
+            levels.push(ready.collect());
+        }
+        let counts = Counts::new(&problem, &groups);
+        Self {
+            problem,
+            classes,
+            order,
+            class_of,
+            levels,
+            interner,
+            supply,
+            groups,
+            counts,
+            looks,
+            alone: FxHashMap::default(),
+        }
+    }
+
+    /// Whether taints and labels of a host would do for a class.
+    pub(super) fn host_would_do(&mut self, class: usize, level: usize, at: usize) -> bool {
+        let host = &self.problem.hosts[at];
+        let look = self.looks[at] as usize;
+        let of = &mut self.levels[class][level];
+        if !of.names_host
+            && let Some(known) = of.seen[look]
+        {
+            return known;
+        }
+        let tolerations = &self.classes[class].spec.tolerations;
+        let would_do = first_refused(&host.taints, tolerations, of.respects_prefer_no_schedule).is_none()
+            && of.alternatives.iter().any(|id| first_unmet(host, self.interner.get(*id)).is_none());
+        if !of.names_host {
+            of.seen[look] = Some(would_do);
+        }
+        would_do
+    }
+}
+
+/// The first label by which a pod may not go to a host.
+pub(super) fn first_unmet<'r>(host: &Host, wanted: &'r Requirements) -> Option<&'r str> {
+    match wanted.get(label::HOSTNAME) {
+        None => host.labels.first_unmet(wanted),
+        Some(named) if !named.has(&host.hostname) => Some(label::HOSTNAME),
+        Some(_) => {
+            let mut rest = Requirements::new();
+            for (key, one) in wanted.iter().filter(|(key, _)| &***key != label::HOSTNAME) {
+                rest.add(key.clone(), one.clone());
+            }
+            let unmet = host.labels.first_unmet(&rest)?.to_owned();
+            wanted.iter().map(|(key, _)| &**key).find(|key| *key == unmet)
+        }
+    }
+}
+
+fn has_prefer_no_schedule(problem: &Problem<'_>) -> bool {
+    let of_pools = problem.pools.iter().flat_map(|offer| &offer.pool.template.taints);
+    let of_hosts = problem.hosts.iter().flat_map(|host| &host.taints);
+    of_pools.chain(of_hosts).any(|taint| taint.effect == TaintEffect::PreferNoSchedule)
+}
+
+/// A number for each host, equal for those with equal labels and taints; and how many numbers there are.
+fn looks(hosts: &[Host]) -> (Vec<u32>, usize) {
+    let mut labels: FxHashMap<&HostLabels, u32> = FxHashMap::default();
+    let mut shared: FxHashMap<*const HostLabels, u32> = FxHashMap::default();
+    let mut pairs: FxHashMap<(u32, &[Taint]), u32> = FxHashMap::default();
+    let looks = hosts
+        .iter()
+        .map(|host| {
+            let of_labels = *shared.entry(Arc::as_ptr(&host.labels)).or_insert_with(|| {
+                let next = labels.len() as u32;
+                *labels.entry(&host.labels).or_insert(next)
+            });
+            let next = pairs.len() as u32;
+            *pairs.entry((of_labels, &host.taints)).or_insert(next)
+        })
+        .collect();
+    (looks, pairs.len())
+}

@@ -1,0 +1,202 @@
+//! What pools can launch, under which requirements, at what price.
+//!
+//! A *shape* is an instance type of a pool with one of its allocatable amounts: what a node would offer to pods. Most types have one.
+//!
+//! **Invariant:** shapes of a pool are in order of type name, and [`Fit`] lists in order of shape.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::problem::{BuyOption, PoolOffer, Rules, TypeOffer};
+use super::requirements::{Interner, ReqId};
+use crate::model::{
+    HostPort, PodSpec, Price, Requirement, Requirements, Resources, Str, Taint, TaintEffect, label,
+};
+
+/// What can be launched, ready for look-ups.
+#[derive(Debug)]
+pub(super) struct Supply {
+    pub pools: Vec<Pool>,
+    fits: FxHashMap<(usize, ReqId), Arc<Vec<Fit>>>,
+}
+
+/// A pool.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// What its nodes' labels satisfy before any pod asks for more.
+    pub requirements: ReqId,
+    pub shapes: Vec<Shape>,
+    /// Reservations that its types can draw on.
+    pub reservations: BTreeSet<Str>,
+}
+
+/// What a node of a type would offer.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// Index into the pool's types.
+    pub type_at: usize,
+    /// Index into the type's allocatable amounts.
+    pub allocatable_at: usize,
+    /// What is left beside daemon pods.
+    pub free: Resources,
+    /// What daemon pods ask for.
+    pub daemons: Resources,
+    /// Host ports of daemon pods.
+    pub ports: Vec<HostPort>,
+}
+
+/// A shape that requirements allow, with the lowest price at which they do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fit {
+    pub shape: u32,
+    pub price: Price,
+}
+
+impl Supply {
+    pub(super) fn new(rules: &Rules, offers: &[PoolOffer], interner: &mut Interner) -> Self {
+        let pools = offers.iter().map(|offer| pool(rules, offer, interner)).collect();
+        Self { pools, fits: FxHashMap::default() }
+    }
+
+    /// The shapes that a pool can launch under requirements, by shape.
+    pub(super) fn fits(
+        &mut self,
+        rules: &Rules,
+        offers: &[PoolOffer],
+        interner: &Interner,
+        pool: usize,
+        requirements: ReqId,
+    ) -> Arc<Vec<Fit>> {
+        if let Some(known) = self.fits.get(&(pool, requirements)) {
+            return Arc::clone(known);
+        }
+        let wanted = interner.get(requirements);
+        let of_pool = &self.pools[pool];
+        let fits = of_pool.shapes.iter().enumerate().filter_map(|(at, shape)| {
+            let offer = &offers[pool].types[shape.type_at];
+            let price = type_conflict(rules, offer, wanted).is_none().then(|| {
+                let buys = buys(rules, offer, wanted);
+                buys.filter(|buy| buy.allocatable == shape.allocatable_at).map(|buy| buy.price).min()
+            });
+            Some(Fit { shape: at as u32, price: price.flatten()? })
+        });
+        let fits = Arc::new(fits.collect::<Vec<_>>());
+        self.fits.insert((pool, requirements), Arc::clone(&fits));
+        fits
+    }
+}
+
+/// The ways to buy a type that have capacity and satisfy requirements.
+pub(super) fn buys<'a>(
+    rules: &'a Rules,
+    offer: &'a TypeOffer,
+    wanted: &'a Requirements,
+) -> impl Iterator<Item = &'a BuyOption> {
+    offer.offerings.iter().filter(|buy| buy.available && allows(rules, wanted, buy))
+}
+
+/// Whether a node with these requirements can be bought so.
+pub(super) fn allows(rules: &Rules, node: &Requirements, buy: &BuyOption) -> bool {
+    let own = rules.reservation_label.as_deref();
+    let draws_on_what_it_may = match (own.and_then(|label| node.get(label)), &buy.reservation) {
+        (None, _) => true,
+        (Some(wanted), Some((id, _))) => wanted.has(id),
+        (Some(wanted), None) => wanted.tolerates_absence(),
+    };
+    draws_on_what_it_may
+        && node
+            .first_conflict(&buy.requirements, |key| rules.is_well_known(key) || own == Some(key))
+            .is_none()
+}
+
+/// The first label by which nodes of a type do not satisfy requirements. What neither type nor offering defines of a provider's labels, a node
+/// does not have.
+///
+/// Source: Karpenter, `compatible` in pkg/controllers/provisioning/scheduling/nodeclaim.go.
+pub(super) fn type_conflict<'a>(
+    rules: &Rules,
+    offer: &TypeOffer,
+    wanted: &'a Requirements,
+) -> Option<&'a str> {
+    wanted.iter().find_map(|(key, wanted)| {
+        let compatible = match offer.requirements.get(key) {
+            Some(own) => own.intersects(wanted) || (own.tolerates_absence() && wanted.tolerates_absence()),
+            None => {
+                wanted.tolerates_absence()
+                    || !rules.is_well_known(key)
+                    || matches!(&**key, label::ZONE | label::CAPACITY_TYPE | label::NODEPOOL | label::REGION)
+                    || offer.offerings.iter().any(|buy| buy.requirements.get(key).is_some())
+            }
+        };
+        (!compatible).then_some(&**key)
+    })
+}
+
+fn pool(rules: &Rules, offer: &PoolOffer, interner: &mut Interner) -> Pool {
+    let requirements = template(offer);
+    let mut shapes = Vec::new();
+    for (type_at, one) in offer.types.iter().enumerate() {
+        if type_conflict(rules, one, &requirements).is_some() {
+            continue;
+        }
+        let (daemons, ports) = daemons(rules, offer, one);
+        for (allocatable_at, allocatable) in one.allocatable.iter().enumerate() {
+            shapes.push(Shape {
+                type_at,
+                allocatable_at,
+                free: allocatable.minus(&daemons),
+                daemons: daemons.clone(),
+                ports: ports.clone(),
+            });
+        }
+    }
+    let reservations = offer
+        .types
+        .iter()
+        .flat_map(|one| &one.offerings)
+        .filter(|buy| buy.available)
+        .filter_map(|buy| Some(buy.reservation.as_ref()?.0.clone()))
+        .collect();
+    Pool { requirements: interner.id(&requirements), shapes, reservations }
+}
+
+/// What the labels of a pool's nodes satisfy.
+fn template(offer: &PoolOffer) -> Requirements {
+    let template = &offer.pool.template;
+    let mut requirements = template.requirements.clone();
+    requirements.add_all(&Requirements::from_labels(&template.labels));
+    requirements.add_all(&Requirements::from_labels(&offer.labels));
+    requirements.add(label::NODEPOOL, Requirement::one_of([offer.pool.name.as_shared().clone()]));
+    requirements
+}
+
+/// What the daemon pods on a node of a type ask for, and their host ports.
+fn daemons(rules: &Rules, offer: &PoolOffer, one: &TypeOffer) -> (Resources, Vec<HostPort>) {
+    let mut requests = Resources::default();
+    let mut ports = Vec::new();
+    let mut node = template(offer);
+    // By the time that daemon pods come, a node carries these.
+    for ready in [label::REGISTERED, label::INITIALIZED] {
+        node.add(ready, Requirement::one_of(["true".into()]));
+    }
+    for spec in offer.daemons.iter().filter(|spec| runs(rules, offer, &node, one, spec)) {
+        requests.add(&spec.requests);
+        ports.extend(spec.host_ports.iter().cloned());
+    }
+    (requests, ports)
+}
+
+fn runs(rules: &Rules, offer: &PoolOffer, node: &Requirements, one: &TypeOffer, spec: &Arc<PodSpec>) -> bool {
+    let keeps_away = |taint: &&Taint| {
+        taint.effect != TaintEffect::PreferNoSchedule && !taint.is_tolerated_by(&spec.tolerations)
+    };
+    if offer.pool.template.taints.iter().any(|taint| keeps_away(&taint)) {
+        return false;
+    }
+    spec.node_alternatives().iter().any(|wanted| {
+        node.first_conflict(wanted, |key| rules.is_well_known(key)).is_none()
+            && type_conflict(rules, one, wanted).is_none()
+    })
+}

@@ -1,0 +1,385 @@
+//! The groups of a problem: which there are, which pods they count, and which domains their labels have.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+
+use super::{Domain, GroupId, GroupKey, KeyId, Kind, NodeFilter, namespaces};
+use crate::event::SpecId;
+use crate::model::{LabelOperator, Labels, PodSpec, Requirement, Requirements, Str, label};
+use crate::schedule::class::{Class, Wishes, first_refused};
+use crate::schedule::problem::{Host, PoolOffer, Problem};
+
+/// All groups of a problem.
+#[derive(Debug, Default)]
+pub(in crate::schedule) struct Groups {
+    all: Vec<Group>,
+    ids: FxHashMap<GroupKey, GroupId>,
+    /// Groups by a label that their selector asks for, and the rest.
+    by_label: FxHashMap<(Str, Str), Vec<GroupId>>,
+    general: Vec<GroupId>,
+    keys: Vec<Key>,
+    key_ids: FxHashMap<Str, KeyId>,
+}
+
+/// A group.
+#[derive(Debug)]
+pub(in crate::schedule) struct Group {
+    pub of: GroupKey,
+    pub key: KeyId,
+    /// Domains that count though nothing may be there; none for host names.
+    pub registered: BTreeSet<Domain>,
+}
+
+/// A topology key and its values.
+#[derive(Debug, Default)]
+pub(in crate::schedule) struct Key {
+    pub label: Option<Str>,
+    pub values: Vec<Str>,
+    ids: FxHashMap<Str, Domain>,
+    /// The domains in which nodes of a pool can be.
+    pub of_pool: Vec<Vec<Domain>>,
+    /// The domain of a host.
+    pub of_host: Vec<Option<Domain>>,
+}
+
+/// How a class with certain wishes is tied to groups.
+#[derive(Debug, Clone, Default)]
+pub(in crate::schedule) struct Ties {
+    /// Constraints of its own.
+    pub owned: Vec<Owned>,
+    /// Groups that count it.
+    pub counted_by: Vec<GroupId>,
+    /// Groups whose pods do not want it beside them.
+    pub unwanted_by: Vec<GroupId>,
+    /// Groups that count it for whom it does not want beside it.
+    pub wards_off: Vec<GroupId>,
+    /// The labels, host name aside, of all of these: a node that takes the pod must be in one domain of each.
+    pub keys: Vec<KeyId>,
+}
+
+/// A constraint of a class.
+#[derive(Debug, Clone)]
+pub(in crate::schedule) struct Owned {
+    pub group: GroupId,
+    /// Whether it counts the pod itself.
+    pub counts_itself: bool,
+    /// For spread: the domains among which it balances.
+    pub eligible: Vec<Domain>,
+}
+
+impl Groups {
+    pub(in crate::schedule) fn new() -> Self {
+        let mut groups = Self::default();
+        groups.keys.push(Key { label: Some(label::HOSTNAME.into()), ..Key::default() });
+        groups.key_ids.insert(label::HOSTNAME.into(), KeyId::HOSTNAME);
+        groups
+    }
+
+    pub(in crate::schedule) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    pub(in crate::schedule) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub(in crate::schedule) fn group(&self, id: GroupId) -> &Group {
+        &self.all[id.0 as usize]
+    }
+
+    /// The number of topology keys.
+    pub(in crate::schedule) fn keys(&self) -> u16 {
+        self.keys.len() as u16
+    }
+
+    pub(in crate::schedule) fn key(&self, id: KeyId) -> &Key {
+        &self.keys[usize::from(id.0)]
+    }
+
+    /// Adds the constraints that a class with certain wishes has; [`Groups::ties`] finds them again.
+    pub(in crate::schedule) fn add(&mut self, problem: &Problem<'_>, class: &Class<'_>, wishes: &Wishes<'_>) {
+        for (of, _) in own_groups(problem, class, wishes) {
+            self.intern(of);
+        }
+    }
+
+    /// Adds the anti-affinity of pods that are there.
+    pub(in crate::schedule) fn add_placed(&mut self, problem: &Problem<'_>) {
+        if problem.wary.is_empty() {
+            return;
+        }
+        let mut seen: BTreeSet<(SpecId, &Str)> = BTreeSet::new();
+        for pod in problem.hosts.iter().flat_map(|host| &host.pods) {
+            if problem.wary.contains(&pod.spec) && seen.insert((pod.spec, &pod.namespace)) {
+                for of in inverse(problem, &problem.specs[pod.spec.0 as usize], &pod.namespace) {
+                    self.intern(of);
+                }
+            }
+        }
+    }
+
+    fn intern(&mut self, of: GroupKey) -> GroupId {
+        if let Some(id) = self.ids.get(&of) {
+            return *id;
+        }
+        let id = GroupId(self.all.len() as u32);
+        let key = self.key_ids.get(&of.key).copied().unwrap_or_else(|| {
+            let key = KeyId(u16::try_from(self.keys.len()).expect("problems have fewer topology keys"));
+            self.keys.push(Key { label: Some(of.key.clone()), ..Key::default() });
+            self.key_ids.insert(of.key.clone(), key);
+            key
+        });
+        let asked = of.selector.0.iter().find(|one| one.operator == LabelOperator::In);
+        match asked {
+            Some(one) => {
+                for value in &one.values {
+                    self.by_label.entry((one.key.clone(), value.clone())).or_default().push(id);
+                }
+            }
+            None => self.general.push(id),
+        }
+        self.ids.insert(of.clone(), id);
+        self.all.push(Group { of, key, registered: BTreeSet::new() });
+        id
+    }
+
+    /// Finds the domains, once all groups are known.
+    pub(in crate::schedule) fn find_domains(&mut self, problem: &Problem<'_>) {
+        for key in self.keys.iter_mut().skip(1) {
+            let label = key.label.clone().expect("every key has a label");
+            for offer in problem.pools {
+                let mut domains: Vec<Domain> =
+                    pool_values(offer, &label).into_iter().map(|value| key.domain(&value)).collect();
+                domains.sort_unstable();
+                key.of_pool.push(domains);
+            }
+            for host in problem.hosts {
+                let domain = host.labels.value(&label).map(|value| key.domain(value));
+                key.of_host.push(domain);
+            }
+        }
+        for group in self.all.iter_mut().filter(|group| group.key != KeyId::HOSTNAME) {
+            let key = &self.keys[usize::from(group.key.0)];
+            let tolerations = group.of.nodes.tolerations.as_deref();
+            for (offer, domains) in problem.pools.iter().zip(&key.of_pool) {
+                let taints = &offer.pool.template.taints;
+                if tolerations.is_none_or(|tolerations| first_refused(taints, tolerations, false).is_none()) {
+                    group.registered.extend(domains);
+                }
+            }
+            for (host, domain) in problem.hosts.iter().zip(&key.of_host) {
+                if let Some(domain) = domain
+                    && group.of.nodes.allows_host(host)
+                {
+                    group.registered.insert(*domain);
+                }
+            }
+        }
+    }
+
+    /// The groups that count a pod with these labels; those of anti-affinity the other way round apart.
+    fn selecting(&self, namespace: &Str, labels: &Labels) -> (Vec<GroupId>, Vec<GroupId>) {
+        let asked = labels.iter().filter_map(|(key, value)| self.by_label.get(&(key.clone(), value.clone())));
+        let mut found: Vec<GroupId> = asked
+            .flatten()
+            .chain(&self.general)
+            .copied()
+            .filter(|id| {
+                let of = &self.group(*id).of;
+                of.namespaces.as_ref().is_none_or(|all| all.contains(namespace))
+                    && of.selector.matches(labels)
+            })
+            .collect();
+        found.sort_unstable();
+        found.dedup();
+        found.into_iter().partition(|id| self.group(*id).of.kind != Kind::Inverse)
+    }
+
+    /// How a class is tied to groups.
+    pub(in crate::schedule) fn ties(
+        &self,
+        problem: &Problem<'_>,
+        class: &Class<'_>,
+        wishes: &Wishes<'_>,
+    ) -> Ties {
+        if self.is_empty() {
+            return Ties::default();
+        }
+        let (counted_by, unwanted_by) = self.selecting(class.namespace, &class.spec.labels);
+        let mut ties = Ties { counted_by, unwanted_by, ..Ties::default() };
+        for (of, strict) in own_groups(problem, class, wishes) {
+            let id = self.ids[&of];
+            if of.kind == Kind::Inverse {
+                ties.wards_off.push(id);
+                continue;
+            }
+            let group = self.group(id);
+            let key = self.key(group.key);
+            let allowed = |domain: &Domain| {
+                let value = &key.values[*domain as usize];
+                strict.is_empty()
+                    || strict.iter().any(|wanted| wanted.get(&of.key).is_none_or(|one| one.has(value)))
+            };
+            let eligible = match of.kind {
+                Kind::Spread { .. } if group.key != KeyId::HOSTNAME => {
+                    group.registered.iter().copied().filter(allowed).collect()
+                }
+                _ => Vec::new(),
+            };
+            let counts_itself = ties.counted_by.binary_search(&id).is_ok();
+            ties.owned.push(Owned { group: id, counts_itself, eligible });
+        }
+        let owned = ties.owned.iter().map(|owned| &owned.group);
+        let all = owned.chain(&ties.counted_by).chain(&ties.unwanted_by).chain(&ties.wards_off);
+        let keys: BTreeSet<KeyId> = all.map(|id| self.group(*id).key).collect();
+        ties.keys = keys.into_iter().filter(|key| *key != KeyId::HOSTNAME).collect();
+        ties
+    }
+
+    /// How pods that are there count.
+    pub(super) fn placed(
+        &self,
+        problem: &Problem<'_>,
+        spec: &PodSpec,
+        namespace: &Str,
+    ) -> (Vec<GroupId>, Vec<GroupId>) {
+        let (counted_by, _) = self.selecting(namespace, &spec.labels);
+        let wards_off = if spec.affinity.iter().any(is_required_anti) {
+            inverse(problem, spec, namespace).filter_map(|of| self.ids.get(&of).copied()).collect()
+        } else {
+            Vec::new()
+        };
+        (counted_by, wards_off)
+    }
+}
+
+impl Key {
+    fn domain(&mut self, value: &Str) -> Domain {
+        if let Some(known) = self.ids.get(value) {
+            return *known;
+        }
+        let domain = self.values.len() as Domain;
+        self.values.push(value.clone());
+        self.ids.insert(value.clone(), domain);
+        domain
+    }
+
+    pub(in crate::schedule) fn find(&self, value: &str) -> Option<Domain> {
+        self.ids.get(value).copied()
+    }
+}
+
+impl NodeFilter {
+    pub(in crate::schedule) fn allows_host(&self, host: &Host) -> bool {
+        let by_labels = self.alternatives.is_empty()
+            || self.alternatives.iter().any(|wanted| host.labels.first_unmet(wanted).is_none());
+        by_labels
+            && self
+                .tolerations
+                .as_ref()
+                .is_none_or(|tolerations| first_refused(&host.taints, tolerations, false).is_none())
+    }
+
+    pub(in crate::schedule) fn allows_planned(
+        &self,
+        problem: &Problem<'_>,
+        offer: &PoolOffer,
+        node: &Requirements,
+    ) -> bool {
+        let compatible = |wanted: &Requirements| {
+            node.first_conflict(wanted, |key| problem.rules.is_well_known(key)).is_none()
+        };
+        let by_labels = self.alternatives.is_empty() || self.alternatives.iter().any(compatible);
+        by_labels
+            && self.tolerations.as_ref().is_none_or(|tolerations| {
+                first_refused(&offer.pool.template.taints, tolerations, false).is_none()
+            })
+    }
+}
+
+fn is_required_anti(term: &crate::model::PodAffinity) -> bool {
+    term.anti && term.weight.is_none()
+}
+
+/// The groups of a class's own constraints; with those of spread, the node requirements that limit its domains.
+fn own_groups(
+    problem: &Problem<'_>,
+    class: &Class<'_>,
+    wishes: &Wishes<'_>,
+) -> Vec<(GroupKey, Vec<Requirements>)> {
+    let strict = class.spec.node_alternatives();
+    let mut all = Vec::new();
+    for spread in &wishes.spread {
+        let of = GroupKey {
+            key: spread.topology_key.clone(),
+            kind: Kind::Spread { max_skew: spread.max_skew, min_domains: spread.min_domains },
+            namespaces: Some([class.namespace.clone()].into()),
+            selector: spread.selector.clone(),
+            nodes: NodeFilter::of(spread, strict.clone(), &class.spec.tolerations),
+        };
+        all.push((of, strict.clone()));
+    }
+    for term in &wishes.affinity {
+        let of = GroupKey {
+            key: term.topology_key.clone(),
+            kind: if term.anti { Kind::Anti } else { Kind::Affinity },
+            namespaces: namespaces(term, class.namespace, problem.namespaces),
+            selector: term.selector.clone(),
+            nodes: NodeFilter::default(),
+        };
+        all.push((of, Vec::new()));
+    }
+    all.extend(inverse(problem, class.spec, class.namespace).map(|of| (of, Vec::new())));
+    all
+}
+
+/// The groups that count those who have the required anti-affinity of a spec.
+fn inverse<'a>(
+    problem: &'a Problem<'_>,
+    spec: &'a PodSpec,
+    namespace: &'a Str,
+) -> impl Iterator<Item = GroupKey> {
+    spec.affinity.iter().filter(|term| is_required_anti(term)).map(|term| GroupKey {
+        key: term.topology_key.clone(),
+        kind: Kind::Inverse,
+        namespaces: namespaces(term, namespace, problem.namespaces),
+        selector: term.selector.clone(),
+        nodes: NodeFilter::default(),
+    })
+}
+
+/// The values of a label that nodes of a pool can have.
+fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
+    let template = &offer.pool.template;
+    let fixed = template.labels.get(key).or_else(|| offer.labels.get(key));
+    let fixed = fixed.map(|value| Requirement::one_of([value.clone()]));
+    let own = match (fixed, template.requirements.get(key)) {
+        (Some(a), Some(b)) => Some(a.intersection(b)),
+        (Some(one), None) => Some(one),
+        (None, other) => other.cloned(),
+    };
+    let allowed = |value: &Str| own.as_ref().is_none_or(|own| own.has(value));
+    let mut values = BTreeSet::new();
+    let mut take = |of: &Requirements| {
+        if let Some(one) = of.get(key).filter(|one| !one.is_complement()) {
+            values.extend(one.values().iter().filter(|value| allowed(value)).cloned());
+            return true;
+        }
+        false
+    };
+    let mut of_types = false;
+    for one in offer.types.iter() {
+        let by_type = take(&one.requirements);
+        of_types |= by_type;
+        if !by_type {
+            for buy in &one.offerings {
+                of_types |= take(&buy.requirements);
+            }
+        }
+    }
+    if let Some(own) = own.filter(|own| !own.is_complement() && !of_types) {
+        values.extend(own.values().iter().cloned());
+    }
+    values
+}

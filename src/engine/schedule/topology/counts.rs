@@ -1,0 +1,149 @@
+//! How many pods each group has in each domain, while pods are being placed.
+
+use super::{Domain, GroupId, KeyId, Kind};
+use crate::event::SpecId;
+use crate::model::Str;
+use crate::schedule::problem::Problem;
+use crate::schedule::topology::build::{Groups, Owned, Ties};
+use rustc_hash::FxHashMap;
+
+/// Counts by group and domain.
+#[derive(Debug, Clone, Default)]
+pub(in crate::schedule) struct Counts {
+    by_domain: Vec<Vec<u32>>,
+    /// Pods of a group anywhere.
+    total: Vec<u32>,
+}
+
+/// A target as topology sees it: its number, and its domain of each label.
+pub(in crate::schedule) struct Site<'a> {
+    pub target: Domain,
+    pub domain: &'a dyn Fn(KeyId) -> Option<Domain>,
+}
+
+impl Site<'_> {
+    fn of(&self, key: KeyId) -> Option<Domain> {
+        if key == KeyId::HOSTNAME { Some(self.target) } else { (self.domain)(key) }
+    }
+}
+
+impl Counts {
+    /// The pods that are there.
+    pub(in crate::schedule) fn new(problem: &Problem<'_>, groups: &Groups) -> Self {
+        let mut counts = Self { by_domain: vec![Vec::new(); groups.len()], total: vec![0; groups.len()] };
+        if groups.is_empty() {
+            return counts;
+        }
+        let mut known: FxHashMap<(SpecId, &Str), (Vec<GroupId>, Vec<GroupId>)> = FxHashMap::default();
+        for (target, host) in problem.hosts.iter().enumerate() {
+            let domain = |key: KeyId| groups.key(key).of_host[target];
+            let site = Site { target: target as Domain, domain: &domain };
+            for pod in &host.pods {
+                let (counted_by, wards_off) = known.entry((pod.spec, &pod.namespace)).or_insert_with(|| {
+                    groups.placed(problem, &problem.specs[pod.spec.0 as usize], &pod.namespace)
+                });
+                for id in counted_by.iter() {
+                    if groups.group(*id).of.nodes.allows_host(host) {
+                        counts.add(groups, *id, &site);
+                    }
+                }
+                for id in wards_off.iter() {
+                    counts.add(groups, *id, &site);
+                }
+            }
+        }
+        counts
+    }
+
+    pub(in crate::schedule) fn add(&mut self, groups: &Groups, id: GroupId, site: &Site<'_>) {
+        let Some(domain) = site.of(groups.group(id).key) else { return };
+        let counts = &mut self.by_domain[id.0 as usize];
+        if counts.len() <= domain as usize {
+            counts.resize(domain as usize + 1, 0);
+        }
+        counts[domain as usize] += 1;
+        self.total[id.0 as usize] += 1;
+    }
+
+    pub(in crate::schedule) fn of(&self, id: GroupId, domain: Domain) -> u32 {
+        self.by_domain[id.0 as usize].get(domain as usize).copied().unwrap_or(0)
+    }
+
+    /// Whether a constraint allows one more pod of its class in a domain.
+    pub(in crate::schedule) fn allows(&self, groups: &Groups, owned: &Owned, domain: Domain) -> bool {
+        let group = groups.group(owned.group);
+        let there = self.of(owned.group, domain);
+        match group.of.kind {
+            Kind::Spread { max_skew, min_domains } => {
+                let least = if group.key == KeyId::HOSTNAME {
+                    // A new node can always be launched.
+                    0
+                } else {
+                    if owned.eligible.binary_search(&domain).is_err() {
+                        return false;
+                    }
+                    let enough = min_domains.is_none_or(|most| owned.eligible.len() >= most as usize);
+                    let least = owned.eligible.iter().map(|domain| self.of(owned.group, *domain)).min();
+                    least.filter(|_| enough).unwrap_or(0)
+                };
+                there + u32::from(owned.counts_itself) <= least + max_skew
+            }
+            Kind::Affinity => there > 0 || (owned.counts_itself && self.total[owned.group.0 as usize] == 0),
+            Kind::Anti | Kind::Inverse => there == 0,
+        }
+    }
+
+    /// The first group that keeps a class away from a site.
+    pub(in crate::schedule) fn first_conflict(
+        &self,
+        groups: &Groups,
+        ties: &Ties,
+        site: &Site<'_>,
+    ) -> Option<GroupId> {
+        let own = ties.owned.iter().find(|owned| {
+            let group = groups.group(owned.group);
+            match site.of(group.key) {
+                Some(domain) => !self.allows(groups, owned, domain),
+                // Without the label there is nobody to be away from, and nothing to be near to or balanced with.
+                None => group.of.kind != Kind::Anti,
+            }
+        });
+        let unwanted = || {
+            ties.unwanted_by
+                .iter()
+                .find(|id| site.of(groups.group(**id).key).is_some_and(|domain| self.of(**id, domain) > 0))
+        };
+        own.map(|owned| owned.group).or_else(|| unwanted().copied())
+    }
+
+    /// Whether a domain of a label is open to a class, as far as the constraints on that label go.
+    pub(in crate::schedule) fn is_open(
+        &self,
+        groups: &Groups,
+        ties: &Ties,
+        key: KeyId,
+        domain: Domain,
+    ) -> bool {
+        ties.owned
+            .iter()
+            .filter(|owned| groups.group(owned.group).key == key)
+            .all(|owned| self.allows(groups, owned, domain))
+            && ties
+                .unwanted_by
+                .iter()
+                .filter(|id| groups.group(**id).key == key)
+                .all(|id| self.of(*id, domain) == 0)
+    }
+
+    /// How full a domain is, for those who spread.
+    pub(in crate::schedule) fn load(&self, groups: &Groups, ties: &Ties, key: KeyId, domain: Domain) -> u32 {
+        ties.owned
+            .iter()
+            .filter(|owned| {
+                let group = groups.group(owned.group);
+                group.key == key && matches!(group.of.kind, Kind::Spread { .. })
+            })
+            .map(|owned| self.of(owned.group, domain))
+            .sum()
+    }
+}

@@ -1,0 +1,239 @@
+//! Why a pod has no place: what each pool lacked for it once all its preferences were given up.
+//!
+//! **Invariant:** a reason names the last hurdle that a pool's best try did not take, so the nearest miss is the one that got furthest.
+
+use super::class::first_refused;
+use super::pass::{Placement, conflict, too_many_volumes};
+use super::problem::HostLabels;
+use super::setup::{Setup, first_unmet};
+use super::supply::{buys, type_conflict};
+use super::topology::{KeyId, Kind, Site};
+use crate::event::SpecId;
+use crate::model::{Requirements, Str};
+use crate::reason::{Reason, ReasonId};
+
+/// What each pool lacked for a class, the one that came nearest in front.
+pub(super) fn reasons(
+    setup: &mut Setup<'_>,
+    placement: &Placement,
+    class: usize,
+) -> Vec<(Option<usize>, Reason)> {
+    if let Some(claim) = setup.classes[class].spec.resource_claims.first() {
+        let field = [("field", format!("resourceClaims: {claim}"))];
+        return vec![(None, Reason::new(ReasonId::ConstraintNotEvaluated, field))];
+    }
+    let pools = setup.problem.pools.len();
+    let mut all: Vec<(u8, Option<usize>, Reason)> = (0..pools)
+        .map(|pool| {
+            let (progress, reason) = of_pool(setup, placement, class, pool);
+            (progress, Some(pool), reason)
+        })
+        .collect();
+    if all.is_empty() {
+        all.push((0, None, Reason::new(ReasonId::NoNodePool, [])));
+    }
+    all.sort_by_key(|(progress, _, _)| std::cmp::Reverse(*progress));
+    all.into_iter().map(|(_, pool, reason)| (pool, reason)).collect()
+}
+
+fn of_pool(setup: &mut Setup<'_>, placement: &Placement, class: usize, pool: usize) -> (u8, Reason) {
+    let problem = setup.problem;
+    let offer = &problem.pools[pool];
+    let of_class = &setup.classes[class];
+    let spec = of_class.spec;
+    let named = |id: ReasonId, params: &[(&'static str, String)]| {
+        let pool = [("nodepool", offer.pool.name.to_string())];
+        Reason::new(id, pool.into_iter().chain(params.iter().cloned()))
+    };
+    let least = setup.levels[class].last().expect("a class has its least wishes at the end");
+    if let Some(taint) = first_refused(&offer.pool.template.taints, &spec.tolerations, false) {
+        return (1, named(ReasonId::TaintNotTolerated, &[("taint", taint.key.to_string())]));
+    }
+    let mut best: (u8, Reason) = (0, named(ReasonId::NoCapacity, &[]));
+    let mut reached = |progress: u8, reason: Reason| {
+        if progress > best.0 {
+            best = (progress, reason);
+        }
+    };
+    let own = setup.interner.get(setup.supply.pools[pool].requirements).clone();
+    let shapes = &setup.supply.pools[pool].shapes;
+    for alternative in &least.alternatives {
+        let wanted = setup.interner.get(*alternative);
+        if let Some(key) = own.first_conflict(wanted, |key| problem.rules.is_well_known(key)) {
+            reached(2, named(ReasonId::RequirementsConflict, &[("label", key.to_owned())]));
+            continue;
+        }
+        let mut both: Requirements = own.clone();
+        both.add_all(wanted);
+        for shape in shapes {
+            let one = &offer.types[shape.type_at];
+            if let Some(key) = type_conflict(problem.rules, one, &both) {
+                reached(2, named(ReasonId::RequirementsConflict, &[("label", key.to_owned())]));
+                continue;
+            }
+            if let Some((resource, asked, _)) = spec.requests.first_excess(&shape.free) {
+                let params = [("resource", resource), ("asked", asked.to_string())];
+                reached(3, named(ReasonId::TooLarge, &params));
+                continue;
+            }
+            if let Some(port) = conflict(&spec.host_ports, &shape.ports) {
+                reached(3, named(ReasonId::HostPortTaken, &[("port", port.port.to_string())]));
+                continue;
+            }
+            if buys(problem.rules, one, &both).next().is_none() {
+                reached(4, named(ReasonId::NoCapacity, &[]));
+                continue;
+            }
+            let (used, nodes) = &placement.ledger[pool];
+            let with = used.plus(&one.capacity);
+            if let Some((limit, _, _)) = offer.limits().first_exceeded(&with, *nodes as usize + 1) {
+                reached(5, named(ReasonId::LimitReached, &[("limit", limit.to_owned())]));
+                continue;
+            }
+            if let Some(reason) = constraint(setup, placement, class) {
+                reached(6, named(reason.0, &reason.1));
+            } else {
+                reached(6, named(ReasonId::MinValuesUnmet, &[]));
+            }
+        }
+    }
+    best
+}
+
+/// The constraint between pods that is in the way on a new node.
+fn constraint(
+    setup: &Setup<'_>,
+    placement: &Placement,
+    class: usize,
+) -> Option<(ReasonId, Vec<(&'static str, String)>)> {
+    let ties = &setup.levels[class].last()?.ties;
+    let groups = &setup.groups;
+    let label = |key: &Option<Str>| key.as_deref().unwrap_or_default().to_owned();
+    let mut kinds: Vec<(ReasonId, String)> = ties
+        .owned
+        .iter()
+        .filter(|owned| {
+            let key = groups.key(groups.group(owned.group).key);
+            !(0..key.values.len() as u32).any(|domain| placement.counts.allows(groups, owned, domain))
+        })
+        .map(|owned| {
+            let group = groups.group(owned.group);
+            let id = match group.of.kind {
+                Kind::Spread { .. } => ReasonId::SpreadExceeded,
+                Kind::Affinity => ReasonId::AffinityUnmet,
+                Kind::Anti | Kind::Inverse => ReasonId::AntiAffinity,
+            };
+            (id, label(&groups.key(group.key).label))
+        })
+        .collect();
+    kinds.sort_unstable();
+    let blocked = ties
+        .unwanted_by
+        .first()
+        .map(|id| (ReasonId::AntiAffinity, label(&groups.key(groups.group(*id).key).label)));
+    let owned = ties.owned.first().map(|owned| {
+        let group = groups.group(owned.group);
+        let id = match group.of.kind {
+            Kind::Spread { .. } => ReasonId::SpreadExceeded,
+            Kind::Affinity => ReasonId::AffinityUnmet,
+            Kind::Anti | Kind::Inverse => ReasonId::AntiAffinity,
+        };
+        (id, label(&groups.key(group.key).label))
+    });
+    let (id, label) = kinds.into_iter().next().or(blocked).or(owned)?;
+    Some((id, vec![("label", label)]))
+}
+
+/// What was looked at for the pods of a class and did not do, once all pods are placed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Looked {
+    /// The specs of its pods.
+    pub specs: Vec<SpecId>,
+    /// Hosts by index that have no room for one more, with what is in the way; those behind the last that took one are left out.
+    pub hosts: Vec<(usize, ReasonId, String)>,
+    /// What each pool lacked: those in front of the one that launches for them, or all if none does.
+    pub pools: Vec<(Option<usize>, Reason)>,
+}
+
+/// What was looked at for each class.
+pub(super) fn looked(setup: &mut Setup<'_>, placement: &Placement) -> Vec<Looked> {
+    let hosts = setup.problem.hosts.len();
+    let mut all = Vec::new();
+    for class in 0..setup.classes.len() {
+        let pods = setup.classes[class].pods.clone();
+        let targets: Vec<Option<u32>> = pods.iter().map(|pod| placement.target[*pod]).collect();
+        let last_host = targets
+            .iter()
+            .map(|target| target.map_or(hosts, |target| (target as usize).min(hosts)))
+            .max()
+            .unwrap_or(hosts);
+        let mut specs: Vec<SpecId> = pods.iter().map(|pod| setup.problem.pods[*pod].spec).collect();
+        specs.sort_unstable();
+        specs.dedup();
+        let refused = (0..last_host)
+            .filter(|host| !targets.contains(&Some(*host as u32)))
+            .filter_map(|host| {
+                let (id, detail) = of_host(setup, placement, class, host)?;
+                Some((host, id, detail))
+            })
+            .collect();
+        let launching = targets.iter().flatten().filter_map(|target| (*target as usize).checked_sub(hosts));
+        let before = launching.map(|at| placement.planned[at].pool).max();
+        let pools = if targets.contains(&None) {
+            reasons(setup, placement, class)
+        } else {
+            (0..before.unwrap_or(0))
+                .map(|pool| (Some(pool), of_pool(setup, placement, class, pool).1))
+                .collect()
+        };
+        all.push(Looked { specs, hosts: refused, pools });
+    }
+    all
+}
+
+/// Why a host takes no more pods of a class; `None` if it would.
+fn of_host(setup: &Setup<'_>, placement: &Placement, class: usize, at: usize) -> Option<(ReasonId, String)> {
+    let host = &setup.problem.hosts[at];
+    let of_class = &setup.classes[class];
+    let spec = of_class.spec;
+    let used = placement.used.get(&(at as u32));
+    if !host.open {
+        return None;
+    }
+    let free = used.map_or_else(|| host.free.clone(), |used| host.free.minus(&used.requests));
+    if let Some((resource, asked, free)) = spec.requests.first_excess(&free) {
+        return Some((ReasonId::TooLarge, format!("{resource}: asked {asked}, free {free}")));
+    }
+    if let Some(taint) = first_refused(&host.taints, &spec.tolerations, false) {
+        return Some((ReasonId::TaintNotTolerated, taint.key.to_string()));
+    }
+    let least = setup.levels[class].last()?;
+    let unmet: Vec<Option<&str>> =
+        least.alternatives.iter().map(|wanted| first_unmet(host, setup.interner.get(*wanted))).collect();
+    if unmet.iter().all(Option::is_some) {
+        let label = unmet.into_iter().flatten().next().unwrap_or_default();
+        let detail = match &*host.labels {
+            HostLabels::Known(_) => label.to_owned(),
+            HostLabels::Possible(_) => format!("{label}: instance type not settled yet"),
+        };
+        return Some((ReasonId::RequirementsConflict, detail));
+    }
+    let taken = used.map(|used| used.ports.as_slice()).unwrap_or_default();
+    let port = conflict(&spec.host_ports, &host.ports).or_else(|| conflict(&spec.host_ports, taken));
+    if let Some(port) = port {
+        return Some((ReasonId::HostPortTaken, port.port.to_string()));
+    }
+    if let Some(driver) = too_many_volumes(host, used, of_class.volumes) {
+        return Some((ReasonId::VolumeLimit, driver.to_string()));
+    }
+    let groups = &setup.groups;
+    let domain = |key: KeyId| groups.key(key).of_host[at];
+    let site = Site { target: at as u32, domain: &domain };
+    let group = groups.group(placement.counts.first_conflict(groups, &least.ties, &site)?);
+    let label = groups.key(group.key).label.as_deref().unwrap_or_default();
+    Some(match group.of.kind {
+        Kind::Spread { max_skew, .. } => (ReasonId::SpreadExceeded, format!("maxSkew {max_skew} on {label}")),
+        Kind::Affinity => (ReasonId::AffinityUnmet, label.to_owned()),
+        Kind::Anti | Kind::Inverse => (ReasonId::AntiAffinity, label.to_owned()),
+    })
+}

@@ -1,0 +1,56 @@
+//! Objects that only the controller looks at: Namespaces, PersistentVolumeClaims, CSINodes. They do nothing by themselves.
+//!
+//! **Invariant:** what is not here is listed by nobody; a notification about it says that it is not.
+
+use std::collections::BTreeMap;
+
+use purser_engine::model::{Labels, NodeName, PodKey, Str, VolumeClaim, VolumeLimits};
+use purser_engine::port::Observation;
+
+use crate::scenario::Scenario;
+
+/// Objects that only the controller looks at.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    pub(super) namespaces: BTreeMap<Str, Labels>,
+    pub(super) volume_claims: BTreeMap<PodKey, VolumeClaim>,
+    volume_limits: BTreeMap<NodeName, VolumeLimits>,
+}
+
+impl Objects {
+    /// Those of a scenario.
+    pub(super) fn of(scenario: &Scenario) -> Self {
+        Self {
+            namespaces: scenario.namespaces.clone(),
+            volume_claims: scenario.volume_claims.clone(),
+            volume_limits: scenario.volume_limits.clone(),
+        }
+    }
+
+    /// All of them, in order.
+    pub(super) fn list(&self) -> impl Iterator<Item = Observation> {
+        let namespaces = self.namespaces.keys().map(|name| self.namespace(name));
+        let claims = self.volume_claims.keys().map(|key| self.volume_claim(key));
+        let limits = self
+            .volume_limits
+            .iter()
+            .map(|(node, limits)| Observation::VolumeLimits { node: node.clone(), limits: limits.clone() });
+        namespaces.chain(claims).chain(limits)
+    }
+
+    /// How a Namespace is.
+    pub(super) fn namespace(&self, name: &Str) -> Observation {
+        match self.namespaces.get(name) {
+            Some(labels) => Observation::Namespace(name.clone(), labels.clone()),
+            None => Observation::NoNamespace(name.clone()),
+        }
+    }
+
+    /// How a PersistentVolumeClaim is.
+    pub(super) fn volume_claim(&self, key: &PodKey) -> Observation {
+        match self.volume_claims.get(key) {
+            Some(claim) => Observation::VolumeClaim(key.clone(), claim.clone()),
+            None => Observation::NoVolumeClaim(key.clone()),
+        }
+    }
+}
