@@ -26,6 +26,7 @@ mod options;
 mod reader;
 mod record;
 mod recovery;
+mod retained;
 mod seal;
 mod segment;
 mod segment_read;
@@ -34,6 +35,7 @@ mod tail;
 mod tail_read;
 mod verify;
 mod verify_files;
+mod verify_identity;
 mod verify_view;
 mod writer;
 

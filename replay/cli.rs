@@ -166,6 +166,10 @@ pub struct VerifyArgs {
     /// The verifier key as it is known from elsewhere.
     #[arg(long, value_name = "FILE")]
     pub vkey: Option<PathBuf>,
+    /// Check what takes only the public key, as somebody who may not read the file secret: signatures, roots, decisions, but not
+    /// whether each record is the one that was hashed.
+    #[arg(long)]
+    pub without_secret: bool,
     /// Take only the decisions from this record on again.
     #[arg(long, value_name = "SEQ")]
     pub from: Option<u64>,

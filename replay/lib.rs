@@ -29,7 +29,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::Parser as _;
-use purser_events::journal::ReadError;
+use purser_events::journal::{OpenError, ReadError};
 
 use crate::cli::{Cli, Command};
 use crate::output::Out;
@@ -102,7 +102,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resul
         Command::Why(arguments) => why::run(&open()?, &arguments, &mut out),
         Command::Verify(arguments) => match open() {
             // What is of two logs cannot be read as one, but which file is to blame can be said.
-            Err(error) if matches!(error.downcast_ref(), Some(ReadError::Foreign { .. })) => {
+            Err(error) if is_mixed(&error) => {
                 let dir = Log::folder(cli.journal.as_deref())?;
                 commands::verify::run_mixed(&dir, cli.archive.as_deref(), &error, &arguments, &mut out)
             }
@@ -110,6 +110,16 @@ fn dispatch(cli: Cli, out: &mut dyn Write, err: &mut dyn Write) -> anyhow::Resul
         },
         Command::Inspect => commands::inspect::run(&open()?, &mut out),
         Command::Reasons => commands::reasons::run(&mut out),
+    }
+}
+
+/// Whether an error says that the files in a folder do not belong together.
+fn is_mixed(error: &anyhow::Error) -> bool {
+    let identity = |error: &OpenError| matches!(error, OpenError::Identity { .. });
+    match error.downcast_ref() {
+        Some(ReadError::Foreign { .. }) => true,
+        Some(ReadError::Open(error)) => identity(error),
+        _ => false,
     }
 }
 

@@ -17,6 +17,8 @@ const MAGIC: &[u8; 8] = b"PURSANCH";
 /// Each slot has a page of its own, so no device writes both at once.
 const SLOT_LEN: usize = 4096;
 const USED_LEN: usize = 84;
+/// Where a slot has the log's id: before the checksum.
+const LOG_AT: usize = USED_LEN - 4 - 16;
 
 /// What was acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -113,6 +115,16 @@ fn decode(slot: &[u8], log: LogId) -> Slot {
         whole.then_some(Anchor { generation, size, root, last_time_us })
     };
     parse().map_or(Slot::Damaged, Slot::Valid)
+}
+
+/// The logs that whole slots are of, whichever they are.
+pub(super) fn logs(layout: &Layout) -> Result<Vec<LogId>, FileError> {
+    let bytes = read_optional(&layout.anchor())?.unwrap_or_default();
+    let log = |slot: &[u8]| {
+        let id = LogId(slot.get(LOG_AT..LOG_AT + 16)?.try_into().ok()?);
+        matches!(decode(slot, id), Slot::Valid(_)).then_some(id)
+    };
+    Ok(bytes.chunks(SLOT_LEN).filter_map(log).collect())
 }
 
 /// Reads the anchor; a missing file is one with a problem, not an error.

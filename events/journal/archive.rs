@@ -1,4 +1,4 @@
-//! The archive folder, retention, and the note that says where the kept history begins.
+//! The archive folder, and retention.
 //!
 //! Invariant: a segment is deleted only after the note that begins the kept history after it is durable, and, with an
 //! archive, only when its copy there has the right digest.
@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::disk::{At as _, Disk, FileError, Severity, read_optional};
+use super::disk::{At as _, Disk, FileError, Severity};
 use super::error::{OpenError, ReadError, WriteError};
 use super::faults::{Artifact, Point};
 use super::identity::Identity;
 use super::layout::Layout;
-use super::note::{NoteError, VerifierKey};
 use super::record::LogId;
+use super::retained::{RetainedNote, Vouched, read_retained};
 use super::segment_read::SegmentFile;
 use super::writer::Journal;
 
@@ -127,47 +127,10 @@ pub struct Retained {
     pub deleted: Vec<u64>,
     /// The first record that is still here.
     pub first_seq: u64,
+    /// Where each segment that was deleted ended: the sizes of their checkpoints, which stay.
+    pub ends: Vec<u64>,
     /// Why retention stopped before the policy was satisfied, if it did.
     pub stopped: Option<String>,
-}
-
-/// The signed note in `retained`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct RetainedNote {
-    pub(super) first_seq: u64,
-    pub(super) time_us: i64,
-}
-
-const RETAINED_TITLE: &str = "purser-retained";
-
-impl RetainedNote {
-    fn body(&self, origin: &str) -> String {
-        format!("{RETAINED_TITLE}\n{origin}\n{}\n{}\n", self.first_seq, self.time_us)
-    }
-
-    fn parse(vkey: &VerifierKey, text: &str) -> Result<Self, NoteError> {
-        let body = vkey.open_text(text)?;
-        let lines: Vec<&str> = body.lines().collect();
-        let bad = || NoteError::Malformed("it is not a note of retention");
-        let [RETAINED_TITLE, origin, first_seq, time_us] = lines[..] else { return Err(bad()) };
-        let first_seq = first_seq.parse().map_err(|_| bad())?;
-        let time_us = time_us.parse().map_err(|_| bad())?;
-        let note = Self { first_seq, time_us };
-        if origin != vkey.name() || note.body(origin) != body {
-            return Err(bad());
-        }
-        Ok(note)
-    }
-}
-
-/// Reads the note of retention, when there is one.
-pub(super) fn read_retained(
-    layout: &Layout,
-    vkey: &VerifierKey,
-) -> Result<Option<Result<RetainedNote, NoteError>>, FileError> {
-    let Some(bytes) = read_optional(&layout.retained())? else { return Ok(None) };
-    let text = String::from_utf8(bytes).map_err(|_| NoteError::Malformed("it is not text"));
-    Ok(Some(text.and_then(|text| RetainedNote::parse(vkey, &text))))
 }
 
 impl Journal {
@@ -211,8 +174,12 @@ impl Journal {
     pub fn plan_retention(&mut self, policy: &RetentionPolicy, now_us: i64) -> Result<Retained, WriteError> {
         self.ready()?;
         let firsts = self.layout.list_segments().map_err(|error| self.fail_untouched(error))?;
-        let mut outcome =
-            Retained { deleted: Vec::new(), first_seq: firsts.first().copied().unwrap_or(0), stopped: None };
+        let mut outcome = Retained {
+            deleted: Vec::new(),
+            first_seq: firsts.first().copied().unwrap_or(0),
+            ends: Vec::new(),
+            stopped: None,
+        };
         let keep = policy.keep_segments.max(1);
         let mut first_seq = outcome.first_seq;
         for first in firsts.iter().take(firsts.len().saturating_sub(keep)) {
@@ -244,6 +211,7 @@ impl Journal {
                 }
             }
             outcome.deleted.push(*first);
+            outcome.ends.push(header.end());
             first_seq = header.end();
         }
         outcome.first_seq = first_seq;
@@ -256,7 +224,9 @@ impl Journal {
             return Ok(());
         }
         self.ready()?;
-        let note = RetainedNote { first_seq: plan.first_seq, time_us: now_us };
+        let checkpoints = self.gone_checkpoints(plan).map_err(|error| self.fail_untouched(error))?;
+        let vouched = Some(Vouched::new(&self.identity, checkpoints));
+        let note = RetainedNote { first_seq: plan.first_seq, time_us: now_us, vouched };
         let text = self.key.sign_text(&note.body(&self.identity.origin));
         let path = self.layout.retained();
         self.disk
@@ -274,5 +244,19 @@ impl Journal {
             delete().at(&path).map_err(|error| self.fail_untouched(error))?;
         }
         Ok(())
+    }
+
+    /// The sizes of the checkpoints of all records that are gone when this plan is carried out.
+    fn gone_checkpoints(&self, plan: &Retained) -> Result<Vec<u64>, FileError> {
+        let before = read_retained(&self.layout, &self.vkey)?.and_then(Result::ok);
+        let mut sizes: BTreeSet<u64> = match before.and_then(|note| note.vouched) {
+            Some(vouched) => vouched.checkpoints.into_iter().collect(),
+            // What no note names, as those of early versions did not, is taken from the files, this once.
+            None => {
+                self.layout.list_checkpoints()?.into_iter().filter(|size| *size <= plan.first_seq).collect()
+            }
+        };
+        sizes.extend(&plan.ends);
+        Ok(sizes.into_iter().collect())
     }
 }

@@ -46,6 +46,11 @@ impl SegmentEntry {
         Ok(Self { first, path, archived, header, foreign })
     }
 
+    /// Whether it is a file in the journal itself that belongs to another log.
+    pub(super) fn is_stray(&self) -> bool {
+        self.foreign.is_some() && !self.archived
+    }
+
     pub(super) fn end(&self) -> Option<u64> {
         self.header.as_ref().ok().map(SegmentHeader::end)
     }
@@ -72,6 +77,17 @@ pub(super) fn scan(
         }
     }
     Ok(entries.into_values().collect())
+}
+
+/// The segments here that belong to another log, each with that log.
+pub(super) fn foreign(local: &Layout, log: LogId) -> Result<Vec<(u64, LogId)>, FileError> {
+    let mut foreign = Vec::new();
+    for first in local.list_segments()? {
+        if let Some(found) = SegmentEntry::new(local, first, false, log)?.foreign {
+            foreign.push((first, found));
+        }
+    }
+    Ok(foreign)
 }
 
 /// The log that an archive folder belongs to, if that is another: by its identity, or else by its oldest segment.

@@ -17,6 +17,8 @@ pub enum Artifact {
     Retained,
     /// A copy in the archive folder.
     Archive,
+    /// The identity, written anew where the first record is later than the journal.
+    Identity,
 }
 
 /// A step in writing an [`Artifact`].
@@ -86,7 +88,7 @@ impl Point {
             Point::Quarantine,
             Point::RetainDelete,
         ];
-        for artifact in [A::Segment, A::Checkpoint, A::Snapshot, A::Retained, A::Archive] {
+        for artifact in [A::Segment, A::Checkpoint, A::Snapshot, A::Retained, A::Archive, A::Identity] {
             for step in [S::Create, S::Half, S::Sync, S::Rename, S::SyncFolder, S::Done] {
                 points.push(Point::File(artifact, step));
             }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::bytes::{hex, unhex};
-use super::disk::{At as _, Disk, read_optional};
+use super::disk::{At as _, Disk, FileError, read_optional};
 use super::error::OpenError;
 use super::layout::Layout;
 use super::leaf::SaltSecret;
 use super::merkle::Hash;
 use super::note::{SigningKey, VerifierKey};
 use super::record::{LogId, MAX_NAME_LEN};
+use super::segment_read::SegmentFile;
 
 /// The version of the folder's layout that this code writes and reads.
 pub const FORMAT: u64 = 1;
@@ -30,9 +31,9 @@ pub struct Identity {
     pub log: LogId,
     /// The log's name, which is also the name of its signing key.
     pub origin: String,
-    /// When the log was begun: microseconds of UTC since 1970.
+    /// When the log was begun, which is the time of its first record: microseconds of UTC since 1970.
     pub created_us: i64,
-    /// The last checkpoint of the log that this one follows, if there was one.
+    /// The last checkpoint of the log that this one follows, if there was one. The first record says the same.
     pub predecessor: Option<String>,
 }
 
@@ -57,6 +58,9 @@ impl Identity {
         if format > FORMAT {
             return Err(OpenError::Newer { file: file.to_owned(), found: format, supported: FORMAT });
         }
+        if format == 0 {
+            return Err(bad("its format number is 0, and the first is 1"));
+        }
         let log =
             value["log"].as_str().and_then(LogId::parse).ok_or_else(|| bad("its log id is malformed"))?;
         let origin = value["origin"].as_str().ok_or_else(|| bad("it has no origin"))?.to_owned();
@@ -75,6 +79,32 @@ impl Identity {
             None => Err(OpenError::Missing { dir: layout.root().to_owned() }),
             Some(text) => Self::parse(&file, &text),
         }
+    }
+}
+
+/// The log that everything in the folder is of, if that is another than the identity says.
+pub(super) fn disowned(layout: &Layout, log: LogId) -> Result<Option<LogId>, FileError> {
+    let mut logs = super::anchor::logs(layout)?;
+    if logs.contains(&log) {
+        return Ok(None);
+    }
+    for first in layout.list_segments()? {
+        if let Ok(file) = SegmentFile::open(&layout.segment(first)) {
+            logs.push(file.header().log);
+        }
+    }
+    let found = logs.first().copied().filter(|found| *found != log);
+    Ok(found.filter(|found| logs.iter().all(|other| other == found)))
+}
+
+/// Refuses an identity that nothing in the folder agrees with.
+pub(super) fn refuse_disowned(layout: &Layout, log: LogId) -> Result<(), OpenError> {
+    match disowned(layout, log)? {
+        None => Ok(()),
+        Some(found) => Err(OpenError::Identity {
+            file: layout.identity(),
+            reason: format!("its log is {log}, and that of all other files is {found}"),
+        }),
     }
 }
 

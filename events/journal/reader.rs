@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::anchor;
 use super::catalog::{self, SegmentEntry};
 use super::disk::{At as _, FileError};
-use super::error::ReadError;
+use super::error::{OpenError, ReadError};
 use super::identity::{self, Identity, Secret};
 use super::layout::Layout;
 use super::leaf::{LeafWriter, Vocabulary};
@@ -108,7 +108,11 @@ impl Reader {
         let archive = archive.map(Layout::new);
         let identity = Identity::read(&layout)?;
         let vkey = identity::read_vkey(&layout)?;
-        let secret = Secret::read(&layout)?;
+        // Only the lines that were hashed take the secret; a reader who may not have it reads all else.
+        let secret = match Secret::read(&layout) {
+            Err(OpenError::Io(error)) if error.source.kind() == io::ErrorKind::PermissionDenied => None,
+            secret => secret?,
+        };
         let leaf =
             secret.map(|secret| LeafWriter::new(identity.log, &identity.origin, secret.salts, vocabulary));
         let view = load(&layout, archive.as_ref(), &identity)?;
@@ -131,7 +135,7 @@ impl Reader {
         &self.vkey
     }
 
-    /// Renders records as the lines that the tree commits to; `None` in a copy without the salts.
+    /// Renders records as the lines that the tree commits to; `None` without the secret that the salts come from.
     pub fn leaf_writer(&self) -> Option<&LeafWriter> {
         self.leaf.as_ref()
     }
@@ -327,6 +331,7 @@ fn try_load(
 ) -> Result<View, ReadError> {
     // The anchor first: what it counts must be found in what is read after it.
     let slots = anchor::read(layout, identity.log)?;
+    identity::refuse_disowned(layout, identity.log)?;
     let entries = catalog::scan(layout, archive, identity.log)?;
     catalog::refuse_foreign(&entries, archive, identity.log)?;
     let sealed = match entries.iter().rev().find(|entry| entry.header.is_ok()) {

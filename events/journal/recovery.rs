@@ -33,6 +33,8 @@ pub struct Recovery {
     /// Segments that are missing or damaged as far as opening looks, which is at names, headers and the newest file. The
     /// journal goes on without them; verification does not pass.
     pub damaged_segments: Vec<SegmentDamage>,
+    /// Segments of another log that lay among the journal's own, and where each was moved to.
+    pub set_aside: Vec<PathBuf>,
 }
 
 impl Recovery {
@@ -42,6 +44,7 @@ impl Recovery {
             seal: SealRecovery::None,
             anchor_problem: None,
             damaged_segments: Vec::new(),
+            set_aside: Vec::new(),
         }
     }
 
@@ -106,6 +109,8 @@ pub(super) struct SealedState {
     pub(super) end: SealedEnd,
     pub(super) last_time_us: i64,
     pub(super) damaged: Vec<SegmentDamage>,
+    /// The segments of other logs, by their names, to be moved aside once it is clear that the journal goes on without them.
+    pub(super) foreign: Vec<u64>,
 }
 
 /// Reads names and headers of all segments, and all of the last.
@@ -115,7 +120,10 @@ pub(super) fn read_sealed(
     log: LogId,
     vkey: &VerifierKey,
 ) -> Result<SealedState, OpenError> {
-    let entries = catalog::scan(layout, archive, log)?;
+    let foreign = catalog::foreign(layout, log)?;
+    let mut entries = catalog::scan(layout, archive, log)?;
+    // Not the journal's at all: it is as if they were not there.
+    entries.retain(|entry| entry.archived || foreign.iter().all(|(first, _)| *first != entry.first));
     let mut damaged = Vec::new();
     let mut next = retained_from(layout, vkey)?;
     for entry in &entries {
@@ -135,6 +143,7 @@ pub(super) fn read_sealed(
             end: SealedEnd { frontier: Frontier::default(), digest: Hash([0; 32]) },
             last_time_us: 0,
             damaged,
+            foreign: Vec::new(),
         },
         Some(last) => {
             let bad = |reason: String| OpenError::LastSegment { file: layout.segment(last.first), reason };
@@ -153,20 +162,25 @@ pub(super) fn read_sealed(
                 return Err(bad("its signed checkpoint is not that of its records".to_owned()));
             }
             let last_time_us = file.header().last_time_us;
-            SealedState { end: SealedEnd { frontier: footer.after, digest }, last_time_us, damaged }
+            let end = SealedEnd { frontier: footer.after, digest };
+            SealedState { end, last_time_us, damaged, foreign: Vec::new() }
         }
     };
     let size = state.end.frontier.size();
     if let Some(later) = layout.list_checkpoints()?.into_iter().find(|checkpoint| *checkpoint > size) {
-        let reason = format!("there is a checkpoint of {later} records, and the segments end at {size}");
+        let instead = foreign.iter().find(|(first, _)| *first == size);
+        let reason = match instead {
+            Some((_, found)) => format!("it is of log {found}, the journal is {log}"),
+            None => format!("there is a checkpoint of {later} records, and the segments end at {size}"),
+        };
         return Err(OpenError::LastSegment { file: layout.segment(size), reason });
     }
-    Ok(state)
+    Ok(SealedState { foreign: foreign.into_iter().map(|(first, _)| first).collect(), ..state })
 }
 
 fn retained_from(layout: &Layout, vkey: &VerifierKey) -> Result<u64, OpenError> {
     // A damaged note is for verification to find; here it only means that the older segments count as missing.
-    Ok(super::archive::read_retained(layout, vkey)?.and_then(Result::ok).map_or(0, |note| note.first_seq))
+    Ok(super::retained::read_retained(layout, vkey)?.and_then(Result::ok).map_or(0, |note| note.first_seq))
 }
 
 impl Journal {
@@ -289,6 +303,28 @@ impl Journal {
         };
         run().at(&from)?;
         Ok(to)
+    }
+
+    /// Moves segments of other logs out of the way: they stay as evidence, and the log goes on without them.
+    pub(super) fn set_aside(&self, foreign: &[u64]) -> Result<Vec<PathBuf>, FileError> {
+        if foreign.is_empty() {
+            return Ok(Vec::new());
+        }
+        let number = self.layout.list_damaged()?.last().map_or(1, |last| last + 1);
+        let folder = self.layout.damaged(number);
+        fs::create_dir(&folder).at(&folder)?;
+        let mut moved = Vec::new();
+        for first in foreign {
+            let from = self.layout.segment(*first);
+            let to = folder.join(from.file_name().unwrap_or_default());
+            self.disk.pass(Point::Quarantine).and_then(|()| fs::rename(&from, &to)).at(&from)?;
+            moved.push(to);
+        }
+        let (segments, root) = (self.layout.segments(), self.layout.root());
+        for folder in [&folder, &segments, root] {
+            self.disk.sync_folder(folder).at(folder)?;
+        }
+        Ok(moved)
     }
 
     /// Removes files that never got their names; says whether a segment was among them.

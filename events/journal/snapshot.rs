@@ -105,13 +105,34 @@ pub(super) fn latest(
 impl Journal {
     /// Keeps a snapshot at the current size, and the one before it. A failure harms nothing but the next restart's speed.
     pub fn put_snapshot(&mut self, engine_version: &str, bytes: &[u8]) -> Result<(), FileError> {
-        let snapshot = Snapshot {
-            size: self.size(),
-            root: self.root(),
-            engine_version: engine_version.to_owned(),
-            bytes: bytes.to_vec(),
-        };
-        let path = self.layout.snapshot(snapshot.size);
+        self.write_snapshot(self.size(), self.root(), engine_version, bytes)?;
+        self.prune_snapshots(engine_version)
+    }
+
+    /// Keeps a snapshot of the first `size` records, which are about to go: with it the records from there on can be folded.
+    /// It stays until another stands in for more.
+    pub fn put_stand_in(&mut self, size: u64, engine_version: &str, bytes: &[u8]) -> Result<(), FileError> {
+        let path = self.layout.snapshot(size);
+        let usable = |snapshot: Snapshot| snapshot.engine_version == engine_version && snapshot.size == size;
+        if !read(&path, self.identity.log)?.is_some_and(|read| read.is_ok_and(usable)) {
+            let gone = || std::io::Error::other("its records are not here");
+            let root = self.root_at(size).ok_or_else(|| FileError { file: path.clone(), source: gone() })?;
+            self.write_snapshot(size, root, engine_version, bytes)?;
+        }
+        self.stand_in = Some(size);
+        Ok(())
+    }
+
+    fn write_snapshot(
+        &mut self,
+        size: u64,
+        root: Hash,
+        engine_version: &str,
+        bytes: &[u8],
+    ) -> Result<(), FileError> {
+        let engine_version = engine_version.to_owned();
+        let snapshot = Snapshot { size, root, engine_version, bytes: bytes.to_vec() };
+        let path = self.layout.snapshot(size);
         let encoded =
             snapshot.encode(self.identity.log).map_err(|source| FileError { file: path.clone(), source })?;
         if let Err(error) = self.disk.write(Artifact::Snapshot, &path, &encoded) {
@@ -122,12 +143,39 @@ impl Journal {
             }
             return Err(error);
         }
+        Ok(())
+    }
+
+    /// Deletes all but the newest snapshots, and the one that the kept records are folded from when older ones are gone.
+    fn prune_snapshots(&self, engine_version: &str) -> Result<(), FileError> {
         let sizes = self.layout.list_snapshots()?;
-        for size in sizes.iter().rev().skip(KEPT) {
+        let older = &sizes[..sizes.len().saturating_sub(KEPT)];
+        let begins = self.layout.list_segments()?.first().copied().unwrap_or(0);
+        let stands_in = if begins > 0 { self.standing_in(&sizes, begins, engine_version)? } else { None };
+        for size in older.iter().filter(|size| ![self.stand_in, stands_in].contains(&Some(**size))) {
             // Deleting is only tidiness.
             let _ = fs::remove_file(self.layout.snapshot(*size));
         }
         Ok(())
+    }
+
+    /// The newest snapshot of this version that does not reach into the kept records. If all do, as after a new version, it is the
+    /// oldest: one day the kept records begin behind it.
+    fn standing_in(
+        &self,
+        sizes: &[u64],
+        begins: u64,
+        engine_version: &str,
+    ) -> Result<Option<u64>, FileError> {
+        let mut usable = Vec::new();
+        for size in sizes {
+            if let Some(Ok(snapshot)) = read(&self.layout.snapshot(*size), self.identity.log)?
+                && snapshot.engine_version == engine_version
+            {
+                usable.push(*size);
+            }
+        }
+        Ok(usable.iter().rev().find(|size| **size <= begins).or(usable.first()).copied())
     }
 
     /// The newest good snapshot of this version that includes at most `at_most` records.

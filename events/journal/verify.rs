@@ -3,7 +3,6 @@
 //! Invariant: a report without findings means that every byte of every file but the lock was accounted for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +18,7 @@ use super::segment::SegmentHeader;
 use super::segment_read::SegmentFile;
 use super::tail_read::TailContents;
 use super::verify_files as files;
+use super::verify_identity as first;
 use super::verify_view::View;
 
 /// A checkpoint that was kept outside the journal.
@@ -41,12 +41,15 @@ pub struct VerifyOptions {
     pub older: Vec<OlderCheckpoint>,
     /// The archive folder, for segments that are not in the journal any more.
     pub archive: Option<PathBuf>,
+    /// Checks as somebody does who has only the public key: what takes the secret is left out, and that it is not here is no
+    /// finding.
+    pub without_secret: bool,
 }
 
 impl VerifyOptions {
     /// Verifies the folder against itself.
     pub fn new(vocabulary: Arc<dyn Vocabulary>) -> Self {
-        Self { vocabulary, expected_key: None, older: Vec::new(), archive: None }
+        Self { vocabulary, expected_key: None, older: Vec::new(), archive: None, without_secret: false }
     }
 }
 
@@ -67,6 +70,8 @@ pub struct VerifyReport {
     /// How many of the journal's own checkpoints are of records that retention deleted: of them only the signature was
     /// checked. One kept elsewhere that cannot be compared is a finding.
     pub checkpoints_signature_only: u64,
+    /// Whether each record was compared with its leaf hash, which takes the secret that the salts come from.
+    pub leaves_compared: bool,
     /// Whether a writer held the journal meanwhile: what it appended after these records was not looked at.
     pub live: bool,
     /// Everything that is wrong; empty when the journal is what it was.
@@ -165,6 +170,9 @@ impl Roots {
 
 /// The pass over all records.
 struct Pass<'a> {
+    layout: &'a Layout,
+    identity: &'a Identity,
+    vocabulary: &'a dyn Vocabulary,
     leaf: Option<LeafWriter>,
     vkey: Option<&'a VerifierKey>,
     findings: Findings,
@@ -194,6 +202,9 @@ impl Pass<'_> {
             );
         }
         self.last_time_us = record.time_us;
+        if seq == 0 {
+            first::check_first(self.layout, self.identity, record, self.vocabulary, &mut self.findings);
+        }
         let mut leaf = stored;
         match self.leaf.as_ref().map(|writer| writer.lines(record)) {
             None => {}
@@ -368,25 +379,37 @@ pub fn verify(
                 root,
                 checkpoints: 0,
                 checkpoints_signature_only: 0,
+                leaves_compared: false,
                 live: false,
                 findings,
             });
         }
         Err(error) => return Err(error.into()),
     };
-    let secret = files::check_secret(&layout, &mut findings);
+    let secret = match options.without_secret {
+        true => None,
+        false => files::check_secret(&layout, &mut findings),
+    };
+    let leaves_compared = secret.is_some();
+    let identity = first::settle(&layout, identity, secret.as_ref(), &mut findings)?;
     let vkey = files::check_keys(&layout, &identity.origin, secret.as_ref(), options, &mut findings);
     let archive = options.archive.as_deref().map(Layout::new);
     let view = View::of(&layout, archive.as_ref(), identity.log)?;
     if let Some(archive) = &archive {
         files::check_archive(archive, identity.log, &mut findings);
+        first::check_copy(archive, &identity, &mut findings);
     }
-    let entries = &view.entries;
+    let (stray, entries): (Vec<_>, Vec<_>) = view.entries.iter().cloned().partition(SegmentEntry::is_stray);
+    files::check_stray(&stray, &mut findings);
     let expected = view.anchor.newest().map_or(0, |anchor| anchor.size);
     let roots = files::stated_sizes(&view, vkey.as_ref(), options);
     // After the segments were listed: the note is there before any of them goes.
     let retained = files::check_retained(&layout, vkey.as_ref(), &mut findings)?;
-    let first_kept = retained.map_or(0, |note| note.first_seq);
+    let first_kept = retained.as_ref().map_or(0, |note| note.first_seq);
+    if let Some(vouched) = retained.and_then(|note| note.vouched) {
+        first::check_vouched(&layout, &identity, &vouched, &mut findings);
+        files::check_gone(&layout, &vouched.checkpoints, &mut findings);
+    }
     // With an archive nothing may be missing, whatever retention took from the journal itself.
     let begin = match archive {
         Some(_) => 0,
@@ -398,6 +421,9 @@ pub fn verify(
     });
     let ends = entries.iter().filter_map(SegmentEntry::end).max().unwrap_or(0);
     let mut pass = Pass {
+        layout: &layout,
+        identity: &identity,
+        vocabulary: &*options.vocabulary,
         leaf,
         vkey: vkey.as_ref(),
         findings,
@@ -411,9 +437,9 @@ pub fn verify(
     };
     pass.roots.pass(&Frontier::default());
     let mut next = begin;
-    for entry in entries {
+    for entry in &entries {
         if entry.first > next {
-            let (path, text) = missing(&layout, archive.as_ref(), first_kept, next..entry.first);
+            let (path, text) = files::missing(&layout, archive.as_ref(), first_kept, next..entry.first);
             pass.findings.add(&path, Some(next), FindingKind::Missing, &text);
             pass.digest = None;
         } else if entry.first < next {
@@ -426,7 +452,7 @@ pub fn verify(
             pass.findings.add(&layout.segment(entry.first), Some(entry.first), FindingKind::Missing, text);
         }
         pass.segment(&layout, entry);
-        next = entry.end().unwrap_or_else(|| after_damaged(entries, entry.first, &view.checkpoints));
+        next = entry.end().unwrap_or_else(|| after_damaged(&entries, entry.first, &view.checkpoints));
     }
     let tail = pass.tail(&layout, &view.tails);
     let size = pass.frontier.size();
@@ -451,29 +477,10 @@ pub fn verify(
         root,
         checkpoints: compared.with_records,
         checkpoints_signature_only: compared.signature_only,
+        leaves_compared,
         live,
         findings,
     })
-}
-
-/// The file that should have these records, and what to say of its absence.
-fn missing(
-    layout: &Layout,
-    archive: Option<&Layout>,
-    first_kept: u64,
-    records: Range<u64>,
-) -> (PathBuf, String) {
-    let Range { start, end } = records;
-    match archive {
-        None => (layout.segment(start), format!("the segment with the records {start}..{end} is missing")),
-        Some(archive) => {
-            // What retention took should be in the archive, the rest in the journal.
-            let place = if start < first_kept { archive } else { layout };
-            let last = end.saturating_sub(1);
-            let text = format!("the records {start} to {last} are neither in the journal nor in the archive");
-            (place.segment(start), text)
-        }
-    }
 }
 
 /// Where a segment with a damaged header ends, by the next one's name or the next checkpoint.

@@ -3,34 +3,34 @@
 //! Invariant: every file in the folder is either checked byte for byte, or reported as unknown.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::anchor::{AnchorSlots, Slot};
-use super::archive::{RetainedNote, read_retained};
-use super::catalog;
+use super::catalog::{self, SegmentEntry};
 use super::disk::{FileError, names, read_optional};
+use super::error::OpenError;
 use super::identity::{self, Secret};
 use super::layout::{Layout, parse_damaged, parse_segment, parse_snapshot, parse_tail};
 use super::note::{SigningKey, VerifierKey};
 use super::record::LogId;
+use super::retained::{RetainedNote, read_retained};
 use super::snapshot;
 use super::verify::{FindingKind, Findings, Roots, VerifyOptions};
 use super::verify_view::View;
 
-/// Reads the secret, if it is there and whole.
+/// Reads the secret, if it is there and whole. Without it all else is checked all the same.
 pub(super) fn check_secret(layout: &Layout, findings: &mut Findings) -> Option<Secret> {
-    match Secret::read(layout) {
-        Ok(Some(secret)) => Some(secret),
-        Ok(None) => {
-            let text = "it is missing: payloads and leaves cannot be compared with each other";
-            findings.add(&layout.secret(), None, FindingKind::Missing, text);
-            None
-        }
-        Err(error) => {
-            findings.add(&layout.secret(), None, FindingKind::Damaged, &error.to_string());
-            None
-        }
-    }
+    const LACK: &str =
+        "records were not compared with their leaf hashes; --without-secret checks the rest alone";
+    let (kind, text) = match Secret::read(layout) {
+        Ok(Some(secret)) => return Some(secret),
+        Ok(None) => (FindingKind::Missing, format!("it is missing: {LACK}")),
+        Err(OpenError::Io(error)) => (FindingKind::Unchecked, format!("{}: {LACK}", error.source)),
+        Err(error) => (FindingKind::Damaged, error.to_string()),
+    };
+    findings.add(&layout.secret(), None, kind, &text);
+    None
 }
 
 /// Decides which key signatures are checked with: the one given, or the folder's own.
@@ -90,6 +90,17 @@ pub(super) fn check_retained(
         Some(Err(error)) => {
             findings.add(&layout.retained(), None, FindingKind::Signature, &error.to_string());
             Ok(None)
+        }
+    }
+}
+
+/// Whether the checkpoints of records that retention deleted are all there: they are what is left of those.
+pub(super) fn check_gone(layout: &Layout, sizes: &[u64], findings: &mut Findings) {
+    for size in sizes {
+        let file = layout.checkpoint(*size);
+        if !file.exists() {
+            let text = "the checkpoint of records that retention deleted is not there, and it was kept";
+            findings.add(&file, None, FindingKind::Missing, text);
         }
     }
 }
@@ -348,5 +359,35 @@ pub(super) fn check_segment_checkpoint(layout: &Layout, size: u64, carried: &str
             );
         }
         Ok(_) => {}
+    }
+}
+
+/// The file that should have these records, and what to say of its absence.
+pub(super) fn missing(
+    layout: &Layout,
+    archive: Option<&Layout>,
+    first_kept: u64,
+    records: Range<u64>,
+) -> (PathBuf, String) {
+    let Range { start, end } = records;
+    match archive {
+        None => (layout.segment(start), format!("the segment with the records {start}..{end} is missing")),
+        Some(archive) => {
+            // What retention took should be in the archive, the rest in the journal.
+            let place = if start < first_kept { archive } else { layout };
+            let last = end.saturating_sub(1);
+            let text = format!("the records {start} to {last} are neither in the journal nor in the archive");
+            (place.segment(start), text)
+        }
+    }
+}
+
+/// Reports the segments of other logs. Nothing of them is read: the records are those of the journal's own.
+pub(super) fn check_stray(stray: &[SegmentEntry], findings: &mut Findings) {
+    for entry in stray {
+        if let Err(reason) = &entry.header {
+            let text = format!("{reason}; opening the journal for writing sets it aside");
+            findings.add(&entry.path, Some(entry.first), FindingKind::Unknown, &text);
+        }
     }
 }

@@ -14,6 +14,7 @@ use super::archive::Archive;
 use super::catalog;
 use super::disk::{At as _, Disk, FileError, Severity, free_bytes};
 use super::error::{AppendError, OpenError, WriteError};
+use super::faults::Artifact;
 use super::identity::{self, Identity, Lock, Secret, check_name, derive};
 use super::layout::Layout;
 use super::leaf::{LeafWriter, SaltSecret};
@@ -21,7 +22,7 @@ use super::merkle::{Frontier, Hash};
 use super::note::{Checkpoint, SigningKey, VerifierKey};
 use super::options::{IdentitySource, Options, SealPolicy};
 use super::record::{Draft, LogId, MAX_PAYLOAD_LEN, Record};
-use super::recovery::{Recovery, read_sealed};
+use super::recovery::{Recovery, SealedState, read_sealed};
 use super::tail::Tail;
 use super::tail_read;
 
@@ -66,6 +67,8 @@ pub struct Journal {
     pub(super) leftovers: Vec<PathBuf>,
     /// Sizes whose checkpoint could not be written yet.
     pub(super) missing_checkpoints: BTreeSet<u64>,
+    /// The snapshot that is to stand in for records which are about to go.
+    pub(super) stand_in: Option<u64>,
     pub(super) state: State,
     seal: SealPolicy,
     min_free_bytes: u64,
@@ -163,16 +166,18 @@ impl Journal {
             return Err(OpenError::WrongKey { file, expected, found });
         }
         let lock = Lock::acquire(&layout, &options.instance)?;
+        identity::refuse_disowned(&layout, identity.log)?;
         let archive = options.archive.as_deref().map(Layout::new);
         let sealed = read_sealed(&layout, archive.as_ref(), identity.log, &vkey)?;
         let slots = anchor::read(&layout, identity.log)?;
         let generation = slots.newest().map_or(0, |anchor| anchor.generation);
         let anchor = AnchorWriter::open(&disk, &layout, identity.log, generation)?;
-        let (end, last, damaged) = (sealed.end, sealed.last_time_us, sealed.damaged);
+        let SealedState { end, last_time_us: last, damaged, foreign } = sealed;
         let mut journal =
             Self::assemble(layout, disk, identity, secret.salts, key, lock, anchor, end, last, options);
+        let set_aside = journal.set_aside(&foreign)?;
         let mut recovery = journal.recover(&slots)?;
-        recovery.damaged_segments = damaged;
+        (recovery.damaged_segments, recovery.set_aside) = (damaged, set_aside);
         if let Some(archive) = &mut journal.archive {
             archive.expect(&journal.layout)?;
         }
@@ -217,6 +222,7 @@ impl Journal {
             tail: None,
             leftovers: Vec::new(),
             missing_checkpoints: BTreeSet::new(),
+            stand_in: None,
             state: State::Ready,
             seal: options.seal,
             min_free_bytes: options.min_free_bytes,
@@ -250,6 +256,11 @@ impl Journal {
     /// The time of the last record; an append must not be earlier. Zero in an empty journal.
     pub fn last_time_us(&self) -> i64 {
         self.last_time_us
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        self.layout.root()
     }
 
     /// Who the log is.
@@ -315,6 +326,9 @@ impl Journal {
         if self.is_due(time_us) {
             self.seal()?;
         }
+        if first == 0 {
+            self.begin(time_us)?;
+        }
         if self.tail.is_none() {
             let tail = Tail::create(&self.disk, &self.layout, first, time_us);
             // An empty tail that could not be deleted had this very name; it is in use again.
@@ -331,6 +345,19 @@ impl Journal {
         anchored.map_err(|error| self.fail(error))?;
         (self.frontier, self.last_time_us) = (frontier, time_us);
         Ok(first..end)
+    }
+
+    /// The log begins with its first record: so the identity says its time, and cannot say another unnoticed.
+    fn begin(&mut self, time_us: i64) -> Result<(), AppendError> {
+        if self.identity.created_us == time_us {
+            return Ok(());
+        }
+        let identity = Identity { created_us: time_us, ..self.identity.clone() };
+        let written =
+            self.disk.write_over(Artifact::Identity, &self.layout.identity(), identity.render().as_bytes());
+        written.map_err(|error| self.fail_untouched(error))?;
+        self.identity = identity;
+        Ok(())
     }
 
     fn prepare(&self, time_us: i64, drafts: &[Draft]) -> Result<Vec<(Record, Hash)>, AppendError> {

@@ -51,7 +51,8 @@ pub fn run(log: &Log, arguments: &ShowArgs, out: &mut Out<'_>) -> Result<Outcome
     if arguments.raw {
         let Some(lines) = lines else {
             bail!(
-                "record {seq}: {} has no salts, without which its lines cannot be made: ask the journal itself",
+                "record {seq}: the file secret of {} is not here or may not be read, and its lines cannot be made without it: ask \
+                 the journal itself, as its owner",
                 log.dir.display()
             );
         };

@@ -34,6 +34,8 @@ struct Report {
     checkpoints: u64,
     /// Of these only the signature was checked: retention took their records.
     checkpoints_signature_only: u64,
+    /// Whether each record was compared with its leaf hash, which takes the file `secret`.
+    leaves_compared: bool,
     /// Whether a controller was writing the journal: only what was there at the beginning was checked.
     live: bool,
     integrity: Vec<Finding>,
@@ -85,8 +87,8 @@ pub fn run(log: &Log, arguments: &VerifyArgs, out: &mut Out<'_>) -> Result<Outco
     conclude(integrity, reexecuted, log.size(), seconds, out)
 }
 
-/// Verifies the files of a journal that has those of another log among them. Decisions are not taken again: the records would
-/// be a mixture.
+/// Verifies the files of a journal that cannot be read as one log: those of another are among them, or its identity is not
+/// theirs. Decisions are not taken again: the records would be a mixture.
 ///
 /// # Errors
 /// If files cannot be read at all.
@@ -123,21 +125,25 @@ fn conclude(
         root,
         checkpoints,
         checkpoints_signature_only,
+        leaves_compared,
         live,
         findings,
     } = integrity;
-    let note = match live {
-        false => note,
-        true => {
-            let covered = format!(
-                "the journal is being written: integrity was checked up to record {}, decisions up to record {}; what came \
-                 later was not looked at",
-                size.saturating_sub(1),
-                decided.saturating_sub(1)
-            );
-            Some(note.into_iter().chain([covered]).collect::<Vec<_>>().join("; "))
-        }
-    };
+    let covered = live.then(|| {
+        format!(
+            "the journal is being written: integrity was checked up to record {}, decisions up to record {}; what came \
+             later was not looked at",
+            size.saturating_sub(1),
+            decided.saturating_sub(1)
+        )
+    });
+    let outside = (!leaves_compared && findings.is_empty()).then(|| {
+        "records were not compared with their leaf hashes, which takes the file secret: signatures, roots and decisions were \
+         checked"
+            .to_owned()
+    });
+    let notes: Vec<String> = note.into_iter().chain(covered).chain(outside).collect();
+    let note = (!notes.is_empty()).then(|| notes.join("; "));
     let differing = decisions.as_ref().is_some_and(|decisions| !decisions.differing.is_empty());
     let report = Report {
         passed: findings.is_empty() && !differing && not_checked.is_none(),
@@ -147,6 +153,7 @@ fn conclude(
         root: root.to_string(),
         checkpoints,
         checkpoints_signature_only,
+        leaves_compared,
         live,
         integrity: findings,
         decisions,
@@ -172,6 +179,7 @@ fn options(
     };
     let mut options = VerifyOptions::new(Arc::new(Purser));
     options.archive = archive.map(Path::to_owned);
+    options.without_secret = arguments.without_secret;
     for file in &arguments.checkpoint {
         let text = read("checkpoint", file)?;
         options.older.push(OlderCheckpoint { name: file.display().to_string(), text });
@@ -393,10 +401,12 @@ fn write(report: &Report, out: &mut Out<'_>) -> Result<()> {
     };
     out.line(&format!(
         "{}: {}, {again}; root {}; {} checked{}; {:.1} s",
-        match (report.passed, decisions.map_or(0, |decisions| decisions.from)) {
-            (false, _) => "NOT VERIFIED".to_owned(),
-            (true, 0) => "verified".to_owned(),
-            (true, from) => format!("verified, decisions from record {from} on"),
+        match (report.passed, report.leaves_compared, decisions.map_or(0, |decisions| decisions.from)) {
+            (false, _, _) => "NOT VERIFIED".to_owned(),
+            (true, true, 0) => "verified".to_owned(),
+            (true, true, from) => format!("verified, decisions from record {from} on"),
+            (true, false, 0) => "verified without the secret".to_owned(),
+            (true, false, from) => format!("verified without the secret, decisions from record {from} on"),
         },
         text::count(report.records as usize, "record"),
         report.root,

@@ -1,7 +1,7 @@
 //! That answers have the right facts, in every form.
 
 use purser_engine::event::Decision;
-use purser_engine::model::{PodKey, Span, Time, Toleration, TolerationOperator};
+use purser_engine::model::{PodFacts, PodKey, PodSpec, Span, Time, Toleration, TolerationOperator, label};
 use purser_engine::port::Observation;
 use serde_json::Value;
 
@@ -224,6 +224,14 @@ fn why_a_node_was_removed() {
             (&2.into(), &1.into(), &0.into())
         );
         assert_eq!(story["pods_bound"], 2);
+        assert_eq!(story["pods"], serde_json::json!(["default/web-0", "default/web-1"]));
+        let bound = |step: &&Value| step["says"].as_str().unwrap().contains(" is bound ");
+        let bound: Vec<&Value> = story["timeline"].as_array().unwrap().iter().filter(bound).collect();
+        assert_eq!(bound.len(), 2, "the first and the last: {bound:?}");
+        assert!(
+            bound[1]["seq"].as_u64() > bound[0]["seq"].as_u64() && bound[1]["after_us"] == 0,
+            "{bound:?}"
+        );
         assert_eq!(story["got"]["rank"], 1);
         assert_eq!(story["launched"]["launch"]["ranked"].as_array().unwrap().len(), 3);
         assert!(story["cost_microusd"].as_i64().unwrap() > 0);
@@ -284,4 +292,55 @@ fn an_object_that_was_too_large_says_so_and_how_to_mend_it() {
     assert!(out.contains("use fewer or shorter entries; until then nothing is launched for it"), "{out}");
     let out = table(&world.journal(), &["list", "--kind", "pod-spec-defined", "--tail", "1"]);
     assert!(out.contains("; refused: spec.tolerations: too large to record"), "{out}");
+}
+
+#[test]
+fn of_a_pod_that_is_expected_in_vain_again_and_again_the_last_is_told_and_the_rest_counted() {
+    let mut world = World::new(vec![
+        instance_type("m7g.large", 2, 80_000),
+        has_pool(pool("default", 9_000)),
+        pending("shy", 900),
+    ]);
+    world.pass(5_000);
+    let claim = world.last_claim();
+    world.ready(&claim, "m7g.large", 80_000);
+    // The scheduler does not send it there, whatever is expected.
+    for _ in 0..80 {
+        world.pass(60_000);
+    }
+    let journal = world.journal();
+    let story = json(&journal, &["why", "pod", "shy"]);
+    let in_vain = story["expected_in_vain"].as_u64().unwrap();
+    let decisions = story["decisions"].as_array().unwrap().len();
+    assert!(in_vain > 5 && decisions > 8, "{in_vain} of {decisions}: {story:#}");
+    let told = |out: &str| out.lines().filter(|line| line.starts_with("    by     ")).count();
+    let out = table(&journal, &["why", "pod", "shy"]);
+    assert!(out.contains(&format!("expected somewhere {in_vain} times without coming there")), "{out}");
+    assert!(out.contains(&format!("{} earlier ones (--all tells of each)", decisions - 5)), "{out}");
+    assert!(out.contains("earlier steps (--all shows them)"), "{out}");
+    assert_eq!(told(&out), 5, "{out}");
+    let out = table(&journal, &["why", "pod", "shy", "--all"]);
+    assert_eq!((told(&out), out.contains("earlier")), (decisions, false), "{out}");
+}
+
+#[test]
+fn a_zone_in_which_nothing_is_offered_is_named() {
+    let elsewhere = |name: &str, zone: &str| {
+        let PodFacts { spec, .. } = pod(name, 900);
+        let node_selector = [(label::ZONE.into(), zone.into())].into();
+        Observation::Pod(PodFacts {
+            spec: std::sync::Arc::new(PodSpec { node_selector, ..(*spec).clone() }),
+            ..pod(name, 900)
+        })
+    };
+    let mut world = World::new(vec![instance_type("m7g.large", 2, 80_000), has_pool(pool("default", 9_000))]);
+    world.pass(1_000);
+    world.see([elsewhere("lost", "z9"), elsewhere("fine", "z1")]);
+    world.pass(5_000);
+    let out = table(&world.journal(), &["why", "pod", "lost"]);
+    assert!(out.contains("no-capacity"), "{out}");
+    let said = "never: topology.kubernetes.io/zone z9: no instance type of the pool is offered there, only in z1, z2";
+    assert!(out.contains(said), "{out}");
+    let out = table(&world.journal(), &["why", "pod", "fine"]);
+    assert!(!out.contains("never:"), "{out}");
 }

@@ -274,3 +274,57 @@ fn a_snapshot_at_the_very_end_leaves_nothing_to_take_again_and_that_is_said() {
     assert!(out.contains("decisions not re-executed") && !out.contains("all equal"), "{out}");
     drop(dir);
 }
+
+#[test]
+fn an_altered_identity_is_named_by_its_field() {
+    let Story { world, .. } = story();
+    let dir = world.close();
+    let journal = dir.path().join("j");
+    let file = journal.join("identity.json");
+    let good = std::fs::read_to_string(&file).unwrap();
+    let body = good.rsplit_once(",\"checksum\"").unwrap().0;
+    let begun = format!("\"created_us\":{}", T0.0);
+    for (field, before, after) in [
+        ("log", "\"log\":\"", "\"log\":\"00000000"),
+        ("origin", "example/prod", "example/test"),
+        ("created_us", &*begun, "\"created_us\":5"),
+        ("predecessor", "\"predecessor\":null", "\"predecessor\":\"a checkpoint\""),
+        ("format", "\"format\":1", "\"format\":0"),
+    ] {
+        let mut body = body.replacen(before, after, 1);
+        if field == "log" {
+            // As long as it was.
+            let at = body.find(after).unwrap() + after.len();
+            body.replace_range(at..at + 8, "");
+        }
+        let checksum = purser_events::journal::Hash::of(body.as_bytes());
+        std::fs::write(&file, format!("{body},\"checksum\":\"{checksum}\"}}\n")).unwrap();
+        let (outcome, out, err) = run(&journal, &["verify"]);
+        assert_eq!((outcome, &*err), (Outcome::Found, ""), "{field}: {out}");
+        let named = |line: &&str| line.starts_with("integrity: identity.json: ");
+        let found: Vec<&str> = out.lines().filter(|line| line.starts_with("integrity: ")).collect();
+        assert!(found.iter().all(named) && found[0].contains(&format!("its {field}")), "{field}: {out}");
+    }
+    std::fs::write(&file, good).unwrap();
+    assert_eq!(run(&journal, &["verify"]).0, Outcome::Fine);
+}
+
+#[test]
+fn without_the_secret_all_else_is_verified_and_that_is_said() {
+    let Story { world, .. } = story();
+    let dir = world.close();
+    let journal = dir.path().join("j");
+    std::fs::remove_file(journal.join("secret")).unwrap();
+    let (outcome, out, err) = run(&journal, &["verify"]);
+    assert_eq!((outcome, &*err), (Outcome::Found, ""), "{out}");
+    assert!(out.contains("integrity: secret: ") && out.contains("--without-secret"), "{out}");
+    assert!(out.contains("13 decisions re-executed") && out.contains("all equal"), "{out}");
+    let out = table(&journal, &["verify", "--without-secret"]);
+    assert!(out.contains("note: records were not compared with their leaf hashes"), "{out}");
+    assert!(out.contains("verified without the secret: ") && out.contains("13 decisions"), "{out}");
+    let report = json(&journal, &["verify", "--without-secret"]);
+    assert_eq!((&report["passed"], &report["leaves_compared"]), (&true.into(), &false.into()));
+    // What is wrong is found all the same.
+    std::fs::remove_file(journal.join("anchor")).unwrap();
+    assert_eq!(run(&journal, &["verify", "--without-secret"]).0, Outcome::Found);
+}

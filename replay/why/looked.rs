@@ -2,13 +2,15 @@
 //!
 //! **Invariant:** the notes are those of the decision itself, taken on the State and at the time at which it was taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use anyhow::Result;
 use purser_engine::decide::{Memo, Note, Notes, decide};
 use purser_engine::event::{Decision, Event, Fact, SpecId};
-use purser_engine::model::{ClaimName, Limits, NodePool, PoolName, Price, Time};
+use purser_engine::model::{
+    ClaimName, Limits, NodePool, Offering, PoolName, Price, Requirement, Time, label,
+};
 use purser_engine::reason::{Reason, ReasonId};
 use purser_engine::state::State;
 use serde::Serialize;
@@ -68,6 +70,8 @@ pub(super) struct PoolMiss {
     pub limits_used: Option<String>,
     /// What would have been launched without the limit, and what it needs.
     pub without_limit: Option<String>,
+    /// Which zone or capacity type was asked for that none of its instance types is offered in, at any time.
+    pub not_offered: Option<String>,
 }
 
 /// Nodes passed over for one reason.
@@ -242,6 +246,9 @@ fn pool_miss(state: &State, now: Time, pool: &PoolName, reason: &Reason, spec: S
         rule: Rule::of(reason),
         limits_used: limited.map(|pool| limits_used(state, &pool.facts)),
         without_limit: limited.and_then(|pool| without_limit(state, now, &pool.facts, spec)),
+        not_offered: facts
+            .filter(|_| reason.id == ReasonId::NoCapacity)
+            .and_then(|pool| not_offered(state, &pool.facts, spec)),
     }
 }
 
@@ -255,6 +262,35 @@ pub(super) fn limits_used(state: &State, pool: &NodePool) -> String {
             format!("{name} {} of {}", amount(name, used.get(name)), amount(name, *limit))
         });
     by_nodes.into_iter().chain(by_resource).collect::<Vec<_>>().join(", ")
+}
+
+/// What keeps a pod waiting for capacity that will never come: a place in which no type of the pool is offered at all.
+fn not_offered(state: &State, pool: &NodePool, spec: SpecId) -> Option<String> {
+    let of_pool = &pool.template.requirements;
+    let types = state.types.values().filter(|of| of.requirements.first_conflict(of_pool, |_| true).is_none());
+    let offerings: Vec<_> = types.flat_map(|of| &of.offerings).collect();
+    let alternatives = state.spec(spec).node_alternatives();
+    [label::ZONE, label::CAPACITY_TYPE].into_iter().find_map(|key| {
+        let value = |offering: &Offering| match key {
+            label::ZONE => offering.zone.as_str().to_owned(),
+            _ => offering.capacity_type.as_str().to_owned(),
+        };
+        let offered: BTreeSet<String> = offerings.iter().map(|offering| value(offering)).collect();
+        let wanted: Vec<Requirement> = alternatives
+            .iter()
+            .map(|own| {
+                let of_both = [own.get(key), of_pool.get(key)].into_iter().flatten();
+                of_both.fold(Requirement::any(), |all, one| all.intersection(one))
+            })
+            .collect();
+        if wanted.iter().any(|wanted| offered.iter().any(|value| wanted.has(value))) {
+            return None;
+        }
+        let named: BTreeSet<&str> = wanted.iter().flat_map(|wanted| wanted.values()).map(|v| &**v).collect();
+        let asked = text::few(named, 3);
+        let offered = if offered.is_empty() { "nothing".to_owned() } else { text::few(offered, 5) };
+        Some(format!("{key} {asked}: no instance type of the pool is offered there, only in {offered}"))
+    })
 }
 
 /// What the pool would launch for pods of a spec if it had no limits, found by deciding on a State in which it has none.
@@ -341,6 +377,9 @@ impl Looked {
             }
             if let Some(without) = &miss.without_limit {
                 out.line(&format!("      nearest: {without}"))?;
+            }
+            if let Some(not_offered) = &miss.not_offered {
+                out.line(&format!("      never: {not_offered}"))?;
             }
         }
         for passed in &self.passed_over {

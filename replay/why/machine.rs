@@ -4,7 +4,7 @@
 
 use anyhow::Result;
 use purser_engine::event::{Decision, Event, Fact, LaunchFailure};
-use purser_engine::model::{ClaimName, DisruptionReason, InstanceId, NodeName, Price, Span, Time};
+use purser_engine::model::{ClaimName, DisruptionReason, InstanceId, NodeName, PodKey, Price, Span, Time};
 use purser_engine::state::{Pod, State};
 use serde::Serialize;
 
@@ -32,7 +32,9 @@ pub(super) struct Story {
     launched: Option<Decided>,
     /// What it became.
     got: Option<Got>,
-    pods_bound: u64,
+    pods_bound: usize,
+    /// Those pods, in the order in which they came.
+    pods: Vec<String>,
     /// From the launch of the instance to its end, or to the end of the story.
     life_us: Option<i64>,
     cost_microusd: Option<i64>,
@@ -73,7 +75,10 @@ struct Gathered<'a> {
     timeline: Timeline,
     launched: Option<Decided>,
     got: Option<Got>,
-    pods_bound: u64,
+    /// The pods that came, daemon pods aside.
+    pods: Vec<PodKey>,
+    /// The record of the last that came, if it is not the first.
+    last_bound: Option<Item>,
     /// The last record of a pod that came or went.
     last_pod: Option<Ref>,
     removals: Vec<Removal>,
@@ -105,7 +110,8 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
         timeline: Timeline::default(),
         launched: None,
         got: None,
-        pods_bound: 0,
+        pods: Vec::new(),
+        last_bound: None,
         last_pod: None,
         removals: Vec::new(),
         gone: None,
@@ -115,6 +121,10 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
         failure: None,
     };
     let state = walk(telling, machine.first, &mut story)?;
+    // Those between are named together.
+    if let Some(last) = story.last_bound.take() {
+        story.timeline.push(&last);
+    }
     let now = telling.now(&state);
     let claim = machine.claim.as_ref().and_then(|claim| state.claims.get(claim));
     let still_there =
@@ -130,12 +140,13 @@ pub(super) fn tell(telling: &Telling<'_>, machine: &Machine, earlier: &[&Machine
         earlier: earlier.iter().map(|machine| machine.name()).collect(),
         launched: story.launched,
         got: story.got,
-        pods_bound: story.pods_bound,
+        pods_bound: story.pods.len(),
+        pods: story.pods.iter().map(ToString::to_string).collect(),
         life_us: life.map(|life| life.0),
         cost_microusd: cost.map(|cost| cost.0),
         removals: story.removals,
         still_there,
-        timeline: story.timeline.steps,
+        timeline: story.timeline.finish(),
     })
 }
 
@@ -164,10 +175,11 @@ impl Gathered<'_> {
         }
         self.last_pod = Some(item.to_ref());
         if !was_here {
-            self.pods_bound += 1;
-            if self.pods_bound == 1 {
-                self.timeline.push(item);
+            match self.pods.is_empty() {
+                true => self.timeline.push(item),
+                false => self.last_bound = Some(item.clone()),
             }
+            self.pods.push(pod.clone());
         }
         true
     }
@@ -348,11 +360,12 @@ impl Story {
         }
         if let (Some(life), Some(cost)) = (self.life_us, self.cost_microusd) {
             let life = text::span(Span(life));
-            out.line(&format!(
-                "  cost {} over {life}; {} ran on it",
-                usd(cost),
-                text::count(self.pods_bound as usize, "pod")
-            ))?;
+            let pods = text::count(self.pods_bound, "pod");
+            let names = match self.pods_bound {
+                0 => String::new(),
+                _ => format!(": {}", text::few(&self.pods, telling.few)),
+            };
+            out.line(&format!("  cost {} over {life}; {pods} ran on it{names}", usd(cost)))?;
         }
         if !self.earlier.is_empty() {
             let others = text::count(self.earlier.len(), "other machine");
@@ -377,7 +390,7 @@ impl Story {
             out.line("\nwhy it is still there")?;
             grounds.write(out)?;
         }
-        write_timeline(&self.timeline, out)
+        write_timeline(&self.timeline, 0, out)
     }
 }
 

@@ -186,21 +186,32 @@ struct Step {
 /// Steps in order.
 #[derive(Debug, Default)]
 struct Timeline {
-    steps: Vec<Step>,
-    last: Option<Time>,
+    steps: Vec<(Time, Ref)>,
 }
 
 impl Timeline {
     fn push(&mut self, item: &Item) {
-        let time = item.logged.time;
-        let after_us = self.last.map_or(0, |last| time.since(last).0);
-        self.last = Some(time);
-        self.steps.push(Step { record: item.to_ref(), after_us });
+        self.steps.push((item.logged.time, item.to_ref()));
+    }
+
+    /// In the order of the log, also what was pushed late.
+    fn finish(mut self) -> Vec<Step> {
+        self.steps.sort_by_key(|(_, record)| record.seq);
+        let mut last = None;
+        let step = |(time, record)| {
+            let after_us = last.replace(time).map_or(0, |last| Time::since(time, last).0);
+            Step { record, after_us }
+        };
+        self.steps.into_iter().map(step).collect()
     }
 }
 
-fn write_timeline(steps: &[Step], out: &mut Out<'_>) -> Result<()> {
+/// Shows steps, before which there were so many others.
+fn write_timeline(steps: &[Step], before: usize, out: &mut Out<'_>) -> Result<()> {
     out.line("\ntimeline")?;
+    if before > 0 {
+        out.line(&format!("  {before} earlier steps (--all shows them)"))?;
+    }
     let rows = steps.iter().map(|step| {
         let after = match step.after_us {
             0 => String::new(),

@@ -35,6 +35,8 @@ pub(super) struct Story {
     batching_us: i64,
     /// How often it was looked at while it waited.
     evaluations: u64,
+    /// How often it was expected somewhere and did not come there.
+    expected_in_vain: usize,
     decisions: Vec<Decided>,
     /// What a decision at the end of the story looks at, if it waits.
     now: Option<Looked>,
@@ -52,6 +54,8 @@ struct Gathered<'a> {
     decisions: Vec<Decided>,
     /// Claims that the pod was sent to.
     claims: BTreeSet<ClaimName>,
+    /// How often it was sent somewhere.
+    expected: usize,
     seen: Option<Time>,
     bound: Option<Time>,
     /// When it was gone.
@@ -74,6 +78,7 @@ pub(super) fn tell(telling: &Telling<'_>, name: &str) -> Result<Story> {
         timeline: Timeline::default(),
         decisions: Vec::new(),
         claims: BTreeSet::new(),
+        expected: 0,
         seen: None,
         bound: None,
         gone: None,
@@ -93,6 +98,8 @@ pub(super) fn tell(telling: &Telling<'_>, name: &str) -> Result<Story> {
         .filter(|_| !state.stopped)
         .filter(|pod| !matches!(pod.plan, Plan::Nominated { .. }))
         .map(|pod| looked::for_spec(telling, &state, now, &looked::notes(&state, now), pod.spec));
+    // The last of them came true, or still may.
+    let stands = story.bound.is_some() || pod.is_some_and(|pod| matches!(pod.plan, Plan::Nominated { .. }));
     let pending = story.seen.map_or(Span::ZERO, |seen| story.bound.or(story.gone).unwrap_or(now).since(seen));
     Ok(Story {
         pod: key.to_string(),
@@ -104,10 +111,11 @@ pub(super) fn tell(telling: &Telling<'_>, name: &str) -> Result<Story> {
         pending_us: pending.0,
         batching_us: story.batching.0,
         evaluations: story.evaluations,
+        expected_in_vain: story.expected.saturating_sub(usize::from(stands)),
         decisions: story.decisions,
         now: looks,
         idle,
-        timeline: story.timeline.steps,
+        timeline: story.timeline.finish(),
     })
 }
 
@@ -189,6 +197,8 @@ impl Visitor for Gathered<'_> {
                 decided.looked = looked::for_spec(self.telling, state, item.logged.time, notes, pod.spec);
                 decided.looked.launch = looked::launch(self.telling, state, notes, decision);
             }
+            self.expected +=
+                usize::from(matches!(decision, Decision::Launch { .. } | Decision::Nominate { .. }));
             match decision {
                 Decision::Launch { claim, .. } | Decision::Nominate { target: Target::Claim(claim), .. } => {
                     self.claims.insert(claim.clone());
@@ -244,6 +254,10 @@ impl Story {
             text::count(self.evaluations as usize, "time"),
             text::count(self.decisions.len(), "decision")
         ))?;
+        if self.expected_in_vain > 0 {
+            let times = text::count(self.expected_in_vain, "time");
+            out.line(&format!("  expected somewhere {times} without coming there"))?;
+        }
         if self.earlier_pods_of_this_name > 0 {
             let earlier = text::count(self.earlier_pods_of_this_name, "earlier pod");
             out.line(&format!("  {earlier} of this name: --at a time or record tells their story"))?;
@@ -251,7 +265,11 @@ impl Story {
         if !self.decisions.is_empty() {
             out.line("\ndecisions")?;
         }
-        for decided in &self.decisions {
+        let before = earlier(self.decisions.len(), MOST_DECISIONS, telling);
+        if before > 0 {
+            out.line(&format!("  {before} earlier ones (--all tells of each); the last are"))?;
+        }
+        for decided in &self.decisions[before..] {
             decided.write(telling, out)?;
         }
         if let Some(idle) = &self.idle {
@@ -261,6 +279,16 @@ impl Story {
             out.line("\nat the end, a decision looks at")?;
             now.write(telling, out)?;
         }
-        write_timeline(&self.timeline, out)
+        let before = earlier(self.timeline.len(), MOST_STEPS, telling);
+        write_timeline(&self.timeline[before..], before, out)
     }
+}
+
+/// So many decisions, and so many steps, are told of without being asked for all.
+const MOST_DECISIONS: usize = 5;
+const MOST_STEPS: usize = 16;
+
+/// How many of so many are only counted: a pod that waits for days has more than anybody reads.
+fn earlier(all: usize, most: usize, telling: &Telling<'_>) -> usize {
+    if telling.few == usize::MAX { 0 } else { all.saturating_sub(most) }
 }

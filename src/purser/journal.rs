@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use purser_engine::event::Control;
+use purser_engine::event::{Control, Seq};
 use purser_engine::model::Time;
 use purser_engine::snapshot;
 use purser_engine::state::State;
@@ -49,7 +49,7 @@ pub fn open(dir: &Path, options: Options) -> anyhow::Result<Opened> {
         Some(state) => state,
         None => fold(dir, archive.as_deref())?,
     };
-    Ok(Opened { recovered: recovered(&recovery), log: EventLog::new(journal), state })
+    Ok(Opened { recovered: recovered(&recovery, journal.size()), log: EventLog::new(journal), state })
 }
 
 /// The State of a journal: the newest snapshot that can be read, and the records behind it, from the archive where need be.
@@ -58,30 +58,60 @@ fn fold(dir: &Path, archive: Option<&Path>) -> anyhow::Result<State> {
     let kept = reader.latest_snapshot(&snapshot::tag(), reader.size())?;
     // A snapshot that cannot be read is as good as none: it is a cache.
     let mut state = kept.and_then(|kept| snapshot::read(&kept.bytes).ok()).unwrap_or_default();
-    for record in Events::read(&reader, purser_engine::event::Seq(state.size)) {
+    for record in Events::read(&reader, Seq(state.size)) {
         let record = record.with_context(|| format!("{}: the journal cannot be folded", dir.display()))?;
         state.apply(record.time, &record.event);
     }
     Ok(state)
 }
 
-/// What the log itself should say about its recovery; a tail that was merely not closed is nothing to speak of.
-fn recovered(recovery: &Recovery) -> Option<Control> {
-    match &recovery.tail {
-        TailRecovery::Clean | TailRecovery::Unclean { .. } => None,
-        TailRecovery::Torn { cut } => Some(Control::JournalRecovered {
-            kept: cut.start,
-            acknowledged: cut.start,
-            detail: format!(
-                "an unfinished batch, never acknowledged, was cut: records {} to {}",
-                cut.start, cut.end
-            )
-            .into(),
-        }),
-        TailRecovery::Damaged { kept_size, lost, reason, .. } => Some(Control::JournalRecovered {
-            kept: *kept_size,
-            acknowledged: lost.end.max(*kept_size),
-            detail: reason.as_str().into(),
-        }),
+/// The State after so many records of a journal that is open here, for a snapshot to stand in for them. `None` if it cannot be
+/// known any more: the records before them are gone, and no snapshot of this version is there.
+///
+/// # Errors
+/// If a record cannot be read.
+pub fn state_at(journal: &Journal, size: u64) -> anyhow::Result<Option<State>> {
+    let reader = Reader::open(journal.dir(), Arc::new(Purser))?;
+    let kept = reader.latest_snapshot(&snapshot::tag(), size)?;
+    let mut state = kept.and_then(|kept| snapshot::read(&kept.bytes).ok()).unwrap_or_default();
+    if state.size < reader.first_seq() {
+        return Ok(None);
     }
+    for record in Events::read(&reader, Seq(state.size)).take((size - state.size) as usize) {
+        let record = record?;
+        state.apply(record.time, &record.event);
+    }
+    Ok((state.size == size).then_some(state))
+}
+
+/// What the log itself should say about its recovery; a tail that was merely not closed is nothing to speak of.
+fn recovered(recovery: &Recovery, size: u64) -> Option<Control> {
+    let (kept, acknowledged, tail) = match &recovery.tail {
+        TailRecovery::Clean | TailRecovery::Unclean { .. } => (size, size, None),
+        TailRecovery::Torn { cut } => {
+            let (from, to) = (cut.start, cut.end);
+            (
+                from,
+                from,
+                Some(format!("an unfinished batch, never acknowledged, was cut: records {from} to {to}")),
+            )
+        }
+        TailRecovery::Damaged { kept_size, lost, reason, .. } => {
+            (*kept_size, lost.end.max(*kept_size), Some(reason.clone()))
+        }
+    };
+    // By their names in the journal: its records do not say where on a machine it was.
+    let name = |path: &Path| {
+        let names = path.components().rev().take(2).map(|name| name.as_os_str().to_string_lossy());
+        names.collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("/")
+    };
+    let aside: Vec<String> = recovery.set_aside.iter().map(|path| name(path)).collect();
+    let aside =
+        (!aside.is_empty()).then(|| format!("segments of another log were set aside: {}", aside.join(", ")));
+    let said: Vec<String> = tail.into_iter().chain(aside).collect();
+    (!said.is_empty()).then(|| Control::JournalRecovered {
+        kept,
+        acknowledged,
+        detail: said.join("; ").into(),
+    })
 }

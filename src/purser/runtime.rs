@@ -97,7 +97,7 @@ pub async fn drive<J: Journal, C: Clock>(
             let step = match message {
                 Message::Seen(inputs) => controller.step(now, inputs)?,
                 Message::Listed(world) => controller.relist(now, world)?,
-                Message::InstancesListed(instances) => controller.relist_instances(now, instances)?,
+                Message::InstancesListed(instances) => controller.relist_instances(now, &instances)?,
                 Message::Stop(reason) => {
                     let reason = Control::ControllerStopped { reason: reason.into() };
                     controller.record(now, reason)?;

@@ -1,6 +1,7 @@
 //! Looking after the journal between steps: seals, snapshots, retention.
 //!
-//! **Invariant:** a segment is deleted only when a record says so, and when a snapshot stands in for what was in it.
+//! **Invariant:** a segment is deleted only when a record says so, and when a snapshot at the first record that is kept stands in for
+//! what was in it.
 
 use purser_engine::controller::Controller;
 use purser_engine::event::Control;
@@ -80,6 +81,11 @@ impl Tending {
             let journal = controller.journal_mut().journal_mut();
             let plan = journal.plan_retention(&keep.policy(), now.0)?;
             if !plan.deleted.is_empty() {
+                // What is kept can be explained only from a State at its beginning. It is a cache: where it cannot be made, as
+                // when a record cannot be read, that is no reason to keep what is to go.
+                if let Ok(Some(state)) = crate::journal::state_at(journal, plan.first_seq) {
+                    let _ = journal.put_stand_in(plan.first_seq, &snapshot::tag(), &snapshot::write(&state));
+                }
                 let archived = journal.archive_status().is_some();
                 controller.announce(Control::RetentionApplied { first_kept: plan.first_seq, archived });
                 self.planned = Some(plan);

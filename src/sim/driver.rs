@@ -3,7 +3,7 @@
 //! **Invariant:** time moves to the next thing that happens, in the world or for the controller, and the order of what happens in one
 //! moment is fixed: the world first, then the controller, then the orders. So a run is a function of scenario, seed and faults.
 
-use purser_engine::controller::{Controller, Start, Step, order};
+use purser_engine::controller::{Controller, LISTED_WITHIN, Start, Step, order};
 use purser_engine::event::{Decision, Event, Seq};
 use purser_engine::model::{ClaimName, InstanceId, Span, Time};
 use purser_engine::port::{Input, Journal, JournalError};
@@ -36,18 +36,16 @@ pub struct Simulation<J> {
     died: bool,
 }
 
-/// A list of instances that told the controller nothing new, and how many before it did not either. The next one that is like it
-/// need not be looked at: in a large world that is most of the work.
+/// A list of instances that told the controller nothing new. The next one that is like it need not be looked at, if nothing about
+/// it was too young to be told: in a large world that is most of the work.
 #[derive(Clone, Copy)]
 struct Listing {
     at: Time,
     /// The controller's claims at the time.
     supply: Seq,
-    in_vain: u32,
+    /// Whether every instance was so old that its absence would have been told.
+    nothing_young: bool,
 }
-
-/// After so many equal lists, nothing about them is too young to be told.
-const IN_VAIN_IS_ENOUGH: u32 = 2;
 
 /// Why a run ended before its time.
 #[derive(Debug, thiserror::Error)]
@@ -157,17 +155,18 @@ impl<J: Journal> Simulation<J> {
         let supply = self.controller.state().supply_changed;
         let is_like = |last: &Listing| last.supply == supply && !self.world.instances_changed(last.at, now);
         let last = self.last_listing.take().filter(is_like);
-        if let Some(last) = last.filter(|last| last.in_vain >= IN_VAIN_IS_ENOUGH) {
+        if let Some(last) = last.filter(|last| last.nothing_young) {
             self.last_listing = Some(last);
             return Ok(());
         }
-        let listed = self.world.list_instances(now);
         let size = self.controller.state().size;
-        let step = self.controller.relist_instances(now, listed)?;
+        let step = self.controller.relist_instances(now, self.world.listed_instances(now))?;
         self.carry_out(step);
         if self.controller.state().size == size && self.stalled_since.is_none() {
-            let in_vain = last.map_or(1, |last| last.in_vain + 1);
-            self.last_listing = Some(Listing { at: now, supply, in_vain });
+            let claims = self.controller.state().claims.values();
+            let mut instances = claims.filter_map(|claim| claim.instance.as_ref());
+            let nothing_young = instances.all(|instance| now.since(instance.launched) >= LISTED_WITHIN);
+            self.last_listing = Some(Listing { at: now, supply, nothing_young });
         }
         Ok(())
     }
@@ -180,7 +179,7 @@ impl<J: Journal> Simulation<J> {
         let known = KnownClaims {
             known: &known,
             collect_after: state.settings.garbage_collect_after,
-            version: state.supply_changed.0,
+            gone: state.launches - state.claims.len() as u64,
         };
         self.world.check(self.now, Some(known))
     }

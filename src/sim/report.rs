@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use purser_engine::model::{CapacityType, Money, PodSpec, Price, Span, Str, Time};
+use purser_engine::model::{CapacityType, Money, PodKey, PodSpec, Price, Span, Str, Time};
 
 /// The figures of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +44,10 @@ pub struct Report {
     pub pods_completed: u64,
     /// Of which ended with their node.
     pub pods_lost_with_node: u64,
-    /// Pods that are still without a node, by the reason.
+    /// Pods that are still without a node and can never have one, by the reason.
     pub never_ran: BTreeMap<String, u64>,
+    /// The others that are still without a node: why is for the controller to say.
+    pub waiting: Vec<PodKey>,
     /// Pods that were lost and that their workload did not make again: zero, unless the simulator is at
     /// fault.
     pub pods_lost: u64,
@@ -130,6 +132,9 @@ impl fmt::Display for Report {
         )?;
         for (why, count) in &self.never_ran {
             writeln!(f, "pods without a node {count}: {why}")?;
+        }
+        if !self.waiting.is_empty() {
+            writeln!(f, "pods without a node {}: still waiting", self.waiting.len())?;
         }
         writeln!(
             f,

@@ -10,3 +10,4 @@ mod large;
 mod live;
 mod samples;
 mod upkeep;
+mod vouched;

@@ -10,7 +10,7 @@ use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{Labels, NodeFacts, NodeName, PodFacts, PodKey, PodPhase, PodSpec, VolumeClaim};
 use crate::port::{Entry, Input, InstanceFacts, Observation};
-use crate::state::State;
+use crate::state::{Pod, State};
 
 /// The records that inputs make, in order.
 pub(super) fn entries(state: &State, inputs: &[Input]) -> Vec<Entry> {
@@ -237,7 +237,7 @@ impl Intake<'_> {
         if let Some(known) = self.state.pods.get(&facts.key)
             && known.uid == facts.uid
             && known.created == facts.created
-            && **self.state.spec(known.spec) == *facts.spec
+            && *self.state.spec(known.spec) == facts.spec
         {
             let pod = facts.key.clone();
             match (&known.node, &facts.node) {
@@ -317,6 +317,20 @@ impl Intake<'_> {
         self.entries.push(Entry { event, causes: Vec::new() });
         id
     }
+}
+
+/// Whether a pod is as State has it.
+pub(super) fn is_as_known(state: &State, known: &Pod, facts: &PodFacts) -> bool {
+    known.uid == facts.uid
+        && known.created == facts.created
+        && known.phase == facts.phase
+        && known.node == facts.node
+        && *state.spec(known.spec) == facts.spec
+}
+
+/// Whether an instance that is listed is no news.
+pub(super) fn is_no_news(state: &State, facts: &InstanceFacts) -> bool {
+    instance_fact(state, facts).is_none()
 }
 
 /// What an instance with our tags is to the log: the outcome of a launch, an orphan, or no news.

@@ -12,7 +12,9 @@ mod orders;
 mod relist;
 
 pub use orders::order;
+pub use relist::LISTED_WITHIN;
 
+use self::relist::Pass;
 use crate::decide::{Evaluation, Memo, NoTrace, decide};
 use crate::event::{Control, Decision, Event, Seq};
 use crate::model::{Str, Time};
@@ -110,7 +112,7 @@ impl<J: Journal> Controller<J> {
         }
         let mut controller =
             Self { state, memo: Memo::default(), journal, stall: None, announced: Vec::new() };
-        let inputs = relist::with_absences(&controller.state, now, world);
+        let inputs = relist::with_absences(&controller.state, now, world, Pass::News);
         // The settings among the preamble do not matter to what is news.
         let mut entries: Vec<Entry> =
             preamble.into_iter().map(|control| Entry { event: control.into(), causes: Vec::new() }).collect();
@@ -178,7 +180,7 @@ impl<J: Journal> Controller<J> {
     /// # Errors
     /// As [`Controller::step`].
     pub fn relist(&mut self, now: Time, world: Vec<Observation>) -> Result<Step, JournalError> {
-        let inputs = relist::with_absences(&self.state, now, world);
+        let inputs = relist::with_absences(&self.state, now, world, self.pass());
         self.step(now, inputs)
     }
 
@@ -186,9 +188,18 @@ impl<J: Journal> Controller<J> {
     ///
     /// # Errors
     /// As [`Controller::step`].
-    pub fn relist_instances(&mut self, now: Time, listed: Vec<InstanceFacts>) -> Result<Step, JournalError> {
-        let inputs = relist::instances_with_absences(&self.state, now, listed);
+    pub fn relist_instances<'a>(
+        &mut self,
+        now: Time,
+        listed: impl IntoIterator<Item = &'a InstanceFacts>,
+    ) -> Result<Step, JournalError> {
+        let inputs = relist::instances_with_absences(&self.state, now, listed, self.pass());
         self.step(now, inputs)
+    }
+
+    /// Which of what is listed matters: while something waits, State is behind what was seen.
+    fn pass(&self) -> Pass {
+        if self.stall.is_some() { Pass::All } else { Pass::News }
     }
 
     /// Records something about the log or the controller, and decides.

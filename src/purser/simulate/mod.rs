@@ -104,3 +104,9 @@ fn tell(text: &str) {
         let _ = writeln!(stderr, "{text}");
     }
 }
+
+/// Tells the user something that should not be missed.
+fn warn(text: &str) {
+    // Should stderr be gone, there is nobody left to tell.
+    let _ = writeln!(std::io::stderr().lock(), "purser: {text}");
+}

@@ -10,7 +10,9 @@ use purser_engine::event::{Control, Seq};
 use purser_engine::model::{Span, Time};
 use purser_engine::snapshot;
 use purser_engine::state::State;
-use purser_events::journal::{ArchiveStatus, IdentitySource, Inspection, Options, Reader, inspect};
+use purser_events::journal::{
+    ArchiveStatus, IdentitySource, Inspection, Options, ReadError, Reader, inspect,
+};
 use purser_events::wire::{EventLog, Events, Purser};
 use purser_sim::driver::{Beginning, Rebuild, Simulation};
 use purser_sim::{Report, World};
@@ -82,7 +84,12 @@ pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Resul
         return Ok(Beginning::new(world, opened.log, opened.state, input.scenario.start, start)?);
     }
     let reader = || Reader::open_with_archive(folder, input.archive.as_deref(), Arc::new(Purser));
-    let first = reader()?.first_seq();
+    let first = match reader() {
+        Ok(reader) => reader.first_seq(),
+        // Opening moves it aside.
+        Err(ReadError::Foreign { what: "segment", .. }) => 0,
+        Err(error) => return Err(error.into()),
+    };
     if first > 0 {
         bail!(
             "--resume: {}: the records before {first} are not here, as retention took them, and the world is rebuilt from all; \
@@ -91,6 +98,9 @@ pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Resul
         );
     }
     let mut opened = journal::open(folder, options(input))?;
+    if let Some(Control::JournalRecovered { detail, .. }) = &opened.recovered {
+        super::warn(&format!("the journal was put in order: {detail}"));
+    }
     super::tell("rebuilding the world from the journal");
     let mut rebuild = Rebuild::new(world);
     for record in Events::read(&reader()?, Seq(0)) {

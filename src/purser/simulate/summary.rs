@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use purser_engine::controller::limits::refusals;
-use purser_engine::model::{InstanceType, Money, NodePool, Offering, Price, Span, Time};
+use purser_engine::model::{InstanceType, Money, NodePool, Offering, PodPhase, Price, Span, Time};
+use purser_engine::state::{Plan, State};
 use purser_events::journal::ArchiveStatus;
 use purser_sim::bound::{BoundType, PodClass, Run, bound_over_time};
-use purser_sim::report::Sample;
+use purser_sim::report::{Report, Sample};
 use serde::Serialize;
 
 use super::input::Input;
@@ -149,7 +150,7 @@ impl Summary {
                 bound: report.pods_bound,
                 completed: report.pods_completed,
                 ended_with_their_node: report.pods_lost_with_node,
-                without_a_node: report.never_ran.clone(),
+                without_a_node: without_a_node(report, &finished.state),
                 lost: report.pods_lost,
             },
             launches: report.launches,
@@ -311,6 +312,25 @@ impl From<&Sample> for SampleFigures {
             pending: sample.pending,
         }
     }
+}
+
+/// Pods without a node by the reason: that no node could ever take them, or what the log says of why they wait.
+fn without_a_node(report: &Report, state: &State) -> BTreeMap<String, u64> {
+    let mut by_reason = report.never_ran.clone();
+    for key in &report.waiting {
+        let why = match state.pods.get(key) {
+            None => "still waiting: not seen yet".to_owned(),
+            Some(pod) if state.spec(pod.spec).is_daemon() => "still waiting: a daemon pod".to_owned(),
+            Some(pod) if pod.phase == PodPhase::Held => "still waiting: held back".to_owned(),
+            Some(pod) => match &pod.plan {
+                Plan::Unschedulable { reason, .. } => format!("still waiting: {reason}"),
+                Plan::Nominated { .. } => "still waiting: expected on a node".to_owned(),
+                Plan::None => "still waiting: not decided about yet".to_owned(),
+            },
+        };
+        *by_reason.entry(why).or_default() += 1;
+    }
+    by_reason
 }
 
 fn permille(part: Money, whole: Money) -> i64 {

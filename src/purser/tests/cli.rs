@@ -9,6 +9,7 @@ use std::sync::Arc;
 use purser_engine::event::{Control, Event, Seq};
 use purser_engine::reexecute::{Logged, Reexecution};
 use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
+use purser_engine::snapshot;
 use purser_events::journal::{
     Draft, Journal, Options, Reader, Rendered, VerifyOptions, Vocabulary, VocabularyError, verify,
 };
@@ -196,6 +197,26 @@ fn a_folder_of_manifests_is_run_as_it_was_found_and_not_gone_on_with_when_it_is_
 }
 
 #[test]
+fn of_pods_that_still_wait_the_summary_has_the_reason_that_the_log_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let pool = "apiVersion: karpenter.sh/v1\nkind: NodePool\nmetadata: {name: p}\nspec: {limits: {cpu: '1'}, template: {spec: {requirements: [], nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: d}}}}\n";
+    let pod = |name: &str, cpu: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}}}\nspec: {{containers: [{{name: c, resources: {{requests: {{cpu: {cpu}}}}}}}]}}\n"
+        )
+    };
+    let manifests = dir.path().join("all.yaml");
+    let pods = [pod("a", "2"), pod("b", "2"), pod("whale", "5000")].concat();
+    std::fs::write(&manifests, format!("{pool}{pods}")).unwrap();
+    let told = summary(&dir.path().join("j"), &["--trace", text(&manifests), "--faults", "none"]);
+    let expected = serde_json::json!({
+        "fits no instance type": 1,
+        "still waiting: limit-reached (nodepool=p, limit=cpu)": 2,
+    });
+    assert_eq!(told["pods"]["without_a_node"], expected);
+}
+
+#[test]
 fn the_driver_in_real_time_runs_the_same_world() {
     let dir = tempfile::tempdir().unwrap();
     let paced = summary(&dir.path().join("paced"), &["--pace", "60"]);
@@ -330,6 +351,64 @@ fn old_segments_are_archived_deleted_and_the_run_goes_on_with_them() {
     let resumed = run(&stopped, &its_archive, &["--resume"]);
     assert_eq!(resumed["launches"], told["launches"]);
     assert!(verified(&stopped, &its_archive).len() > 2);
+}
+
+#[test]
+fn all_that_is_kept_can_be_explained_without_an_archive() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, more) in [("age", &["--keep", "90s"][..]), ("records", &["--keep", "600"])] {
+        let journal = dir.path().join(name);
+        summary(&journal, more);
+        let reader = Reader::open(&journal, Arc::new(Purser)).unwrap();
+        let first = reader.first_seq();
+        assert!(first > 0 && first < reader.size(), "{name}: {first}");
+        let kept = reader.latest_snapshot(&snapshot::tag(), first).unwrap();
+        let kept = kept.unwrap_or_else(|| panic!("{name}: nothing stands in for the records before {first}"));
+        assert_eq!(kept.size, first);
+        // It is the State that those records led to: from it every decision is taken again whose batch is kept.
+        let mut state = snapshot::read(&kept.bytes).unwrap();
+        let mut events = Events::read(&reader, Seq(first)).map(Result::unwrap).peekable();
+        while let Some(logged) = events.next_if(|logged| matches!(logged.event, Event::Decision(_))) {
+            state.apply(logged.time, &logged.event);
+        }
+        let mut again = Reexecution::from_state(state);
+        for LoggedEvent { seq, time, commit, event, .. } in events {
+            again.feed(&Logged { seq, time, commit, event }).unwrap();
+        }
+        assert!(again.decisions > 10, "{name}: {}", again.decisions);
+        assert_eq!(again.state().size, reader.size());
+        // The two newest, and this one.
+        let snapshots = std::fs::read_dir(journal.join("snapshots")).unwrap().count();
+        assert!(snapshots <= 3, "{name}: {snapshots}");
+    }
+}
+
+#[test]
+fn a_segment_of_another_log_is_set_aside_and_the_log_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, other) = (dir.path().join("journal"), dir.path().join("other"));
+    for (folder, seed) in [(&journal, "1"), (&other, "2")] {
+        let run = ["simulate", "--until", "1m", "-o", "json", "--seed", seed, "--journal", text(folder)];
+        assert!(purser(&run).status.success());
+    }
+    let segment = |number: u64| format!("segments/{number:020}.seg");
+    std::fs::copy(other.join(segment(0)), journal.join(segment(77_777))).unwrap();
+    let output =
+        purser(&["simulate", "--until", "2m", "-o", "json", "--journal", text(&journal), "--resume"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.lines().count() == 1, "{stderr}");
+    let said = "segments of another log were set aside: damaged-1/00000000000000077777.seg";
+    assert!(stderr.contains(&format!("the journal was put in order: {said}")), "{stderr}");
+    let report = verify(&journal, &VerifyOptions::new(Arc::new(Purser)), &mut |_, _| {}).unwrap();
+    assert_eq!(report.findings, []);
+    let reader = Reader::open(&journal, Arc::new(Purser)).unwrap();
+    let recovered = Events::read(&reader, Seq(0)).find_map(|logged| match logged.unwrap().event {
+        Event::Control(Control::JournalRecovered { kept, acknowledged, detail }) => {
+            Some((kept == acknowledged, detail.to_string()))
+        }
+        _ => None,
+    });
+    assert_eq!(recovered, Some((true, said.to_owned())));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use purser_engine::model::{Labels, Money, PodPhase, Requirements, Resources, Spa
 use super::class::basic;
 use super::machine::Life;
 use super::pod::Owner;
-use super::{KnownClaims, World};
+use super::{Compared, KnownClaims, World};
 use crate::check::Violation;
 use crate::report::Report;
 
@@ -25,14 +25,21 @@ impl World {
         if self.unknown_checked.is_some_and(|last| now.since(last) < CLAIMS_EVERY) {
             return;
         }
-        let compared = Some((self.machines.started, known.version));
-        if self.unknown_claims.is_empty() && self.compared == compared {
+        let started = self.machines.started.len();
+        let same = |last: &Compared| (last.gone, last.caller) == (known.gone, self.caller);
+        // As long as the controller lost no claim, those that had one have it still.
+        let since = self.compared.filter(|last| self.unknown_claims.is_empty() && same(last));
+        if since.is_some_and(|last| last.started == started) {
             return;
         }
         self.unknown_checked = Some(now);
-        self.compared = compared;
+        self.compared = Some(Compared { started, gone: known.gone, caller: self.caller });
         let before = std::mem::take(&mut self.unknown_claims);
-        for number in &self.machines.live {
+        let numbers: Vec<u32> = match since {
+            Some(last) => self.machines.started[last.started..].to_vec(),
+            None => self.machines.live.iter().copied().collect(),
+        };
+        for number in &numbers {
             let machine = &self.machines.all[*number as usize];
             if machine.life != Life::Running || (known.known)(&machine.claim, &machine.facts.instance) {
                 continue;
@@ -181,9 +188,12 @@ impl World {
             }
         }
         let mut never_ran: BTreeMap<String, u64> = BTreeMap::new();
-        for pod in self.waiting_pods() {
-            let why = self.why_never(self.pods[pod as usize].class).unwrap_or("still waiting");
-            *never_ran.entry(why.to_owned()).or_default() += 1;
+        let mut waiting = Vec::new();
+        for pod in self.waiting_pods().map(|pod| &self.pods[pod as usize]) {
+            match self.why_never(pod.class) {
+                Some(why) => *never_ran.entry(why.to_owned()).or_default() += 1,
+                None => waiting.push(pod.key.clone()),
+            }
         }
         let mut waited = std::mem::take(&mut meter.waited);
         waited.sort_unstable();
@@ -213,6 +223,7 @@ impl World {
             pods_completed: meter.completed,
             pods_lost_with_node: meter.lost_with_node,
             never_ran,
+            waiting,
             pods_lost: self.shortfall(),
             launches: meter.launches,
             removals: meter.terminations,

@@ -13,7 +13,7 @@ use purser_engine::model::{
     ResourceName, Resources, SpreadPolicy, Str, Taint, Toleration, TolerationOperator, TopologySpread,
     Unsatisfiable, first_untolerated, label,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::scenario::DisruptionBudget;
 
@@ -170,6 +170,7 @@ pub(super) struct Classes {
     pub(super) all: Vec<Class>,
     pub(super) groups: Vec<Group>,
     pub(super) node_classes: Vec<NodeClass>,
+    label_sets: FxHashSet<Arc<Labels>>,
     known: BTreeMap<(Str, Arc<PodSpec>), u32>,
     node_class_numbers: FxHashMap<NodeClass, u32>,
     resources: Vec<ResourceName>,
@@ -307,6 +308,17 @@ impl Classes {
             total: 0,
         });
         number
+    }
+
+    /// The one copy of a set of node labels, which nodes share: equal sets are then compared at a glance.
+    pub(super) fn shared(&mut self, labels: &Arc<Labels>) -> Arc<Labels> {
+        match self.label_sets.get(labels) {
+            Some(known) => Arc::clone(known),
+            None => {
+                self.label_sets.insert(Arc::clone(labels));
+                Arc::clone(labels)
+            }
+        }
     }
 
     /// The number of a node class, new or known.

@@ -14,6 +14,8 @@ use purser_engine::model::{
 };
 use purser_engine::port::{InstanceFacts, Observation};
 
+use rustc_hash::FxHashMap;
+
 use super::launch::{Launch, Outcome};
 use super::outbox::Subject;
 use super::{Happening, World};
@@ -59,14 +61,16 @@ pub(super) struct Machines {
     pub(super) live: BTreeSet<u32>,
     pub(super) launches: BTreeMap<ClaimName, Launch>,
     pub(super) by_instance: BTreeMap<InstanceId, u32>,
+    /// Those that have started, in that order, by the claim in their tags.
+    by_claim: FxHashMap<ClaimName, Vec<u32>>,
     pub(super) calls: usize,
     pub(super) orders: usize,
     /// From when and until when each is listed.
     pub(super) listed: Vec<(Time, Time)>,
     /// When what is listed changes, or changed.
     list_changes: BTreeSet<Time>,
-    /// How many instances started so far.
-    pub(super) started: u64,
+    /// Those that have started, in that order.
+    pub(super) started: Vec<u32>,
 }
 
 impl Machines {
@@ -87,14 +91,14 @@ impl Machines {
     }
 
     /// Instances as the cloud lists them.
-    pub(super) fn listed(&self, now: Time) -> impl Iterator<Item = InstanceFacts> {
+    pub(super) fn listed(&self, now: Time) -> impl Iterator<Item = &InstanceFacts> {
         self.all
             .iter()
             .zip(&self.listed)
             .filter(move |(machine, (from, until))| {
                 machine.life != Life::Ahead && *from <= now && (machine.life != Life::Gone || now < *until)
             })
-            .map(|(machine, _)| machine.facts.clone())
+            .map(|(machine, _)| &machine.facts)
     }
 
     /// Whether the list at one moment may differ from the list at an earlier one.
@@ -146,18 +150,16 @@ impl World {
         own.life = Life::Running;
         own.paid_until = now;
         self.meter.machine_up(own);
-        self.machines.started += 1;
+        self.machines.started.push(machine);
         self.machines.list_changes.insert(self.machines.listed[machine as usize].0.max(now));
-        let all = &self.machines.all;
-        let twin = self.machines.live.iter().find(|other| {
-            **other != machine
-                && all[**other as usize].claim == all[machine as usize].claim
-                && all[**other as usize].life != Life::Ahead
-        });
+        let Machines { all, live, by_claim, .. } = &mut self.machines;
+        let started = by_claim.entry(all[machine as usize].claim.clone()).or_default();
+        let twin = started.iter().find(|other| **other != machine && live.contains(*other)).copied();
+        started.push(machine);
         if let Some(twin) = twin {
             self.violations.push(Violation::TwoInstances {
                 claim: self.machines.all[machine as usize].claim.clone(),
-                first: self.machines.all[*twin as usize].facts.instance.clone(),
+                first: self.machines.all[twin as usize].facts.instance.clone(),
                 second: self.machines.all[machine as usize].facts.instance.clone(),
             });
         }

@@ -52,8 +52,19 @@ pub struct KnownClaims<'a> {
     pub known: &'a dyn Fn(&ClaimName, &InstanceId) -> bool,
     /// How long it lets an instance without a claim live.
     pub collect_after: Span,
-    /// Changes whenever one of its claims comes or goes.
-    pub version: u64,
+    /// How many of its claims are gone: an instance that it knew it knows until then.
+    pub gone: u64,
+}
+
+/// How things were when instances and claims were compared.
+#[derive(Debug, Clone, Copy)]
+struct Compared {
+    /// Instances started so far.
+    started: usize,
+    /// Claims gone so far.
+    gone: u64,
+    /// Which controller it was.
+    caller: u32,
 }
 
 /// A simulated cluster and cloud.
@@ -90,8 +101,8 @@ pub struct World {
     settings: Option<purser_engine::settings::Settings>,
     /// Claims that the controller did not know of when last asked, and since when.
     unknown_claims: BTreeMap<u32, Time>,
-    /// Instances started and the controller's claims when the two were compared last.
-    compared: Option<(u64, u64)>,
+    /// When instances and claims were compared last.
+    compared: Option<Compared>,
     unknown_checked: Option<Time>,
     /// Orphans that were named as violations already.
     orphans_named: BTreeSet<u32>,
@@ -359,13 +370,18 @@ impl World {
         all.extend(self.nodes.live().map(|node| Observation::Node(self.nodes.get(node).facts.clone())));
         let pods = (0..self.pods.len()).filter(|number| !self.pods[*number].gone);
         all.extend(pods.map(|number| Observation::Pod(self.pod_facts(number as u32))));
-        all.extend(self.machines.listed(now).map(Observation::Instance));
+        all.extend(self.machines.listed(now).cloned().map(Observation::Instance));
         all
     }
 
     /// Instances as the cloud lists them, subject to eventual consistency.
     pub fn list_instances(&self, now: Time) -> Vec<InstanceFacts> {
-        self.machines.listed(now).collect()
+        self.listed_instances(now).cloned().collect()
+    }
+
+    /// The same, to be looked at where they are.
+    pub fn listed_instances(&self, now: Time) -> impl Iterator<Item = &InstanceFacts> {
+        self.machines.listed(now)
     }
 
     /// Whether [`World::list_instances`] may answer differently than it did at an earlier moment.

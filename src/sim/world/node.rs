@@ -61,7 +61,8 @@ impl Nodes {
     }
 
     /// Adds a node.
-    pub(super) fn add(&mut self, classes: &mut Classes, facts: NodeFacts, machine: Option<u32>) -> u32 {
+    pub(super) fn add(&mut self, classes: &mut Classes, mut facts: NodeFacts, machine: Option<u32>) -> u32 {
+        facts.labels = classes.shared(&facts.labels);
         let number = self.all.len() as u32;
         let free_other =
             facts.allocatable.other().map(|(name, amount)| (classes.resource(name), amount)).collect();
@@ -106,7 +107,8 @@ impl Nodes {
 
     /// Brings the node's class in line with its facts.
     pub(super) fn reclassify(&mut self, classes: &mut Classes, node: u32) {
-        let own = &self.all[node as usize];
+        let own = &mut self.all[node as usize];
+        own.facts.labels = classes.shared(&own.facts.labels);
         self.hot[own.hot].class = classes.node_class(NodeClass {
             labels: own.facts.labels.clone(),
             taints: own.facts.taints.clone(),

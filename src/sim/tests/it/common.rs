@@ -219,5 +219,5 @@ pub(crate) fn known_claims(
     collect_after: Span,
     now: Time,
 ) -> KnownClaims<'_> {
-    KnownClaims { known, collect_after, version: now.0 as u64 }
+    KnownClaims { known, collect_after, gone: now.0 as u64 }
 }
