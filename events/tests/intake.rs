@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use purser_engine::controller::limits::{MAX_OBJECT_BYTES, refusals};
 use purser_engine::controller::{Controller, Start};
-use purser_engine::event::{Decision, Event, LaunchFailure, Seq};
+use purser_engine::event::{Decision, Event, LaunchFailure, Seq, Target};
 use purser_engine::model::*;
 use purser_engine::port::{Input, MAX_EVENT_BYTES, Observation};
 use purser_engine::reexecute::{Logged, Reexecution};
@@ -153,9 +153,12 @@ fn tolerations(count: usize) -> Vec<Toleration> {
     (0..count).map(toleration).collect()
 }
 
+/// The pods that launches are for, those included that are sent after them.
 fn launched_for(events: &[Event]) -> Vec<PodKey> {
     let pods = |event: &Event| match event {
-        Event::Decision(Decision::Launch { pods, .. }) => pods.clone(),
+        Event::Decision(
+            Decision::Launch { pods, .. } | Decision::Nominate { target: Target::Claim(_), pods },
+        ) => pods.clone(),
         _ => Vec::new(),
     };
     events.iter().flat_map(pods).collect()

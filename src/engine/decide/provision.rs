@@ -11,6 +11,7 @@ use super::Pass;
 use super::memo::{Hopeless, Memo};
 use super::record;
 use super::trace::{Note, Tracer};
+use crate::controller::limits::requirements_bytes;
 use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
 use crate::model::{CapacityType, ClaimName, PodGroup, PodKey, PodPhase, Requirements, Time, Zone, label};
 use crate::reason::{Reason, ReasonId};
@@ -341,7 +342,7 @@ fn decide_launch<T: Tracer>(
         }
     }
     let all: Vec<PodKey> = launch.pods.iter().map(|pod| pods[*pod].key.clone()).collect();
-    let first = record::pods(&all).next().map_or(0, <[PodKey]>::len);
+    let first = record::beside(requirements_bytes(&launch.requirements), &all);
     // What those ask for that follow is set aside as they do.
     let following = launch.pods[first..].iter().map(|pod| &state.spec(pods[*pod].spec).requests);
     let requests = following.fold(launch.requests.clone(), |rest, pod| rest.minus(pod));

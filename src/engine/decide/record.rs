@@ -9,16 +9,26 @@ use crate::port::MAX_EVENT_BYTES;
 const MAX_PODS: usize = 500;
 
 /// The most that a list may take in a record; the rest is for what else the decision says.
-pub(super) const MAX_LIST_BYTES: usize = MAX_EVENT_BYTES - 12 * 1024;
+const MAX_LIST_BYTES: usize = MAX_EVENT_BYTES - 12 * 1024;
 
 /// The most that a pod's name takes in a list: a namespace and a name with their lengths, in a group of its own.
-pub(super) fn pod_bytes(pod: &PodKey) -> usize {
+fn pod_bytes(pod: &PodKey) -> usize {
     pod.namespace.len() + pod.name.len() + 15
 }
 
 /// Pods in lists that fit, in order.
 pub(super) fn pods(all: &[PodKey]) -> impl Iterator<Item = &[PodKey]> {
     cut(all, MAX_PODS, pod_bytes)
+}
+
+/// How many of the pods, in order, fit beside something that takes so much.
+pub(super) fn beside(bytes: usize, all: &[PodKey]) -> usize {
+    let mut taken = bytes;
+    let fits = |pod: &&PodKey| {
+        taken += pod_bytes(pod);
+        taken <= MAX_LIST_BYTES
+    };
+    all.iter().take(MAX_PODS).take_while(fits).count()
 }
 
 /// Claims in lists that fit, in order.

@@ -11,8 +11,8 @@ use super::problem::Rules;
 use crate::controller::limits::requirements_bytes;
 use crate::model::{Requirement, Requirements, Str};
 
-/// The most that the requirements of a node may take in a record; a single pod's take less.
-const MOST_BYTES: usize = 28 * 1024;
+/// The most that the requirements of a node may take in a record, so that the names of some pods go beside them.
+const MOST_BYTES: usize = 50 * 1024;
 
 /// The number of a set of requirements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
