@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::schedule::class::{Class, Wishes, first_refused};
 use crate::schedule::problem::{Host, PoolOffer, Problem, TypeOffer};
+use crate::schedule::supply::template;
 
 /// All groups of a problem.
 #[derive(Debug, Default)]
@@ -319,11 +320,7 @@ impl NodeFilter {
 /// Whether labels of a node of a type will be such as wanted, whichever values they come to have.
 fn surely_satisfies(node: &Requirements, one: &TypeOffer, wanted: &Requirements) -> bool {
     wanted.iter().all(|(key, wanted)| {
-        let within = |own: Option<&Requirement>| {
-            own.is_some_and(|own| {
-                !own.is_complement() && !own.values().is_empty() && own.values().iter().all(|value| wanted.has(value))
-            })
-        };
+        let within = |own: Option<&Requirement>| own.is_some_and(|own| implies(own, wanted));
         let of_type = one.requirements.get(key);
         let both = node.get(key).zip(of_type).map(|(node, of_type)| node.intersection(of_type));
         let absent = |own: Option<&Requirement>| own.is_none_or(Requirement::is_absent);
@@ -336,6 +333,17 @@ fn surely_satisfies(node: &Requirements, one: &TypeOffer, wanted: &Requirements)
                 && absent(of_type)
                 && one.offerings.iter().all(|buy| absent(buy.requirements.get(key))))
     })
+}
+
+/// Whether each label that the one allows is one that the other wants; a label that may be missing is missing.
+fn implies(own: &Requirement, wanted: &Requirement) -> bool {
+    let unbounded = wanted.bounds() == (None, None) || wanted.bounds() == own.bounds();
+    (wanted.tolerates_absence() || !own.tolerates_absence())
+        && if own.is_complement() {
+            wanted.is_complement() && unbounded && wanted.values().is_subset(own.values())
+        } else {
+            own.values().iter().all(|value| wanted.has(value))
+        }
 }
 
 fn is_required_anti(term: &crate::model::PodAffinity) -> bool {
@@ -403,30 +411,29 @@ fn inverse<'a>(
 
 /// The values of a label that nodes of a pool can have.
 fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
-    let template = &offer.pool.template;
-    let fixed = template.labels.get(key).or_else(|| offer.labels.get(key));
-    let fixed = fixed.map(|value| Requirement::one_of([value.clone()]));
-    let own = match (fixed, template.requirements.get(key)) {
-        (Some(a), Some(b)) => Some(a.intersection(b)),
-        (Some(one), None) => Some(one),
-        (None, other) => other.cloned(),
+    let template = template(offer);
+    let own = template.get(key);
+    let conflicts = |of: &Requirements| {
+        of.iter().any(|(key, one)| template.get(key).is_some_and(|own| !own.intersects(one) && !one.is_absent()))
     };
-    let allowed = |value: &Str| own.as_ref().is_none_or(|own| own.has(value));
     let mut values = BTreeSet::new();
-    let mut take = |of: &Requirements| {
-        if let Some(one) = of.get(key).filter(|one| !one.is_complement()) {
-            values.extend(one.values().iter().filter(|value| allowed(value)).cloned());
-            return true;
-        }
-        false
-    };
     let mut of_types = false;
     for one in offer.types.iter() {
-        let by_type = take(&one.requirements);
-        of_types |= by_type;
-        if !by_type {
-            for buy in &one.offerings {
-                of_types |= take(&buy.requirements);
+        let possible = !conflicts(&one.requirements);
+        let listed = |of: &Requirements| of.get(key).filter(|one| !one.is_complement()).cloned();
+        let mut take = |of: Requirement, possible: bool| {
+            of_types = true;
+            let allowed = |value: &&Str| own.is_none_or(|own| own.has(value));
+            values.extend(of.values().iter().filter(allowed).filter(|_| possible).cloned());
+        };
+        if let Some(of) = listed(&one.requirements) {
+            // The type may say more than it can be bought with.
+            take(of, possible);
+            continue;
+        }
+        for buy in &one.offerings {
+            if let Some(of) = listed(&buy.requirements) {
+                take(of, possible && !conflicts(&buy.requirements));
             }
         }
     }
