@@ -32,8 +32,6 @@ pub(in crate::schedule) struct Group {
     pub key: KeyId,
     /// Domains that count though nothing may be there; none for host names.
     pub registered: BTreeSet<Domain>,
-    /// Those of them in which there is a host that counts.
-    inhabited: BTreeSet<Domain>,
 }
 
 /// A topology key and its values.
@@ -138,7 +136,7 @@ impl Groups {
             None => self.general.push(id),
         }
         self.ids.insert(of.clone(), id);
-        self.all.push(Group { of, key, registered: BTreeSet::new(), inhabited: BTreeSet::new() });
+        self.all.push(Group { of, key, registered: BTreeSet::new() });
         id
     }
 
@@ -171,7 +169,6 @@ impl Groups {
                     && group.of.nodes.allows_host(host)
                 {
                     group.registered.insert(*domain);
-                    group.inhabited.insert(*domain);
                 }
             }
         }
@@ -225,7 +222,8 @@ impl Groups {
             };
             let eligible = match of.kind {
                 Kind::Spread { .. } if group.key != KeyId::HOSTNAME => {
-                    let counts = |domain: &Domain| allowed(domain) || group.inhabited.contains(domain);
+                    // Where affinity is ignored, domains that the pod cannot reach count as well, should a node come to be there.
+                    let counts = |domain: &Domain| !of.nodes.honors_affinity || allowed(domain);
                     group.registered.iter().copied().filter(counts).collect()
                 }
                 _ => Vec::new(),
@@ -426,13 +424,10 @@ fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
             let allowed = |value: &&Str| own.is_none_or(|own| own.has(value));
             values.extend(of.values().iter().filter(allowed).filter(|_| possible).cloned());
         };
-        if let Some(of) = listed(&one.requirements) {
-            // The type may say more than it can be bought with.
-            take(of, possible);
-            continue;
-        }
+        // A type may name more than it can be bought with.
+        let of_type = listed(&one.requirements);
         for buy in &one.offerings {
-            if let Some(of) = listed(&buy.requirements) {
+            if let Some(of) = listed(&buy.requirements).or_else(|| of_type.clone()) {
                 take(of, possible && !conflicts(&buy.requirements));
             }
         }
