@@ -26,13 +26,17 @@ fn one_of(key: &str, values: &[&str]) -> Requirements {
     requirements
 }
 
-fn resources(cpu_millis: i64) -> Resources {
-    Resources { cpu_millis, memory_bytes: cpu_millis << 20, pods: 1, ..Resources::default() }
+fn resources(cpu_millis: i64, pods: i64) -> Resources {
+    let mut resources = Resources::default();
+    resources.cpu_millis = cpu_millis;
+    resources.memory_bytes = cpu_millis << 20;
+    resources.pods = pods;
+    resources
 }
 
 /// A type with so many cores, in all zones, on demand and as spot capacity.
 fn instance_type(name: &str, cores: i64) -> TypeOffer {
-    let capacity = Resources { pods: 20, ..resources(cores * 1000) };
+    let capacity = resources(cores * 1000, 20);
     let mut offerings = Vec::new();
     for zone in ZONES {
         for (kind, price) in [("on-demand", 100), ("spot", 30)] {
@@ -126,7 +130,7 @@ impl Lab {
             labels: Arc::new(HostLabels::Known(labels)),
             hostname: name.as_str().into(),
             taints: Vec::new(),
-            free: Resources { pods: 20, ..resources(cpu_millis) },
+            free: resources(cpu_millis, 20),
             pods: Vec::new(),
             ports: Vec::new(),
             drivers: Vec::new(),
@@ -164,7 +168,7 @@ fn by_zone(plan: &Plan) -> BTreeMap<String, usize> {
 fn app(name: &str, cpu_millis: i64) -> PodSpec {
     PodSpec {
         labels: BTreeMap::from([("app".into(), name.into())]),
-        requests: resources(cpu_millis),
+        requests: resources(cpu_millis, 1),
         ..PodSpec::default()
     }
 }
@@ -281,7 +285,6 @@ fn pods_that_are_there_keep_others_away() {
     lab.pods(1, app("web", 500));
     let plan = lab.solve();
     assert!(plan.hosts.is_empty());
-    assert_eq!(by_zone(&plan).into_keys().collect::<Vec<_>>(), ["In [b, c]"].map(|_| by_zone(&plan).into_keys().next().unwrap()));
     assert!(!plan.launches[0].requirements.get(label::ZONE).unwrap().has("a"));
 }
 
