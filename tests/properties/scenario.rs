@@ -154,9 +154,11 @@ fn instance_type(at: usize, bytes: &[u8]) -> Value {
         json!({"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}),
         json!({"key": "node.kubernetes.io/instance-type", "operator": "In", "values": [format!("type-{at}")]}),
     ];
-    if !own.with(15) {
-        requirements.push(json!({"key": "size", "operator": "In", "values": [size]}));
-    }
+    requirements.push(if own.with(15) {
+        json!({"key": "size", "operator": "DoesNotExist"})
+    } else {
+        json!({"key": "size", "operator": "In", "values": [size]})
+    });
     let mut offerings = Vec::new();
     for zone in ZONES {
         for kind in CAPACITY_TYPES {
@@ -273,10 +275,12 @@ fn node(at: usize, bytes: &[u8], pools: usize, types: &[Value], objects: &mut Ve
     let name = format!("node-{at}");
     let mut labels = Map::new();
     for requirement in one["requirements"].as_array().into_iter().flatten() {
-        labels.insert(
-            requirement["key"].as_str().unwrap_or_default().to_owned(),
-            requirement["values"][0].clone(),
-        );
+        if requirement["operator"] == "In" {
+            labels.insert(
+                requirement["key"].as_str().unwrap_or_default().to_owned(),
+                requirement["values"][0].clone(),
+            );
+        }
     }
     let mut label = |key: &str, value: &str| labels.insert(key.to_owned(), json!(value));
     label(ZONE, own.pick(&ZONES));

@@ -163,7 +163,7 @@ fn pool(rules: &Rules, offer: &PoolOffer, interner: &mut Interner) -> Pool {
 }
 
 /// What the labels of a pool's nodes satisfy.
-fn template(offer: &PoolOffer) -> Requirements {
+pub(super) fn template(offer: &PoolOffer) -> Requirements {
     let template = &offer.pool.template;
     let mut requirements = template.requirements.clone();
     requirements.add_all(&Requirements::from_labels(&template.labels));

@@ -67,6 +67,7 @@ pub(super) struct GroupKey {
 pub(super) struct NodeFilter {
     /// One of these, or any if there are none.
     alternatives: Vec<Requirements>,
+    honors_affinity: bool,
     /// Those whose taints are tolerated so, if taints count.
     tolerations: Option<Vec<Toleration>>,
     /// Those that have the keys of all constraints of the pod.
@@ -84,9 +85,10 @@ impl NodeFilter {
         let others = keys.iter().filter(|key| **key != spread.topology_key && &***key != label::HOSTNAME);
         let keys = others.map(|key| (key.clone(), Requirement::any())).collect();
         let any = alternatives.iter().any(Requirements::is_empty);
-        let honors_affinity = spread.node_affinity_policy == SpreadPolicy::Honor && !any;
+        let honors_affinity = spread.node_affinity_policy == SpreadPolicy::Honor;
         Self {
-            alternatives: if honors_affinity { alternatives } else { Vec::new() },
+            alternatives: if honors_affinity && !any { alternatives } else { Vec::new() },
+            honors_affinity,
             tolerations: (spread.node_taints_policy == SpreadPolicy::Honor).then(|| tolerations.to_vec()),
             keys,
         }

@@ -11,6 +11,7 @@ use crate::model::{
 };
 use crate::schedule::class::{Class, Wishes, first_refused};
 use crate::schedule::problem::{Host, PoolOffer, Problem, TypeOffer};
+use crate::schedule::supply::template;
 
 /// All groups of a problem.
 #[derive(Debug, Default)]
@@ -31,8 +32,6 @@ pub(in crate::schedule) struct Group {
     pub key: KeyId,
     /// Domains that count though nothing may be there; none for host names.
     pub registered: BTreeSet<Domain>,
-    /// Those of them in which there is a host that counts.
-    inhabited: BTreeSet<Domain>,
 }
 
 /// A topology key and its values.
@@ -139,7 +138,7 @@ impl Groups {
             None => self.general.push(id),
         }
         self.ids.insert(of.clone(), id);
-        self.all.push(Group { of, key, registered: BTreeSet::new(), inhabited: BTreeSet::new() });
+        self.all.push(Group { of, key, registered: BTreeSet::new() });
         id
     }
 
@@ -172,7 +171,6 @@ impl Groups {
                     && group.of.nodes.allows_host(host)
                 {
                     group.registered.insert(*domain);
-                    group.inhabited.insert(*domain);
                 }
             }
         }
@@ -226,7 +224,8 @@ impl Groups {
             };
             let eligible = match of.kind {
                 Kind::Spread { .. } if group.key != KeyId::HOSTNAME => {
-                    let counts = |domain: &Domain| allowed(domain) || group.inhabited.contains(domain);
+                    // Where affinity is ignored, domains that the pod cannot reach count as well, should a node come to be there.
+                    let counts = |domain: &Domain| !of.nodes.honors_affinity || allowed(domain);
                     group.registered.iter().copied().filter(counts).collect()
                 }
                 _ => Vec::new(),
@@ -321,13 +320,7 @@ impl NodeFilter {
 /// Whether labels of a node of a type will be such as wanted, whichever values they come to have.
 fn surely_satisfies(node: &Requirements, one: &TypeOffer, wanted: &Requirements) -> bool {
     wanted.iter().all(|(key, wanted)| {
-        let within = |own: Option<&Requirement>| {
-            own.is_some_and(|own| {
-                !own.is_complement()
-                    && !own.values().is_empty()
-                    && own.values().iter().all(|value| wanted.has(value))
-            })
-        };
+        let within = |own: Option<&Requirement>| own.is_some_and(|own| implies(own, wanted));
         let of_type = one.requirements.get(key);
         let both = node.get(key).zip(of_type).map(|(node, of_type)| node.intersection(of_type));
         let absent = |own: Option<&Requirement>| own.is_none_or(Requirement::is_absent);
@@ -340,6 +333,17 @@ fn surely_satisfies(node: &Requirements, one: &TypeOffer, wanted: &Requirements)
                 && absent(of_type)
                 && one.offerings.iter().all(|buy| absent(buy.requirements.get(key))))
     })
+}
+
+/// Whether each label that the one allows is one that the other wants; a label that may be missing is missing.
+fn implies(own: &Requirement, wanted: &Requirement) -> bool {
+    let unbounded = wanted.bounds() == (None, None) || wanted.bounds() == own.bounds();
+    (wanted.tolerates_absence() || !own.tolerates_absence())
+        && if own.is_complement() {
+            wanted.is_complement() && unbounded && wanted.values().is_subset(own.values())
+        } else {
+            own.values().iter().all(|value| wanted.has(value))
+        }
 }
 
 fn is_required_anti(term: &crate::model::PodAffinity) -> bool {
@@ -412,30 +416,27 @@ fn inverse<'a>(
 
 /// The values of a label that nodes of a pool can have.
 fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
-    let template = &offer.pool.template;
-    let fixed = template.labels.get(key).or_else(|| offer.labels.get(key));
-    let fixed = fixed.map(|value| Requirement::one_of([value.clone()]));
-    let own = match (fixed, template.requirements.get(key)) {
-        (Some(a), Some(b)) => Some(a.intersection(b)),
-        (Some(one), None) => Some(one),
-        (None, other) => other.cloned(),
+    let template = template(offer);
+    let own = template.get(key);
+    let conflicts = |of: &Requirements| {
+        of.iter()
+            .any(|(key, one)| template.get(key).is_some_and(|own| !own.intersects(one) && !one.is_absent()))
     };
-    let allowed = |value: &Str| own.as_ref().is_none_or(|own| own.has(value));
     let mut values = BTreeSet::new();
-    let mut take = |of: &Requirements| {
-        if let Some(one) = of.get(key).filter(|one| !one.is_complement()) {
-            values.extend(one.values().iter().filter(|value| allowed(value)).cloned());
-            return true;
-        }
-        false
-    };
     let mut of_types = false;
     for one in offer.types.iter() {
-        let by_type = take(&one.requirements);
-        of_types |= by_type;
-        if !by_type {
-            for buy in &one.offerings {
-                of_types |= take(&buy.requirements);
+        let possible = !conflicts(&one.requirements);
+        let listed = |of: &Requirements| of.get(key).filter(|one| !one.is_complement()).cloned();
+        let mut take = |of: Requirement, possible: bool| {
+            of_types = true;
+            let allowed = |value: &&Str| own.is_none_or(|own| own.has(value));
+            values.extend(of.values().iter().filter(allowed).filter(|_| possible).cloned());
+        };
+        // A type may name more than it can be bought with.
+        let of_type = listed(&one.requirements);
+        for buy in &one.offerings {
+            if let Some(of) = listed(&buy.requirements).or_else(|| of_type.clone()) {
+                take(of, possible && !conflicts(&buy.requirements));
             }
         }
     }

@@ -43,7 +43,7 @@ impl Counts {
         if groups.is_empty() {
             return counts;
         }
-        let mut known: FxHashMap<(SpecId, &Str), (Vec<GroupId>, Vec<GroupId>)> = FxHashMap::default();
+        let mut known: FxHashMap<(SpecId, &Str), _> = FxHashMap::default();
         for (target, host) in problem.hosts.iter().enumerate() {
             let domain = |key: KeyId| groups.key(key).of_host[target];
             let site = Site { target: target as Domain, domain: &domain };
