@@ -8,7 +8,9 @@
 //!
 //! **Invariant:** what [`solve`] says depends on the problem alone, and not on the order in which its pods were given.
 
+mod bits;
 mod class;
+mod fits;
 mod pass;
 mod problem;
 mod requirements;
@@ -27,6 +29,7 @@ pub use problem::{
 
 use crate::model::{Price, Requirement, Requirements, Resources, Str};
 use crate::reason::{Reason, ReasonId};
+use fits::Fit;
 use pass::{Pass, Placement, Planned, Style};
 use setup::Setup;
 use supply::allows;
@@ -101,6 +104,7 @@ fn best(setup: &mut Setup<'_>) -> Placement {
     let budget = setup.problem.rules.work;
     let mut spent = 0;
     let mut best = (score(setup, &first), first);
+    eprintln!("DBG first work {} planned {} price {}", best.1.work, best.1.planned.len(), best.0.1);
     let leaves_some = best.1.target.iter().any(Option::is_none);
     let limited = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
     let styles = [
@@ -129,6 +133,7 @@ fn best(setup: &mut Setup<'_>) -> Placement {
         let other = Pass::run(setup, style, &none_left_out);
         spent += other.work;
         let score = score(setup, &other);
+        eprintln!("DBG {style:?} work {} planned {} price {} left {:?}", other.work, other.planned.len(), score.1, score.0);
         if score < best.0 {
             best = (score, other);
         }
@@ -198,7 +203,8 @@ fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
     // Of each type the offerings that it may be bought by: those with room, and of reservations those that it holds.
     let mut by_type: BTreeMap<usize, (Vec<usize>, Price)> = BTreeMap::new();
     let mut others: BTreeSet<Str> = BTreeSet::new();
-    for shape in planned.fits.iter().map(|fit| &shapes[fit.shape as usize]) {
+    let fits: Vec<Fit> = planned.asked(shapes).left().collect();
+    for shape in fits.iter().map(|fit| &shapes[fit.shape as usize]) {
         let one = &offer.types[shape.type_at];
         for (at, buy) in one.offerings.iter().enumerate() {
             if buy.allocatable != shape.allocatable_at
@@ -231,8 +237,7 @@ fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
             price: *price,
         })
         .collect();
-    let daemons = planned
-        .fits
+    let daemons = fits
         .iter()
         .map(|fit| &shapes[fit.shape as usize])
         .filter(|shape| types.iter().any(|one| one.type_at == shape.type_at))

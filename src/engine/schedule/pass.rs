@@ -7,6 +7,7 @@
 //! count breaks a constraint, no pool exceeds its limits whichever of the types that are left comes.
 
 mod host;
+mod join;
 mod planned;
 mod reservations;
 mod settle;
@@ -17,7 +18,9 @@ use rustc_hash::FxHashMap;
 
 pub(super) use host::{Used, conflict};
 pub(super) use planned::Planned;
+use planned::{possible_domains, sure_domain};
 
+use super::bits::Bits;
 use super::setup::Setup;
 use super::requirements::ReqId;
 use super::topology::{Counts, Domain, GroupId, KeyId};
@@ -76,20 +79,31 @@ pub(super) struct Pass<'s, 'a> {
     left_out: &'s [bool],
     at: Placement,
     placed: usize,
+    /// What hosts have left.
+    free: Vec<Resources>,
+    /// By size, the targets that do not have as much left.
+    too_small: Vec<Bits>,
+    /// By topology key and domain, the targets that are there for sure.
+    pinned: Vec<Vec<Bits>>,
+    /// Where the targets to ask are listed.
+    scratch: Bits,
 }
 
 /// What is left to ask for pods of a class.
 #[derive(Debug, Clone, Default)]
 struct Asking {
+    /// How many pods wait.
+    pods: usize,
     levels: Vec<Asked>,
     /// How many pods were placed when the last of the class found no place.
     failed_at: Option<usize>,
 }
 
-/// The targets that may take pods of a class, those that never will struck off, and how many targets there were when it was last looked.
+/// The targets that never will take pods of a class; and where the order of planned nodes changes, how they came last, and how many there were.
 #[derive(Debug, Clone, Default)]
 struct Asked {
-    targets: Vec<u32>,
+    never: Bits,
+    planned: Vec<u32>,
     known: u32,
 }
 
@@ -106,7 +120,18 @@ impl<'s, 'a> Pass<'s, 'a> {
             order: Vec::new(),
             work: 0,
         };
-        let mut pass = Self { setup, style, left_out, at, placed: 0 };
+        let sizes = setup.sizes.iter().max().map_or(0, |most| most + 1);
+        let mut pass = Self {
+            style,
+            left_out,
+            at,
+            placed: 0,
+            free: setup.problem.hosts.iter().map(|host| host.free.clone()).collect(),
+            too_small: vec![Bits::default(); sizes],
+            pinned: setup.pinned.clone(),
+            scratch: Bits::default(),
+            setup,
+        };
         pass.place_all();
         reservations::hold(pass.setup, &mut pass.at.planned, &pass.at.reservations);
         pass.at
@@ -123,6 +148,9 @@ impl<'s, 'a> Pass<'s, 'a> {
         }
         waiting.retain(|(_, pod)| !self.left_out[*pod]);
         let mut asking: Vec<Asking> = vec![Asking::default(); self.setup.classes.len()];
+        for (class, _) in &waiting {
+            asking[*class].pods += 1;
+        }
         // Those that failed are asked again for as long as others find a place: they may wait for somebody to be near to, or for
         // domains to fill up.
         loop {
@@ -134,6 +162,10 @@ impl<'s, 'a> Pass<'s, 'a> {
                 }
                 let found = self.place(*class, *pod, asking);
                 asking.failed_at = (!found).then_some(self.placed);
+                asking.pods -= usize::from(found);
+                if asking.pods == 0 {
+                    asking.levels = Vec::new();
+                }
                 !found
             });
             if waiting.is_empty() || self.placed == before {
@@ -156,10 +188,7 @@ impl<'s, 'a> Pass<'s, 'a> {
         asking.levels.resize_with(levels, Default::default);
         for level in 0..levels {
             let asked = &mut asking.levels[level];
-            let targets = (self.setup.problem.hosts.len() + self.at.planned.len()) as u32;
-            asked.targets.extend(asked.known..targets);
-            asked.known = targets;
-            let target = self.join(class, level, &mut asked.targets).or_else(|| self.open(class, level));
+            let target = self.join(class, level, asked).or_else(|| self.open(class, level));
             if let Some(target) = target {
                 self.record(class, level, pod, target);
                 self.placed += 1;
@@ -167,39 +196,6 @@ impl<'s, 'a> Pass<'s, 'a> {
             }
         }
         false
-    }
-
-    /// The first of the targets that takes a pod. Those that never will are struck off.
-    fn join(&mut self, class: usize, level: usize, asked: &mut Vec<u32>) -> Option<u32> {
-        let hosts = self.setup.problem.hosts.len() as u32;
-        if self.style.fewest_first {
-            let pods = |target: &u32| match target.checked_sub(hosts) {
-                None => 0,
-                Some(planned) => self.at.planned[planned as usize].pods.len() + 1,
-            };
-            asked.sort_by_key(pods);
-        }
-        let mut taken = None;
-        let mut kept = 0;
-        let mut next = 0;
-        while next < asked.len() && taken.is_none() {
-            let target = asked[next];
-            next += 1;
-            self.at.work += 1;
-            let answer = match target.checked_sub(hosts) {
-                None => self.ask_host(class, level, target),
-                Some(planned) => self.ask_planned(class, level, planned as usize),
-            };
-            match answer {
-                Answer::Never => continue,
-                Answer::NotNow => {}
-                Answer::Taken => taken = Some(target),
-            }
-            asked[kept] = target;
-            kept += 1;
-        }
-        asked.drain(kept..next);
-        taken
     }
 
     /// Counts a pod that a target took.
@@ -218,7 +214,7 @@ impl<'s, 'a> Pass<'s, 'a> {
         let (planned, interner) = (&self.at.planned, &self.setup.interner);
         let domain = |key: KeyId| match (target as usize).checked_sub(hosts) {
             None => groups.key(key).of_host[target as usize],
-            Some(at) => planned[at].domain(interner, groups, key),
+            Some(at) => planned[at].domain(key),
         };
         for id in ties.counted_by.iter().chain(&ties.wards_off) {
             self.at.counts.add_anywhere(*id);
@@ -229,14 +225,14 @@ impl<'s, 'a> Pass<'s, 'a> {
             let key = groups.group(*id).key;
             let certain = if key == KeyId::HOSTNAME { Some(target) } else { domain(key) };
             if let Some(certain) = certain {
-                self.at.counts.add_possible(*id, certain);
+                self.at.counts.add_possible(groups, *id, certain);
                 if looks {
-                    self.at.counts.add_certain(*id, certain);
+                    self.at.counts.add_certain(groups, *id, certain);
                 }
             } else if let Some(at) = (target as usize).checked_sub(hosts) {
                 // It may come to be in any of these.
-                for possible in planned[at].domains(interner, groups, key) {
-                    self.at.counts.add_possible(*id, possible);
+                for possible in possible_domains(interner, groups, planned[at].pool, planned[at].requirements, key) {
+                    self.at.counts.add_possible(groups, *id, possible);
                 }
             }
         }
@@ -250,15 +246,15 @@ impl<'s, 'a> Pass<'s, 'a> {
         }
         let planned = &self.at.planned[at];
         let target = (self.setup.problem.hosts.len() + at) as Domain;
-        let then = Planned { requirements: before, ..planned.clone() };
+        let (pool, after) = (planned.pool, planned.requirements);
         for number in 1..groups.keys() {
             let key = KeyId(number);
-            if then.domain(interner, groups, key).is_some() {
+            if sure_domain(interner, groups, before, key).is_some() {
                 continue;
             }
-            let now = planned.domain(interner, groups, key);
-            let mut lost = then.domains(interner, groups, key);
-            let left = planned.domains(interner, groups, key);
+            let now = sure_domain(interner, groups, after, key);
+            let mut lost = possible_domains(interner, groups, pool, before, key);
+            let left = possible_domains(interner, groups, pool, after, key);
             lost.retain(|domain| !left.contains(domain));
             for pod in &planned.pods {
                 // Whom it is counted by does not depend on what it gave up.
@@ -272,7 +268,7 @@ impl<'s, 'a> Pass<'s, 'a> {
                     }
                     lost.iter().for_each(|domain| self.at.counts.take_possible(*id, *domain));
                     if let Some(now) = now.filter(|_| looks) {
-                        self.at.counts.add_certain(*id, now);
+                        self.at.counts.add_certain(groups, *id, now);
                     }
                 }
             }
@@ -298,7 +294,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             return (false, false);
         }
         let shapes = &self.setup.supply.pools[planned.pool].shapes;
-        let types = planned.fits.iter().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
+        let types = planned.asked(shapes).left().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
         (true, nodes.surely_allows(node, types))
     }
 }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::class::{Class, Wishes, classes, first_refused, wishes};
-use super::problem::{Host, HostLabels, Problem};
+use super::bits::Bits;
+use super::problem::{Host, HostLabels, PoolOffer, Problem};
 use super::requirements::{Interner, ReqId};
 use super::supply::Supply;
-use super::topology::{Counts, Groups, Ties};
+use super::topology::{Counts, Groups, KeyId, Ties};
 use crate::model::{Price, Requirements, Taint, TaintEffect, label};
 
 /// A problem made ready.
@@ -32,6 +33,12 @@ pub(super) struct Setup<'a> {
     looks: Vec<u32>,
     /// What a node costs at least for one pod of a class alone, by class, level and pool.
     pub alone: FxHashMap<(usize, usize, usize), Option<Price>>,
+    /// What classes ask for, by number: equal requests have equal numbers.
+    pub sizes: Vec<usize>,
+    /// By topology key and domain, the hosts there; nothing for keys with many domains.
+    pub pinned: Vec<Vec<Bits>>,
+    /// What of hosts and pools would do, for classes that ask the same of them.
+    accesses: Vec<Access>,
 }
 
 /// A class's wishes, ready for look-ups.
@@ -43,10 +50,17 @@ pub(super) struct Level {
     pub respects_prefer_no_schedule: bool,
     /// Whether a host name is asked for.
     names_host: bool,
+    /// Index of what would do for it.
+    access: usize,
+}
+
+/// Hosts and pools that would do.
+#[derive(Debug)]
+struct Access {
     /// Whether hosts that look so would do: unknown, yes, no.
     seen: Vec<Option<bool>>,
     /// Whether the taints of a pool would do.
-    pub pools: Vec<bool>,
+    pools: Vec<bool>,
 }
 
 impl<'a> Setup<'a> {
@@ -71,39 +85,70 @@ impl<'a> Setup<'a> {
         let supply = Supply::new(problem.rules, problem.pools, &mut interner);
         let (looks, kinds) = looks(problem.hosts);
         let mut levels = Vec::with_capacity(classes.len());
+        let mut accesses = Vec::new();
+        let mut known = FxHashMap::default();
         for (class, wishes) in classes.iter().zip(&all) {
             let ready = wishes.iter().map(|wishes| {
-                let alternatives = wishes.alternatives.iter().map(|one| interner.id(one)).collect();
+                let alternatives: Vec<ReqId> = wishes.alternatives.iter().map(|one| interner.id(one)).collect();
+                let respects = wishes.respects_prefer_no_schedule;
+                let tolerations = class.spec.tolerations.as_slice();
+                let access = *known.entry((alternatives.clone(), tolerations, respects)).or_insert_with(|| {
+                    let would_do = |offer: &PoolOffer| {
+                        first_refused(&offer.pool.template.taints, tolerations, respects).is_none()
+                    };
+                    accesses.push(Access {
+                        seen: vec![None; kinds],
+                        pools: problem.pools.iter().map(would_do).collect(),
+                    });
+                    accesses.len() - 1
+                });
                 Level {
                     alternatives,
                     ties: groups.ties(&problem, class, wishes),
                     respects_prefer_no_schedule: wishes.respects_prefer_no_schedule,
                     names_host: wishes.alternatives.iter().any(|one| one.get(label::HOSTNAME).is_some()),
-                    seen: vec![None; kinds],
-                    pools: problem
-                        .pools
-                        .iter()
-                        .map(|offer| {
-                            let taints = &offer.pool.template.taints;
-                            let respects = wishes.respects_prefer_no_schedule;
-                            first_refused(taints, &class.spec.tolerations, respects).is_none()
-                        })
-                        .collect(),
+                    access,
                 }
             });
             levels.push(ready.collect());
         }
         let counts = Counts::new(&problem, &groups);
-        Self { problem, classes, order, class_of, levels, interner, supply, groups, counts, looks, alone: FxHashMap::default() }
+        let mut of_requests = FxHashMap::default();
+        let number = |class: &Class<'a>| {
+            let next = of_requests.len();
+            *of_requests.entry(&class.spec.requests).or_insert(next)
+        };
+        Self {
+            sizes: classes.iter().map(number).collect(),
+            pinned: pinned(&groups),
+            alone: FxHashMap::default(),
+            problem,
+            classes,
+            order,
+            class_of,
+            levels,
+            interner,
+            supply,
+            groups,
+            counts,
+            looks,
+            accesses,
+        }
+    }
+
+    /// Whether the taints of a pool would do for a class.
+    pub(super) fn pool_would_do(&self, class: usize, level: usize, pool: usize) -> bool {
+        self.accesses[self.levels[class][level].access].pools[pool]
     }
 
     /// Whether taints and labels of a host would do for a class.
     pub(super) fn host_would_do(&mut self, class: usize, level: usize, at: usize) -> bool {
         let host = &self.problem.hosts[at];
         let look = self.looks[at] as usize;
-        let of = &mut self.levels[class][level];
+        let of = &self.levels[class][level];
+        let access = &mut self.accesses[of.access];
         if !of.names_host
-            && let Some(known) = of.seen[look]
+            && let Some(known) = access.seen[look]
         {
             return known;
         }
@@ -111,7 +156,7 @@ impl<'a> Setup<'a> {
         let would_do = first_refused(&host.taints, tolerations, of.respects_prefer_no_schedule).is_none()
             && of.alternatives.iter().any(|id| first_unmet(host, self.interner.get(*id)).is_none());
         if !of.names_host {
-            of.seen[look] = Some(would_do);
+            access.seen[look] = Some(would_do);
         }
         would_do
     }
@@ -137,6 +182,26 @@ fn has_prefer_no_schedule(problem: &Problem<'_>) -> bool {
     let of_pools = problem.pools.iter().flat_map(|offer| &offer.pool.template.taints);
     let of_hosts = problem.hosts.iter().flat_map(|host| &host.taints);
     of_pools.chain(of_hosts).any(|taint| taint.effect == TaintEffect::PreferNoSchedule)
+}
+
+/// The most domains that a key may have for its targets to be listed by domain.
+const FEW_DOMAINS: usize = 64;
+
+fn pinned(groups: &Groups) -> Vec<Vec<Bits>> {
+    let of_key = |number: u16| {
+        let key = groups.key(KeyId(number));
+        if number == KeyId::HOSTNAME.0 || key.values.len() > FEW_DOMAINS {
+            return Vec::new();
+        }
+        let mut all = vec![Bits::default(); key.values.len()];
+        for (host, domain) in key.of_host.iter().enumerate() {
+            if let Some(domain) = domain {
+                all[*domain as usize].insert(host);
+            }
+        }
+        all
+    };
+    (0..groups.keys()).map(of_key).collect()
 }
 
 /// A number for each host, equal for those with equal labels and taints; and how many numbers there are.

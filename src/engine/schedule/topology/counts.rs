@@ -3,6 +3,7 @@
 use super::{Domain, GroupId, KeyId, Kind};
 use crate::model::Str;
 use crate::schedule::problem::Problem;
+use crate::schedule::bits::Bits;
 use crate::schedule::topology::build::{Groups, Owned, Ties};
 use crate::event::SpecId;
 use rustc_hash::FxHashMap;
@@ -13,6 +14,8 @@ pub(in crate::schedule) struct Counts {
     by_domain: Vec<Vec<Count>>,
     /// Pods of a group anywhere.
     total: Vec<u32>,
+    /// Of constraints on host names: the targets at which the group has reached its number, and those with one more.
+    reached: Vec<[Bits; 2]>,
 }
 
 /// Pods of a group in a domain. A planned node may turn out to be elsewhere, or to be one that the group does not look at.
@@ -39,7 +42,7 @@ impl Site<'_> {
 impl Counts {
     /// The pods that are there.
     pub(in crate::schedule) fn new(problem: &Problem<'_>, groups: &Groups) -> Self {
-        let mut counts = Self { by_domain: vec![Vec::new(); groups.len()], total: vec![0; groups.len()] };
+        let mut counts = Self { by_domain: vec![Vec::new(); groups.len()], total: vec![0; groups.len()], reached: vec![Default::default(); groups.len()] };
         if groups.is_empty() {
             return counts;
         }
@@ -68,8 +71,8 @@ impl Counts {
     fn add(&mut self, groups: &Groups, id: GroupId, site: &Site<'_>) {
         self.add_anywhere(id);
         if let Some(domain) = site.of(groups.group(id).key) {
-            self.add_possible(id, domain);
-            self.add_certain(id, domain);
+            self.add_possible(groups, id, domain);
+            self.add_certain(groups, id, domain);
         }
     }
 
@@ -79,8 +82,24 @@ impl Counts {
     }
 
     /// Counts a pod that may be in a domain.
-    pub(in crate::schedule) fn add_possible(&mut self, id: GroupId, domain: Domain) {
-        self.at(id, domain).most += 1;
+    pub(in crate::schedule) fn add_possible(&mut self, groups: &Groups, id: GroupId, domain: Domain) {
+        let count = self.at(id, domain);
+        count.most += 1;
+        let there = count.most;
+        let group = groups.group(id);
+        let number = match group.of.kind {
+            _ if group.key != KeyId::HOSTNAME => return,
+            Kind::Spread { max_skew, .. } => max_skew,
+            Kind::Anti | Kind::Inverse => 1,
+            Kind::Affinity => return,
+        };
+        let reached = &mut self.reached[id.0 as usize];
+        if there >= number {
+            reached[0].insert(domain as usize);
+        }
+        if there > number {
+            reached[1].insert(domain as usize);
+        }
     }
 
     /// A pod that was counted as possible is not in a domain after all.
@@ -90,8 +109,30 @@ impl Counts {
     }
 
     /// A pod that was counted as possible is in a domain for sure.
-    pub(in crate::schedule) fn add_certain(&mut self, id: GroupId, domain: Domain) {
+    pub(in crate::schedule) fn add_certain(&mut self, groups: &Groups, id: GroupId, domain: Domain) {
         self.at(id, domain).least += 1;
+        let group = groups.group(id);
+        if group.key == KeyId::HOSTNAME && group.of.kind == Kind::Affinity {
+            self.reached[id.0 as usize][0].insert(domain as usize);
+        }
+    }
+
+    /// Strikes off targets at which constraints on host names do not allow one more pod.
+    pub(in crate::schedule) fn strike_off(&self, groups: &Groups, ties: &Ties, targets: &mut Bits) {
+        for id in ties.unwanted_by.iter().filter(|id| groups.group(**id).key == KeyId::HOSTNAME) {
+            targets.remove_all(&self.reached[id.0 as usize][0]);
+        }
+        for owned in &ties.owned {
+            let group = groups.group(owned.group);
+            let reached = &self.reached[owned.group.0 as usize];
+            match group.of.kind {
+                _ if group.key != KeyId::HOSTNAME => {}
+                Kind::Spread { .. } => targets.remove_all(&reached[usize::from(!owned.counts_itself)]),
+                Kind::Anti | Kind::Inverse => targets.remove_all(&reached[0]),
+                Kind::Affinity if owned.counts_itself && self.total[owned.group.0 as usize] == 0 => {}
+                Kind::Affinity => targets.keep_all(&reached[0]),
+            }
+        }
     }
 
     fn at(&mut self, id: GroupId, domain: Domain) -> &mut Count {
