@@ -15,6 +15,7 @@ use crate::report;
 pub(crate) struct Corpus {
     folder: PathBuf,
     known_wrong: BTreeSet<String>,
+    differing: BTreeMap<String, String>,
     catalogues: Mutex<BTreeMap<String, Arc<Value>>>,
 }
 
@@ -52,12 +53,29 @@ impl Corpus {
             let path = entry["entry"].as_str().unwrap();
             path.replace("scheduling/", "").trim_end_matches(".json").to_owned()
         });
-        Some(Self { known_wrong: known_wrong.collect(), folder, catalogues: Mutex::default() })
+        let text = include_str!("improvements.txt").lines().filter(|line| !line.starts_with('#'));
+        let differing = text.filter_map(|line| line.split_once(' ')).map(|(reason, name)| (name.to_owned(), reason.to_owned()));
+        Some(Self {
+            known_wrong: known_wrong.collect(),
+            differing: differing.collect(),
+            folder,
+            catalogues: Mutex::default(),
+        })
     }
 
     /// Whether the answer to compare with is itself invalid.
     pub(crate) fn is_known_wrong(&self, name: &str) -> bool {
         self.known_wrong.contains(name)
+    }
+
+    /// Why an answer differs on purpose.
+    pub(crate) fn reason_to_differ(&self, name: &str) -> Option<&str> {
+        self.differing.get(name).map(String::as_str)
+    }
+
+    /// All entries whose answers differ on purpose, and why.
+    pub(crate) fn reasons_to_differ(&self) -> &BTreeMap<String, String> {
+        &self.differing
     }
 
     /// A catalogue by its name.
