@@ -14,6 +14,12 @@ impl Bits {
         self.0[at / 64] |= 1 << (at % 64);
     }
 
+    pub(super) fn remove(&mut self, at: usize) {
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word &= !(1 << (at % 64));
+        }
+    }
+
     pub(super) fn contains(&self, at: usize) -> bool {
         self.0.get(at / 64).is_some_and(|word| word & (1 << (at % 64)) != 0)
     }

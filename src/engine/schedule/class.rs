@@ -9,8 +9,8 @@ use rustc_hash::FxHashMap;
 use super::problem::{PodVolume, Preferences, Problem};
 use crate::event::SpecId;
 use crate::model::{
-    HostPort, PodAffinity, PodSpec, PreferredTerm, Requirement, Requirements, Resources, Str, Taint, TaintEffect,
-    Toleration, TopologySpread, Unsatisfiable,
+    HostPort, PodAffinity, PodSpec, PreferredTerm, Requirement, Requirements, Resources, Str, Taint,
+    TaintEffect, Toleration, TopologySpread, Unsatisfiable,
 };
 
 /// Pods that are equal for all that scheduling knows.
@@ -89,8 +89,11 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
             by_spec.insert((pod.spec, &pod.key.namespace), class);
         }
     }
-    let mut order: Vec<(usize, usize)> =
-        classes.iter().enumerate().flat_map(|(class, of)| of.pods.iter().map(move |pod| (class, *pod))).collect();
+    let mut order: Vec<(usize, usize)> = classes
+        .iter()
+        .enumerate()
+        .flat_map(|(class, of)| of.pods.iter().map(move |pod| (class, *pod)))
+        .collect();
     order.sort_unstable_by_key(|(class, at)| {
         let (requests, pod) = (&classes[*class].spec.requests, &problem.pods[*at]);
         (-requests.cpu_millis, -requests.memory_bytes, pod.created, pod.uid, &pod.key)
@@ -217,8 +220,10 @@ fn alternatives(class: &Class<'_>) -> Vec<Requirements> {
                 .any(|(key, one)| one.is_absent() && !absent(wanted, key) && !absent(place, key));
             (combined, possible)
         };
-        let both: Vec<(Requirements, bool)> =
-            all.iter().flat_map(|wanted| volume.topologies.iter().map(|place| combine(wanted, place))).collect();
+        let both: Vec<(Requirements, bool)> = all
+            .iter()
+            .flat_map(|wanted| volume.topologies.iter().map(|place| combine(wanted, place)))
+            .collect();
         // Combinations that cannot be are of use only to say what is in the way.
         let any = both.iter().any(|(_, possible)| *possible);
         all = both.into_iter().filter(|(_, possible)| *possible || !any).map(|(both, _)| both).collect();

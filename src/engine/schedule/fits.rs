@@ -4,6 +4,10 @@
 //!
 //! **Invariant:** what does not hold a node's pods never will again, so the search for the cheapest goes on from where it last ended.
 
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rustc_hash::FxHashSet;
+
 use super::bits::Bits;
 use super::pass::conflict;
 use super::problem::PoolOffer;
@@ -30,6 +34,10 @@ pub(super) struct FitList {
     capacity: Most,
     /// Whether any has host ports of its own.
     ports: bool,
+    /// By fit, the offerings that requirements allow, once somebody asked.
+    buys: Vec<OnceLock<Vec<usize>>>,
+    /// Lists of offerings, each once.
+    shared: Mutex<FxHashSet<Arc<[usize]>>>,
 }
 
 /// The largest of each amount, and who have them.
@@ -61,9 +69,30 @@ impl FitList {
             free: Most::of(fits.iter().map(|fit| &shape(fit).free)),
             capacity: Most::of(fits.iter().map(|fit| &offer.types[shape(fit).type_at].capacity)),
             ports: fits.iter().any(|fit| !shape(fit).ports.is_empty()),
+            buys: vec![OnceLock::new(); fits.len()],
+            shared: Mutex::default(),
             by_price,
             fits,
         }
+    }
+
+    /// The offerings of a shape that requirements allow; `find` finds them the first time.
+    pub(super) fn buys(&self, shape: u32, find: impl FnOnce() -> Vec<usize>) -> &[usize] {
+        match self.fits.binary_search_by_key(&shape, |fit| fit.shape) {
+            Ok(at) => self.buys[at].get_or_init(find),
+            Err(_) => &[],
+        }
+    }
+
+    /// A list of offerings as everybody has it who has an equal one.
+    pub(super) fn share(&self, offerings: &[usize]) -> Arc<[usize]> {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = shared.get(offerings) {
+            return Arc::clone(known);
+        }
+        let new: Arc<[usize]> = offerings.into();
+        shared.insert(Arc::clone(&new));
+        new
     }
 
     /// Whether no shape has room for so much.

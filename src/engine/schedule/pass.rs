@@ -21,8 +21,8 @@ pub(super) use planned::Planned;
 use planned::{possible_domains, sure_domain};
 
 use super::bits::Bits;
-use super::setup::Setup;
 use super::requirements::ReqId;
+use super::setup::Setup;
 use super::topology::{Counts, Domain, GroupId, KeyId};
 use crate::model::{Price, Resources, Str};
 
@@ -54,7 +54,7 @@ enum Answer {
 }
 
 /// What a pass came to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Placement {
     /// The target of each pod: a host, or behind them a planned node.
     pub target: Vec<Option<u32>>,
@@ -71,10 +71,15 @@ pub(super) struct Placement {
     pub work: u64,
 }
 
+/// For so many kinds of classes it is remembered which nodes are too dear; each of them costs a look whenever a node changes.
+const FEW_KINDS: usize = 256;
+
 /// A pass under way.
 pub(super) struct Pass<'s, 'a> {
     setup: &'s mut Setup<'a>,
     style: Style,
+    /// The most work.
+    limit: u64,
     /// Pods that are left out, by class.
     left_out: &'s [bool],
     at: Placement,
@@ -87,6 +92,8 @@ pub(super) struct Pass<'s, 'a> {
     pinned: Vec<Vec<Bits>>,
     /// Where the targets to ask are listed.
     scratch: Bits,
+    /// If frugal: by kind of class, the planned nodes that were too dear for it as they are now.
+    dear: Vec<Bits>,
 }
 
 /// What is left to ask for pods of a class.
@@ -108,8 +115,13 @@ struct Asked {
 }
 
 impl<'s, 'a> Pass<'s, 'a> {
-    /// Places all pods for which there is a place.
-    pub(super) fn run(setup: &'s mut Setup<'a>, style: Style, left_out: &'s [bool]) -> Placement {
+    /// Places all pods for which there is a place; `None` if that would be more work than allowed.
+    pub(super) fn run(
+        setup: &'s mut Setup<'a>,
+        style: Style,
+        left_out: &'s [bool],
+        limit: u64,
+    ) -> Option<Placement> {
         let at = Placement {
             target: vec![None; setup.problem.pods.len()],
             planned: Vec::new(),
@@ -121,8 +133,10 @@ impl<'s, 'a> Pass<'s, 'a> {
             work: 0,
         };
         let sizes = setup.sizes.iter().max().map_or(0, |most| most + 1);
+        let kinds = Some(setup.kinds).filter(|kinds| *kinds <= FEW_KINDS).unwrap_or_default();
         let mut pass = Self {
             style,
+            limit,
             left_out,
             at,
             placed: 0,
@@ -130,11 +144,15 @@ impl<'s, 'a> Pass<'s, 'a> {
             too_small: vec![Bits::default(); sizes],
             pinned: setup.pinned.clone(),
             scratch: Bits::default(),
+            dear: vec![Bits::default(); if style.frugal { kinds } else { 0 }],
             setup,
         };
         pass.place_all();
+        if pass.at.work > limit {
+            return None;
+        }
         reservations::hold(pass.setup, &mut pass.at.planned, &pass.at.reservations);
-        pass.at
+        Some(pass.at)
     }
 
     fn place_all(&mut self) {
@@ -143,7 +161,8 @@ impl<'s, 'a> Pass<'s, 'a> {
             waiting.sort_by_key(|(class, _)| std::cmp::Reverse(self.setup.classes[*class].spec.priority));
         }
         if self.style.dearest_first {
-            let prices: Vec<Price> = (0..self.setup.classes.len()).map(|class| self.least_price(class)).collect();
+            let prices: Vec<Price> =
+                (0..self.setup.classes.len()).map(|class| self.least_price(class)).collect();
             waiting.sort_by_key(|(class, _)| std::cmp::Reverse(prices[*class]));
         }
         waiting.retain(|(_, pod)| !self.left_out[*pod]);
@@ -156,8 +175,13 @@ impl<'s, 'a> Pass<'s, 'a> {
         loop {
             let before = self.placed;
             waiting.retain(|(class, pod)| {
+                if self.at.work > self.limit {
+                    return true;
+                }
                 let asking = &mut asking[*class];
-                if asking.failed_at == Some(self.placed) || (asking.failed_at.is_some() && !self.may_change(*class)) {
+                if asking.failed_at == Some(self.placed)
+                    || (asking.failed_at.is_some() && !self.may_change(*class))
+                {
                     return true;
                 }
                 let found = self.place(*class, *pod, asking);
@@ -168,7 +192,7 @@ impl<'s, 'a> Pass<'s, 'a> {
                 }
                 !found
             });
-            if waiting.is_empty() || self.placed == before {
+            if waiting.is_empty() || self.placed == before || self.at.work > self.limit {
                 return;
             }
         }
@@ -231,7 +255,9 @@ impl<'s, 'a> Pass<'s, 'a> {
                 }
             } else if let Some(at) = (target as usize).checked_sub(hosts) {
                 // It may come to be in any of these.
-                for possible in possible_domains(interner, groups, planned[at].pool, planned[at].requirements, key) {
+                for possible in
+                    possible_domains(interner, groups, planned[at].pool, planned[at].requirements, key)
+                {
                     self.at.counts.add_possible(groups, *id, possible);
                 }
             }

@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::class::{Class, Wishes, classes, first_refused, wishes};
 use super::bits::Bits;
+use super::class::{Class, Wishes, classes, first_refused, wishes};
 use super::problem::{Host, HostLabels, PoolOffer, Problem};
 use super::requirements::{Interner, ReqId};
-use super::supply::Supply;
-use super::topology::{Counts, Groups, KeyId, Ties};
-use crate::model::{Price, Requirements, Taint, TaintEffect, label};
+use super::supply::{Shape, Supply, buys, type_conflict};
+use super::topology::{Counts, GroupId, Groups, KeyId, Selecting, Ties};
+use crate::model::{Price, Requirements, Str, Taint, TaintEffect, label};
 
 /// A problem made ready.
 pub(super) struct Setup<'a> {
@@ -39,6 +39,9 @@ pub(super) struct Setup<'a> {
     pub pinned: Vec<Vec<Bits>>,
     /// What of hosts and pools would do, for classes that ask the same of them.
     accesses: Vec<Access>,
+    hurdles: FxHashMap<(usize, ReqId), Arc<Vec<Hurdle>>>,
+    /// How many kinds of levels there are.
+    pub kinds: usize,
 }
 
 /// A class's wishes, ready for look-ups.
@@ -52,6 +55,16 @@ pub(super) struct Level {
     names_host: bool,
     /// Index of what would do for it.
     access: usize,
+    /// A number for what it would do with, and how much of it.
+    pub kind: usize,
+}
+
+/// What keeps a shape from those who ask for something of a node's labels.
+#[derive(Debug)]
+pub(super) struct Hurdle {
+    /// The first label of the type that is in the way.
+    pub conflict: Option<Str>,
+    pub can_be_bought: bool,
 }
 
 /// Hosts and pools that would do.
@@ -77,49 +90,60 @@ impl<'a> Setup<'a> {
             .collect();
         let mut groups = Groups::new();
         groups.add_placed(&problem);
+        let mut own: Vec<Vec<Vec<GroupId>>> = Vec::with_capacity(classes.len());
         for (class, wishes) in classes.iter().zip(&all) {
-            wishes.iter().for_each(|wishes| groups.add(&problem, class, wishes));
+            own.push(wishes.iter().map(|wishes| groups.add(&problem, class, wishes)).collect());
         }
         groups.find_domains(&problem);
         let mut interner = Interner::default();
         let supply = Supply::new(problem.rules, problem.pools, &mut interner);
         let (looks, kinds) = looks(problem.hosts);
-        let mut levels = Vec::with_capacity(classes.len());
-        let mut accesses = Vec::new();
-        let mut known = FxHashMap::default();
-        for (class, wishes) in classes.iter().zip(&all) {
-            let ready = wishes.iter().map(|wishes| {
-                let alternatives: Vec<ReqId> = wishes.alternatives.iter().map(|one| interner.id(one)).collect();
-                let respects = wishes.respects_prefer_no_schedule;
-                let tolerations = class.spec.tolerations.as_slice();
-                let access = *known.entry((alternatives.clone(), tolerations, respects)).or_insert_with(|| {
-                    let would_do = |offer: &PoolOffer| {
-                        first_refused(&offer.pool.template.taints, tolerations, respects).is_none()
-                    };
-                    accesses.push(Access {
-                        seen: vec![None; kinds],
-                        pools: problem.pools.iter().map(would_do).collect(),
-                    });
-                    accesses.len() - 1
-                });
-                Level {
-                    alternatives,
-                    ties: groups.ties(&problem, class, wishes),
-                    respects_prefer_no_schedule: wishes.respects_prefer_no_schedule,
-                    names_host: wishes.alternatives.iter().any(|one| one.get(label::HOSTNAME).is_some()),
-                    access,
-                }
-            });
-            levels.push(ready.collect());
-        }
-        let counts = Counts::new(&problem, &groups);
         let mut of_requests = FxHashMap::default();
         let number = |class: &Class<'a>| {
             let next = of_requests.len();
             *of_requests.entry(&class.spec.requests).or_insert(next)
         };
+        let sizes: Vec<usize> = classes.iter().map(number).collect();
+        let mut of_kind = FxHashMap::default();
+        let mut levels = Vec::with_capacity(classes.len());
+        let mut accesses = Vec::new();
+        let mut known = FxHashMap::default();
+        let mut selecting = Selecting::default();
+        for (number, (class, wishes)) in classes.iter().zip(&all).enumerate() {
+            let size = sizes[number];
+            let ready = wishes.iter().zip(&own[number]).map(|(wishes, own)| {
+                let alternatives: Vec<ReqId> =
+                    wishes.alternatives.iter().map(|one| interner.id(one)).collect();
+                let respects = wishes.respects_prefer_no_schedule;
+                let tolerations = class.spec.tolerations.as_slice();
+                let access =
+                    *known.entry((alternatives.clone(), tolerations, respects)).or_insert_with(|| {
+                        let would_do = |offer: &PoolOffer| {
+                            first_refused(&offer.pool.template.taints, tolerations, respects).is_none()
+                        };
+                        accesses.push(Access {
+                            seen: vec![None; kinds],
+                            pools: problem.pools.iter().map(would_do).collect(),
+                        });
+                        accesses.len() - 1
+                    });
+                let next = of_kind.len();
+                Level {
+                    alternatives,
+                    ties: groups.ties(class, own, &mut selecting),
+                    respects_prefer_no_schedule: wishes.respects_prefer_no_schedule,
+                    names_host: wishes.alternatives.iter().any(|one| one.get(label::HOSTNAME).is_some()),
+                    access,
+                    kind: *of_kind.entry((access, size)).or_insert(next),
+                }
+            });
+            levels.push(ready.collect());
+        }
+        let counts = Counts::new(&problem, &groups);
         Self {
-            sizes: classes.iter().map(number).collect(),
+            kinds: of_kind.len(),
+            hurdles: FxHashMap::default(),
+            sizes,
             pinned: pinned(&groups),
             alone: FxHashMap::default(),
             problem,
@@ -134,6 +158,26 @@ impl<'a> Setup<'a> {
             looks,
             accesses,
         }
+    }
+
+    /// What keeps each shape of a pool from those who ask for so much of a node's labels.
+    pub(super) fn hurdles(&mut self, pool: usize, wanted: ReqId) -> Arc<Vec<Hurdle>> {
+        if let Some(known) = self.hurdles.get(&(pool, wanted)) {
+            return Arc::clone(known);
+        }
+        let mut both = self.interner.get(self.supply.pools[pool].requirements).clone();
+        both.add_all(self.interner.get(wanted));
+        let rules = self.problem.rules;
+        let hurdle = |shape: &Shape| {
+            let one = &self.problem.pools[pool].types[shape.type_at];
+            Hurdle {
+                conflict: type_conflict(rules, one, &both).map(Str::from),
+                can_be_bought: buys(rules, one, &both).next().is_some(),
+            }
+        };
+        let all = Arc::new(self.supply.pools[pool].shapes.iter().map(hurdle).collect::<Vec<_>>());
+        self.hurdles.insert((pool, wanted), Arc::clone(&all));
+        all
     }
 
     /// Whether the taints of a pool would do for a class.

@@ -9,14 +9,11 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::problem::{BuyOption, PoolOffer, Rules, TypeOffer};
-use super::requirements::{Interner, ReqId};
 use super::bits::Bits;
 use super::fits::{Fit, FitList};
-use crate::model::{
-    HostPort, PodSpec, Requirement, Requirements, Resources, Str, Taint, TaintEffect,
-    label,
-};
+use super::problem::{BuyOption, PoolOffer, Rules, TypeOffer};
+use super::requirements::{Interner, ReqId};
+use crate::model::{HostPort, PodSpec, Requirement, Requirements, Resources, Str, Taint, TaintEffect, label};
 
 /// What can be launched, ready for look-ups.
 #[derive(Debug)]
@@ -140,10 +137,7 @@ pub(super) fn type_conflict<'a>(
             None => {
                 wanted.tolerates_absence()
                     || !rules.is_well_known(key)
-                    || matches!(
-                        &**key,
-                        label::ZONE | label::CAPACITY_TYPE | label::NODEPOOL | label::REGION
-                    )
+                    || matches!(&**key, label::ZONE | label::CAPACITY_TYPE | label::NODEPOOL | label::REGION)
                     || offer.offerings.iter().any(|buy| buy.requirements.get(key).is_some())
             }
         };
@@ -205,13 +199,7 @@ fn daemons(rules: &Rules, offer: &PoolOffer, one: &TypeOffer) -> (Resources, Vec
     (requests, ports)
 }
 
-fn runs(
-    rules: &Rules,
-    offer: &PoolOffer,
-    node: &Requirements,
-    one: &TypeOffer,
-    spec: &Arc<PodSpec>,
-) -> bool {
+fn runs(rules: &Rules, offer: &PoolOffer, node: &Requirements, one: &TypeOffer, spec: &Arc<PodSpec>) -> bool {
     let keeps_away = |taint: &&Taint| {
         taint.effect != TaintEffect::PreferNoSchedule && !taint.is_tolerated_by(&spec.tolerations)
     };

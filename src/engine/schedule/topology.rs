@@ -11,13 +11,14 @@
 mod build;
 mod counts;
 
-pub(super) use build::{Groups, Ties};
+pub(super) use build::{Groups, Selecting, Ties};
 pub(super) use counts::{Counts, Site};
 
 use std::collections::BTreeSet;
 
 use crate::model::{
-    LabelSelector, Labels, PodAffinity, Requirement, Requirements, SpreadPolicy, Str, Toleration, TopologySpread, label,
+    LabelSelector, Labels, PodAffinity, Requirement, Requirements, SpreadPolicy, Str, Toleration,
+    TopologySpread, label,
 };
 
 /// The number of a group.
@@ -38,7 +39,10 @@ pub(super) type Domain = u32;
 /// What a group is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
-    Spread { max_skew: u32, min_domains: Option<u32> },
+    Spread {
+        max_skew: u32,
+        min_domains: Option<u32>,
+    },
     Affinity,
     Anti,
     /// Counts the pods that have the anti-affinity, not those that it selects.

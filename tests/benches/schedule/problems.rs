@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use purser_engine::event::SpecId;
 use purser_engine::model::{
-    ConsolidationPolicy, Disruption, LabelSelector, Labels, Limits, NamespaceSelector, NodePool, NodeTemplate,
-    PodAffinity, PodKey, PodSpec, PreferredTerm, Price, Requirement, Requirements, Resources, SpreadPolicy,
-    Str, Time, TopologySpread, Uid, Unsatisfiable, label,
+    ConsolidationPolicy, Disruption, LabelSelector, Labels, Limits, NamespaceSelector, NodePool,
+    NodeTemplate, PodAffinity, PodKey, PodSpec, PreferredTerm, Price, Requirement, Requirements, Resources,
+    SpreadPolicy, Str, Time, TopologySpread, Uid, Unsatisfiable, label,
 };
 use purser_engine::schedule::{
     BuyOption, Host, HostLabels, PendingPod, PlacedPod, PoolOffer, Problem, Rules, TypeOffer,
@@ -209,7 +209,9 @@ pub(crate) fn starved(without: usize, with: usize, hosts: usize, pools: usize) -
     for number in 0..without {
         let prefer = |weight, zone: &str| PreferredTerm {
             weight,
-            requirements: [(Str::from(label::ZONE), Requirement::one_of([zone.into()]))].into_iter().collect(),
+            requirements: [(Str::from(label::ZONE), Requirement::one_of([zone.into()]))]
+                .into_iter()
+                .collect(),
         };
         let soft =
             TopologySpread { when_unsatisfiable: Unsatisfiable::ScheduleAnyway, ..spread(label::ZONE, &own) };
@@ -232,7 +234,8 @@ pub(crate) fn preferring(pods: usize) -> Made {
     let (own, requests) = (labels("app", "nginx"), made.size());
     let zone = [(Str::from(label::ZONE), Requirement::one_of([ZONES[0].into()]))];
     for _ in 0..pods {
-        let preferred_terms = vec![PreferredTerm { weight: 1, requirements: zone.clone().into_iter().collect() }];
+        let preferred_terms =
+            vec![PreferredTerm { weight: 1, requirements: zone.clone().into_iter().collect() }];
         let affinity =
             vec![affinity(label::ZONE, &own, true, Some(10)), affinity(label::HOSTNAME, &own, true, Some(1))];
         let requests = requests.clone();
@@ -309,7 +312,9 @@ fn fake_type(number: usize) -> Arc<TypeOffer> {
     .into_iter()
     .collect();
     let buy = |(kind, zone)| BuyOption {
-        requirements: [one_of(label::CAPACITY_TYPE, [kind]), one_of(label::ZONE, [zone])].into_iter().collect(),
+        requirements: [one_of(label::CAPACITY_TYPE, [kind]), one_of(label::ZONE, [zone])]
+            .into_iter()
+            .collect(),
         price,
         available: true,
         allocatable: 0,

@@ -44,6 +44,9 @@ impl Pass<'_, '_> {
         targets.fill(self.setup.problem.hosts.len() + self.at.planned.len());
         targets.remove_all(&asked.never);
         targets.remove_all(&self.too_small[self.setup.sizes[class]]);
+        if let Some(dear) = self.dear.get(self.setup.levels[class][level].kind) {
+            targets.remove_all(dear);
+        }
         let groups = &self.setup.groups;
         let ties = &self.setup.levels[class][level].ties;
         self.at.counts.strike_off(groups, ties, targets);

@@ -9,12 +9,12 @@ use super::reservations::drawn_on;
 use super::settle::Settled;
 use super::{Answer, Pass};
 use crate::model::{HostPort, Price, Resources, Str};
+use crate::schedule::bits::Bits;
+use crate::schedule::fits::{self, FitList};
 use crate::schedule::pass::host::conflict;
 use crate::schedule::problem::sole;
 use crate::schedule::requirements::{Interner, ReqId};
 use crate::schedule::supply::Shape;
-use crate::schedule::bits::Bits;
-use crate::schedule::fits::{self, FitList};
 use crate::schedule::topology::{Domain, Groups, KeyId, Kind};
 
 /// A node as it is being filled.
@@ -110,12 +110,19 @@ impl Pass<'_, '_> {
                     && self.alone(class, level, pool).is_some_and(|alone| price > Price(before.0 + alone.0))
             });
             if dear {
+                let kind = self.setup.levels[class][level].kind;
+                if let Some(dear) = self.dear.get_mut(kind) {
+                    dear.insert(target as usize);
+                    return Answer::NotNow;
+                }
                 return if keyed { Answer::NotNow } else { Answer::Never };
             }
         }
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
-            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, node, wanted) else { continue };
+            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, node, wanted) else {
+                continue;
+            };
             if keyed {
                 answer = Answer::NotNow;
             }
@@ -138,6 +145,7 @@ impl Pass<'_, '_> {
                 self.count_held(at, node);
             }
             self.refresh(at);
+            self.dear.iter_mut().for_each(|dear| dear.remove(target as usize));
             return Answer::Taken;
         }
         answer
@@ -187,7 +195,9 @@ impl Pass<'_, '_> {
         let mut best: Option<Settled> = None;
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
-            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else { continue };
+            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else {
+                continue;
+            };
             let Some(settled) = self.settle(class, level, pool, both, None, requests) else { continue };
             if !self.style.frugal {
                 return Some(settled);
@@ -202,8 +212,9 @@ impl Pass<'_, '_> {
     /// What a node costs at least for one pod of a class alone, in the first pool that has one.
     pub(super) fn least_price(&mut self, class: usize) -> Price {
         let level = self.setup.levels[class].len() - 1;
-        let open: Vec<usize> =
-            (0..self.setup.problem.pools.len()).filter(|pool| self.setup.pool_would_do(class, level, *pool)).collect();
+        let open: Vec<usize> = (0..self.setup.problem.pools.len())
+            .filter(|pool| self.setup.pool_would_do(class, level, *pool))
+            .collect();
         open.into_iter().find_map(|pool| self.alone(class, level, pool)).unwrap_or_default()
     }
 
@@ -217,7 +228,9 @@ impl Pass<'_, '_> {
         let mut best = None;
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
-            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else { continue };
+            let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else {
+                continue;
+            };
             let (problem, interner) = (&self.setup.problem, &self.setup.interner);
             let list = self.setup.supply.fits(problem.rules, problem.pools, interner, pool, both);
             let shapes = &self.setup.supply.pools[pool].shapes;
@@ -240,10 +253,8 @@ impl Pass<'_, '_> {
         if ties.unwanted_by.iter().any(|id| by_name(id) && counts.of(*id, target) > 0) {
             return Some(Answer::Never);
         }
-        let refused = ties
-            .owned
-            .iter()
-            .find(|owned| by_name(&owned.group) && !counts.allows(groups, owned, target))?;
+        let refused =
+            ties.owned.iter().find(|owned| by_name(&owned.group) && !counts.allows(groups, owned, target))?;
         Some(match groups.group(refused.group).of.kind {
             Kind::Affinity => Answer::NotNow,
             _ => Answer::Never,
@@ -295,7 +306,12 @@ impl Pass<'_, '_> {
 }
 
 /// The domain of a label under requirements, if it is certain.
-pub(super) fn sure_domain(interner: &Interner, groups: &Groups, requirements: ReqId, key: KeyId) -> Option<Domain> {
+pub(super) fn sure_domain(
+    interner: &Interner,
+    groups: &Groups,
+    requirements: ReqId,
+    key: KeyId,
+) -> Option<Domain> {
     let key = groups.key(key);
     let label = key.label.as_deref().unwrap_or_default();
     key.find(sole(interner.get(requirements).get(label)?)?)

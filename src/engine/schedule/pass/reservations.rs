@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::planned::Planned;
 use crate::model::{Price, Str};
+use crate::schedule::fits::Fit;
 use crate::schedule::problem::PoolOffer;
 use crate::schedule::requirements::ReqId;
 use crate::schedule::setup::Setup;
-use crate::schedule::fits::Fit;
 use crate::schedule::supply::buys;
 
 /// How many instances reservations have left: of several figures for one, the lowest.
@@ -54,8 +54,11 @@ pub(super) fn hold(setup: &Setup<'_>, planned: &mut [Planned], left: &BTreeMap<S
     for id in planned.iter().flat_map(|one| &one.draws_on) {
         *asked.entry(id).or_default() += 1;
     }
-    let short: BTreeSet<Str> =
-        asked.into_iter().filter(|(id, count)| left.get(*id) < Some(count)).map(|(id, _)| id.clone()).collect();
+    let short: BTreeSet<Str> = asked
+        .into_iter()
+        .filter(|(id, count)| left.get(*id) < Some(count))
+        .map(|(id, _)| id.clone())
+        .collect();
     let drawing: Vec<usize> = (0..planned.len()).filter(|at| !planned[*at].draws_on.is_empty()).collect();
     if short.is_empty() {
         return;

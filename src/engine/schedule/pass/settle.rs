@@ -76,15 +76,19 @@ impl Pass<'_, '_> {
                 .then(|| self.settle_key(class, level, pool, requirements, node, requests, next + 1))?;
         }
         if self.style.lazy && !self.needs_domain(class, level, id) {
-            let open: Vec<Domain> =
-                domains.iter().copied().filter(|domain| self.at.counts.is_open(groups, ties, id, *domain)).collect();
+            let open: Vec<Domain> = domains
+                .iter()
+                .copied()
+                .filter(|domain| self.at.counts.is_open(groups, ties, id, *domain))
+                .collect();
             if open.is_empty() {
                 return None;
             }
             let narrower = if open.len() == domains.len() {
                 requirements
             } else {
-                let values = open.iter().map(|domain| key.values[*domain as usize].clone()).collect::<Vec<_>>();
+                let values =
+                    open.iter().map(|domain| key.values[*domain as usize].clone()).collect::<Vec<_>>();
                 self.setup.interner.pin(requirements, &label, Requirement::one_of(values))
             };
             return self.settle_key(class, level, pool, narrower, node, requests, next + 1);
@@ -104,15 +108,19 @@ impl Pass<'_, '_> {
             }
         }
         // Of domains that cost the same, the one with more to choose from.
-        let alike = |a: &(u32, Price, Domain, Settled), b: &(u32, Price, Domain, Settled)| (a.0, a.1) == (b.0, b.1);
+        let alike =
+            |a: &(u32, Price, Domain, Settled), b: &(u32, Price, Domain, Settled)| (a.0, a.1) == (b.0, b.1);
         let count = |at: usize| {
             let one: &(u32, Price, Domain, Settled) = &open[at];
             let among = open.iter().enumerate().any(|(other, two)| other != at && alike(one, two));
             if among { self.left(class, pool, node, &one.3, requests).left().count() } else { 0 }
         };
         let counts: Vec<usize> = (0..open.len()).map(count).collect();
-        let mut open: Vec<(u32, Price, usize, Domain)> =
-            open.into_iter().zip(counts).map(|(one, count)| (one.0, one.1, usize::MAX - count, one.2)).collect();
+        let mut open: Vec<(u32, Price, usize, Domain)> = open
+            .into_iter()
+            .zip(counts)
+            .map(|(one, count)| (one.0, one.1, usize::MAX - count, one.2))
+            .collect();
         let groups = &self.setup.groups;
         let values = &groups.key(id).values;
         open.sort_by(|a, b| {
@@ -121,9 +129,7 @@ impl Pass<'_, '_> {
         for (_, _, _, domain) in open {
             let value = &self.setup.groups.key(id).values[domain as usize];
             let pinned = self.setup.interner.hold(requirements, id, &label, domain, value);
-            if let Some(settled) =
-                self.settle_key(class, level, pool, pinned, node, requests, next + 1)
-            {
+            if let Some(settled) = self.settle_key(class, level, pool, pinned, node, requests, next + 1) {
                 return Some(settled);
             }
         }
@@ -265,7 +271,9 @@ impl Pass<'_, '_> {
             Some(at) => (used.minus(&self.at.planned[at].reserved), *nodes as usize),
             None => (used.clone(), *nodes as usize + 1),
         };
-        if !self.style.tight && offer.limits().first_exceeded(&used.plus(list.most_capacity()), nodes).is_none() {
+        if !self.style.tight
+            && offer.limits().first_exceeded(&used.plus(list.most_capacity()), nodes).is_none()
+        {
             return None;
         }
         let capacity = |fit: &Fit| &offer.types[shapes[fit.shape as usize].type_at].capacity;
@@ -278,9 +286,8 @@ impl Pass<'_, '_> {
             && let Some(least) = left.iter().min_by_key(|fit| (fit.price, fit.shape)).map(capacity)
         {
             let limits = &offer.limits().resources;
-            let no_larger = |fit: &Fit| {
-                limits.iter().all(|(name, _)| capacity(fit).get(name) <= least.get(name))
-            };
+            let no_larger =
+                |fit: &Fit| limits.iter().all(|(name, _)| capacity(fit).get(name) <= least.get(name));
             left.retain(no_larger);
         }
         let mut struck = Bits::default();

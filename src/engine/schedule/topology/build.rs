@@ -24,6 +24,9 @@ pub(in crate::schedule) struct Groups {
     key_ids: FxHashMap<Str, KeyId>,
 }
 
+/// The groups that count pods with labels, as [`Groups::ties`] found them; those of anti-affinity the other way round apart.
+pub(in crate::schedule) type Selecting = FxHashMap<(Str, Labels), (Vec<GroupId>, Vec<GroupId>)>;
+
 /// A group.
 #[derive(Debug)]
 pub(in crate::schedule) struct Group {
@@ -101,11 +104,14 @@ impl Groups {
         &self.keys[usize::from(id.0)]
     }
 
-    /// Adds the constraints that a class with certain wishes has; [`Groups::ties`] finds them again.
-    pub(in crate::schedule) fn add(&mut self, problem: &Problem<'_>, class: &Class<'_>, wishes: &Wishes<'_>) {
-        for (of, _) in own_groups(problem, class, wishes) {
-            self.intern(of);
-        }
+    /// Adds the constraints that a class with certain wishes has; [`Groups::ties`] asks for them again.
+    pub(in crate::schedule) fn add(
+        &mut self,
+        problem: &Problem<'_>,
+        class: &Class<'_>,
+        wishes: &Wishes<'_>,
+    ) -> Vec<GroupId> {
+        own_groups(problem, class, wishes).into_iter().map(|of| self.intern(of)).collect()
     }
 
     /// Adds the anti-affinity of pods that are there.
@@ -205,17 +211,20 @@ impl Groups {
     /// How a class is tied to groups.
     pub(in crate::schedule) fn ties(
         &self,
-        problem: &Problem<'_>,
         class: &Class<'_>,
-        wishes: &Wishes<'_>,
+        own: &[GroupId],
+        known: &mut Selecting,
     ) -> Ties {
         if self.is_empty() {
             return Ties::default();
         }
-        let (counted_by, unwanted_by) = self.selecting(class.namespace, &class.spec.labels);
+        let selecting = || self.selecting(class.namespace, &class.spec.labels);
+        let labels = (class.namespace.clone(), class.spec.labels.clone());
+        let (counted_by, unwanted_by) = known.entry(labels).or_insert_with(selecting).clone();
+        let strict = class.spec.node_alternatives();
         let mut ties = Ties { counted_by, unwanted_by, ..Ties::default() };
-        for (of, strict) in own_groups(problem, class, wishes) {
-            let id = self.ids[&of];
+        for id in own.iter().copied() {
+            let of = &self.group(id).of;
             if of.kind == Kind::Inverse {
                 ties.wards_off.push(id);
                 continue;
@@ -224,8 +233,7 @@ impl Groups {
             let key = self.key(group.key);
             let allowed = |domain: &Domain| {
                 let value = &key.values[*domain as usize];
-                strict.is_empty()
-                    || strict.iter().any(|wanted| wanted.get(&of.key).is_none_or(|one| one.has(value)))
+                strict.iter().any(|wanted| wanted.get(&of.key).is_none_or(|one| one.has(value)))
             };
             let eligible = match of.kind {
                 Kind::Spread { .. } if group.key != KeyId::HOSTNAME => {
@@ -324,7 +332,9 @@ fn surely_satisfies(node: &Requirements, one: &TypeOffer, wanted: &Requirements)
     wanted.iter().all(|(key, wanted)| {
         let within = |own: Option<&Requirement>| {
             own.is_some_and(|own| {
-                !own.is_complement() && !own.values().is_empty() && own.values().iter().all(|value| wanted.has(value))
+                !own.is_complement()
+                    && !own.values().is_empty()
+                    && own.values().iter().all(|value| wanted.has(value))
             })
         };
         let of_type = one.requirements.get(key);
@@ -345,15 +355,12 @@ fn is_required_anti(term: &crate::model::PodAffinity) -> bool {
     term.anti && term.weight.is_none()
 }
 
-/// The groups of a class's own constraints; with those of spread, the node requirements that limit its domains.
-fn own_groups(
-    problem: &Problem<'_>,
-    class: &Class<'_>,
-    wishes: &Wishes<'_>,
-) -> Vec<(GroupKey, Vec<Requirements>)> {
+/// The groups of a class's own constraints.
+fn own_groups(problem: &Problem<'_>, class: &Class<'_>, wishes: &Wishes<'_>) -> Vec<GroupKey> {
     let strict = class.spec.node_alternatives();
     let mut all = Vec::new();
-    let hard = class.spec.spread.iter().filter(|spread| spread.when_unsatisfiable == Unsatisfiable::DoNotSchedule);
+    let hard =
+        class.spec.spread.iter().filter(|spread| spread.when_unsatisfiable == Unsatisfiable::DoNotSchedule);
     let keys: BTreeSet<Str> = hard.map(|spread| spread.topology_key.clone()).collect();
     for spread in &wishes.spread {
         let of = GroupKey {
@@ -364,7 +371,7 @@ fn own_groups(
             also: Vec::new(),
             nodes: NodeFilter::of(spread, strict.clone(), &class.spec.tolerations, &keys),
         };
-        all.push((of, strict.clone()));
+        all.push(of);
     }
     let required: Vec<(Option<BTreeSet<Str>>, LabelSelector)> = class
         .spec
@@ -379,12 +386,16 @@ fn own_groups(
             kind: if term.anti { Kind::Anti } else { Kind::Affinity },
             namespaces: namespaces(term, class.namespace, problem.namespaces),
             selector: term.selector.clone(),
-            also: if !term.anti && term.weight.is_none() && required.len() > 1 { required.clone() } else { Vec::new() },
+            also: if !term.anti && term.weight.is_none() && required.len() > 1 {
+                required.clone()
+            } else {
+                Vec::new()
+            },
             nodes: NodeFilter::default(),
         };
-        all.push((of, Vec::new()));
+        all.push(of);
     }
-    all.extend(inverse(problem, class.spec, class.namespace).map(|of| (of, Vec::new())));
+    all.extend(inverse(problem, class.spec, class.namespace));
     all
 }
 

@@ -1,11 +1,11 @@
 //! How many pods each group has in each domain, while pods are being placed.
 
 use super::{Domain, GroupId, KeyId, Kind};
-use crate::model::Str;
-use crate::schedule::problem::Problem;
-use crate::schedule::bits::Bits;
-use crate::schedule::topology::build::{Groups, Owned, Ties};
 use crate::event::SpecId;
+use crate::model::Str;
+use crate::schedule::bits::Bits;
+use crate::schedule::problem::Problem;
+use crate::schedule::topology::build::{Groups, Owned, Ties};
 use rustc_hash::FxHashMap;
 
 /// Counts by group and domain.
@@ -42,7 +42,11 @@ impl Site<'_> {
 impl Counts {
     /// The pods that are there.
     pub(in crate::schedule) fn new(problem: &Problem<'_>, groups: &Groups) -> Self {
-        let mut counts = Self { by_domain: vec![Vec::new(); groups.len()], total: vec![0; groups.len()], reached: vec![Default::default(); groups.len()] };
+        let mut counts = Self {
+            by_domain: vec![Vec::new(); groups.len()],
+            total: vec![0; groups.len()],
+            reached: vec![Default::default(); groups.len()],
+        };
         if groups.is_empty() {
             return counts;
         }
