@@ -143,15 +143,6 @@ fn best(setup: &mut Setup<'_>) -> Placement {
         budget = budget.saturating_sub(other.work);
         work += other.work;
         let score = score(setup, &other);
-        if std::env::var_os("DBG").is_some() {
-            eprintln!(
-                "DBG {style:?} work {} planned {} price {} left {:?}",
-                other.work,
-                other.planned.len(),
-                score.1,
-                score.0
-            );
-        }
         if score < best.0 {
             best = (score, other);
         }
@@ -161,8 +152,8 @@ fn best(setup: &mut Setup<'_>) -> Placement {
 }
 
 /// What all passes but the first may cost together: so much, or so much for each pod if that is more.
-const MOST_WORK: u64 = 60_000;
-const WORK_PER_POD: u64 = 40;
+const MOST_WORK: u64 = 30_000;
+const WORK_PER_POD: u64 = 15;
 
 fn has_priorities(setup: &Setup<'_>) -> bool {
     let mut priorities = setup.classes.iter().map(|class| class.spec.priority);

@@ -21,6 +21,7 @@ pub(super) use planned::Planned;
 use planned::{possible_domains, sure_domain};
 
 use super::bits::Bits;
+use super::fits::Fit;
 use super::requirements::ReqId;
 use super::setup::Setup;
 use super::topology::{Counts, Domain, GroupId, KeyId};
@@ -51,6 +52,8 @@ enum Answer {
     NotNow,
     /// Neither now nor later: targets only fill up.
     Never,
+    /// The same, for all who ask the same of labels and taints.
+    NeverSuch,
 }
 
 /// What a pass came to.
@@ -92,6 +95,8 @@ pub(super) struct Pass<'s, 'a> {
     pinned: Vec<Vec<Bits>>,
     /// Where the targets to ask are listed.
     scratch: Bits,
+    /// By what is asked of labels and taints, the targets that do not have it.
+    unlike: Vec<Bits>,
     /// If frugal: by kind of class, the planned nodes that were too dear for it as they are now.
     dear: Vec<Bits>,
 }
@@ -144,6 +149,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             too_small: vec![Bits::default(); sizes],
             pinned: setup.pinned.clone(),
             scratch: Bits::default(),
+            unlike: vec![Bits::default(); setup.accesses()],
             dear: vec![Bits::default(); if style.frugal { kinds } else { 0 }],
             setup,
         };
@@ -314,13 +320,22 @@ impl<'s, 'a> Pass<'s, 'a> {
             return (looks, looks);
         };
         let planned = &self.at.planned[at];
-        let node = self.setup.interner.get(planned.requirements);
         let offer = &problem.pools[planned.pool];
-        if !nodes.allows_planned(problem, offer, node) {
-            return (false, false);
-        }
         let shapes = &self.setup.supply.pools[planned.pool].shapes;
-        let types = planned.asked(shapes).left().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
-        (true, nodes.surely_allows(node, types))
+        let node = self.setup.interner.get(planned.requirements);
+        let type_of = |fit: &Fit| &*offer.types[shapes[fit.shape as usize].type_at];
+        let of_all = || {
+            let looks = nodes.allows_planned(problem, offer, node);
+            let all = planned.asked(shapes).list.fits.iter().map(type_of);
+            (looks, looks && nodes.surely_allows(node, all))
+        };
+        let key = (id, planned.pool, planned.requirements);
+        let (may_look, looks) = *self.setup.looks_at.borrow_mut().entry(key).or_insert_with(of_all);
+        // What does not hold for all types may do so for those that are left.
+        let looks = looks || {
+            let left: Vec<Fit> = if may_look { planned.asked(shapes).left().collect() } else { Vec::new() };
+            may_look && nodes.surely_allows(node, left.iter().map(type_of))
+        };
+        (may_look, looks)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** nothing here depends on what is placed; what is remembered between look-ups changes no answer.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
@@ -40,6 +41,8 @@ pub(super) struct Setup<'a> {
     /// What of hosts and pools would do, for classes that ask the same of them.
     accesses: Vec<Access>,
     hurdles: FxHashMap<(usize, ReqId), Arc<Vec<Hurdle>>>,
+    /// Whether a group may look at nodes of a pool with certain labels, and does so whichever of the types comes.
+    pub looks_at: RefCell<FxHashMap<(GroupId, usize, ReqId), (bool, bool)>>,
     /// How many kinds of levels there are.
     pub kinds: usize,
 }
@@ -54,7 +57,7 @@ pub(super) struct Level {
     /// Whether a host name is asked for.
     names_host: bool,
     /// Index of what would do for it.
-    access: usize,
+    pub access: usize,
     /// A number for what it would do with, and how much of it.
     pub kind: usize,
 }
@@ -74,6 +77,8 @@ struct Access {
     seen: Vec<Option<bool>>,
     /// Whether the taints of a pool would do.
     pools: Vec<bool>,
+    /// The pools of which the labels would do as well, once somebody asked.
+    open: Option<Arc<[usize]>>,
 }
 
 impl<'a> Setup<'a> {
@@ -124,6 +129,7 @@ impl<'a> Setup<'a> {
                         accesses.push(Access {
                             seen: vec![None; kinds],
                             pools: problem.pools.iter().map(would_do).collect(),
+                            open: None,
                         });
                         accesses.len() - 1
                     });
@@ -143,6 +149,7 @@ impl<'a> Setup<'a> {
         Self {
             kinds: of_kind.len(),
             hurdles: FxHashMap::default(),
+            looks_at: RefCell::default(),
             sizes,
             pinned: pinned(&groups),
             alone: FxHashMap::default(),
@@ -183,6 +190,30 @@ impl<'a> Setup<'a> {
     /// Whether the taints of a pool would do for a class.
     pub(super) fn pool_would_do(&self, class: usize, level: usize, pool: usize) -> bool {
         self.accesses[self.levels[class][level].access].pools[pool]
+    }
+
+    /// The pools of which taints and labels would do for a class.
+    pub(super) fn open_pools(&mut self, class: usize, level: usize) -> Arc<[usize]> {
+        let of = &self.levels[class][level];
+        if let Some(known) = &self.accesses[of.access].open {
+            return Arc::clone(known);
+        }
+        let mut open = Vec::new();
+        for (pool, tolerated) in self.accesses[of.access].pools.iter().enumerate() {
+            let own = self.supply.pools[pool].requirements;
+            let mut wanted = of.alternatives.iter();
+            if *tolerated && wanted.any(|one| self.interner.meet(self.problem.rules, own, *one).is_some()) {
+                open.push(pool);
+            }
+        }
+        let open: Arc<[usize]> = open.into();
+        self.accesses[of.access].open = Some(Arc::clone(&open));
+        open
+    }
+
+    /// How many different things classes ask of labels and taints.
+    pub(super) fn accesses(&self) -> usize {
+        self.accesses.len()
     }
 
     /// Whether taints and labels of a host would do for a class.

@@ -26,7 +26,7 @@ impl Pass<'_, '_> {
             return Answer::Never;
         }
         if !self.setup.host_would_do(class, level, at) {
-            return Answer::Never;
+            return Answer::NeverSuch;
         }
         let used = self.at.used.get(&target);
         let taken = used.map(|used| used.ports.as_slice()).unwrap_or_default();

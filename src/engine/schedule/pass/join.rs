@@ -44,6 +44,7 @@ impl Pass<'_, '_> {
         targets.fill(self.setup.problem.hosts.len() + self.at.planned.len());
         targets.remove_all(&asked.never);
         targets.remove_all(&self.too_small[self.setup.sizes[class]]);
+        targets.remove_all(&self.unlike[self.setup.levels[class][level].access]);
         if let Some(dear) = self.dear.get(self.setup.levels[class][level].kind) {
             targets.remove_all(dear);
         }
@@ -77,8 +78,12 @@ impl Pass<'_, '_> {
             None => self.ask_host(class, level, target),
             Some(at) => self.ask_planned(class, level, at),
         };
-        if answer == Answer::Never {
-            asked.never.insert(target as usize);
+        match answer {
+            Answer::Taken | Answer::NotNow => {}
+            Answer::Never => asked.never.insert(target as usize),
+            Answer::NeverSuch => {
+                self.unlike[self.setup.levels[class][level].access].insert(target as usize);
+            }
         }
         (answer == Answer::Taken).then_some(target)
     }

@@ -87,7 +87,7 @@ impl Pass<'_, '_> {
         let planned = &self.at.planned[at];
         let pool = planned.pool;
         if !self.setup.pool_would_do(class, level, pool) {
-            return Answer::Never;
+            return Answer::NeverSuch;
         }
         if conflict(&spec.host_ports, &planned.ports).is_some() {
             return Answer::Never;
@@ -96,7 +96,14 @@ impl Pass<'_, '_> {
         if let Some(answer) = self.refusal_by_name(class, level, target) {
             return answer;
         }
-        let (node, requests) = (planned.requirements, planned.requests.plus(&spec.requests));
+        let node = planned.requirements;
+        let rules = self.setup.problem.rules;
+        let mut wanted = self.setup.levels[class][level].alternatives.iter();
+        if !wanted.any(|wanted| self.setup.interner.meet(rules, node, *wanted).is_some()) {
+            return Answer::NeverSuch;
+        }
+        let planned = &self.at.planned[at];
+        let requests = planned.requests.plus(&spec.requests);
         let before = planned.price;
         let keyed = !self.setup.levels[class][level].ties.keys.is_empty();
         let mut answer = Answer::Never;
@@ -158,10 +165,7 @@ impl Pass<'_, '_> {
         if self.refusal_by_name(class, level, target).is_some() {
             return None;
         }
-        for pool in 0..self.setup.problem.pools.len() {
-            if !self.setup.pool_would_do(class, level, pool) {
-                continue;
-            }
+        for pool in self.setup.open_pools(class, level).iter().copied() {
             let Some(settled) = self.settle_alternatives(class, level, pool) else { continue };
             let min_values_relaxed = !self.min_values_hold(class, pool, None, &settled, &spec.requests);
             self.at.ledger[pool].1 += 1;
@@ -212,10 +216,8 @@ impl Pass<'_, '_> {
     /// What a node costs at least for one pod of a class alone, in the first pool that has one.
     pub(super) fn least_price(&mut self, class: usize) -> Price {
         let level = self.setup.levels[class].len() - 1;
-        let open: Vec<usize> = (0..self.setup.problem.pools.len())
-            .filter(|pool| self.setup.pool_would_do(class, level, *pool))
-            .collect();
-        open.into_iter().find_map(|pool| self.alone(class, level, pool)).unwrap_or_default()
+        let open = self.setup.open_pools(class, level);
+        open.iter().copied().find_map(|pool| self.alone(class, level, pool)).unwrap_or_default()
     }
 
     /// What a node of a pool costs at least for one pod of a class alone.

@@ -70,6 +70,7 @@ impl Pass<'_, '_> {
             .copied()
             .filter(|domain| now.is_none_or(|now| now.has(&key.values[*domain as usize])))
             .collect();
+        self.at.work += domains.len() as u64;
         if domains.is_empty() {
             // Nodes of this pool will not have the label.
             return (!self.needs_domain(class, level, id))
