@@ -110,9 +110,12 @@ fn best(setup: &mut Setup<'_>) -> Placement {
     let pods = setup.problem.pods.len() as u64;
     let mut budget = setup.problem.rules.work.min(MOST_WORK.max(WORK_PER_POD * pods));
     let leaves_some = best.1.target.iter().any(Option::is_none);
-    let limited = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
+    let held_back = leaves_some && best.1.held_back;
+    let has_limits = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
     let mut work = best.1.work;
     let styles = [
+        Style { tight: true, ..Style::default() },
+        Style { by_priority: true, tight: has_limits, ..Style::default() },
         Style { dearest_first: true, frugal: true, ..Style::default() },
         Style { frugal: true, ..Style::default() },
         Style { lazy: true, ..Style::default() },
@@ -120,27 +123,30 @@ fn best(setup: &mut Setup<'_>) -> Placement {
         Style { fewest_first: true, ..Style::default() },
         Style { lazy: true, fewest_first: true, ..Style::default() },
         Style { dearest_first: true, lazy: true, frugal: true, ..Style::default() },
-        Style { tight: true, ..Style::default() },
         Style { tight: true, frugal: true, ..Style::default() },
-        Style { by_priority: true, tight: limited, ..Style::default() },
     ];
     for style in styles {
         let of_use = match style {
             Style { by_priority: true, .. } => leaves_some && has_priorities(setup),
-            Style { tight: true, .. } => leaves_some && limited,
+            Style { tight: true, .. } => held_back,
             Style { lazy: true, .. } if setup.groups.is_empty() => false,
             Style { fewest_first: true, .. } => best.1.planned.len() <= 64,
             _ => best.1.planned.len() > 1 || best.1.planned.iter().any(|planned| planned.pods.len() > 1),
         };
-        if !of_use || budget == 0 {
+        // What may find places for more pods, or for more important ones, runs whole as the first does.
+        let whole = !style.frugal && (style.tight || style.by_priority);
+        let most = if whole { u64::MAX } else { budget };
+        if !of_use || most == 0 {
             continue;
         }
-        let Some(other) = Pass::run(setup, style, &none_left_out, budget) else {
+        let Some(other) = Pass::run(setup, style, &none_left_out, most) else {
             work += budget;
             budget = 0;
             continue;
         };
-        budget = budget.saturating_sub(other.work);
+        if !whole {
+            budget = budget.saturating_sub(other.work);
+        }
         work += other.work;
         let score = score(setup, &other);
         if score < best.0 {

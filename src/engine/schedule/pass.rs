@@ -72,6 +72,8 @@ pub(super) struct Placement {
     pub order: Vec<usize>,
     /// Targets and shapes looked at.
     pub work: u64,
+    /// Whether limits of pools were in the way of anything.
+    pub held_back: bool,
 }
 
 /// For so many kinds of classes it is remembered which nodes are too dear; each of them costs a look whenever a node changes.
@@ -136,6 +138,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             reservations: reservations::left(setup.problem.pools),
             order: Vec::new(),
             work: 0,
+            held_back: false,
         };
         let sizes = setup.sizes.iter().max().map_or(0, |most| most + 1);
         let kinds = Some(setup.kinds).filter(|kinds| *kinds <= FEW_KINDS).unwrap_or_default();

@@ -229,6 +229,7 @@ impl Pass<'_, '_> {
             }
         } else if limited {
             struck = self.beyond_limits(class, pool, node, &list, requests).map(Arc::new);
+            self.at.held_back |= struck.is_some();
         }
         let mut settled = Settled { requirements, list, struck, first: 0, price: Price(0) };
         let (first, price) = self.left(class, pool, node, &settled, requests).cheapest(from)?;
