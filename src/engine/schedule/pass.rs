@@ -332,7 +332,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             let all = planned.asked(shapes).list.fits.iter().map(type_of);
             (looks, looks && nodes.surely_allows(node, all))
         };
-        let key = (id, planned.pool, planned.requirements);
+        let key = (groups.group(id).filter, planned.pool, planned.requirements);
         let (may_look, looks) = *self.setup.looks_at.borrow_mut().entry(key).or_insert_with(of_all);
         // What does not hold for all types may do so for those that are left.
         let looks = looks || {

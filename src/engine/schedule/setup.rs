@@ -15,6 +15,9 @@ use super::supply::{Shape, Supply, buys, type_conflict};
 use super::topology::{Counts, GroupId, Groups, KeyId, Selecting, Ties};
 use crate::model::{Price, Requirements, Str, Taint, TaintEffect, label};
 
+/// By the nodes that a group looks at, pool and requirements of a node: whether it may look, and whether it does for sure.
+type LooksAt = FxHashMap<(usize, usize, ReqId), (bool, bool)>;
+
 /// A problem made ready.
 pub(super) struct Setup<'a> {
     pub problem: Problem<'a>,
@@ -42,7 +45,7 @@ pub(super) struct Setup<'a> {
     accesses: Vec<Access>,
     hurdles: FxHashMap<(usize, ReqId), Arc<Vec<Hurdle>>>,
     /// Whether a group may look at nodes of a pool with certain labels, and does so whichever of the types comes.
-    pub looks_at: RefCell<FxHashMap<(GroupId, usize, ReqId), (bool, bool)>>,
+    pub looks_at: RefCell<LooksAt>,
     /// How many kinds of levels there are.
     pub kinds: usize,
 }

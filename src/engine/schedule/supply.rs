@@ -187,6 +187,9 @@ fn template(offer: &PoolOffer) -> Requirements {
 fn daemons(rules: &Rules, offer: &PoolOffer, one: &TypeOffer) -> (Resources, Vec<HostPort>) {
     let mut requests = Resources::default();
     let mut ports = Vec::new();
+    if offer.daemons.is_empty() {
+        return (requests, ports);
+    }
     let mut node = template(offer);
     // By the time that daemon pods come, a node carries these.
     for ready in [label::REGISTERED, label::INITIALIZED] {

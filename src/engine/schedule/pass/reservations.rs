@@ -95,13 +95,16 @@ fn costs(setup: &Setup<'_>, planned: &Planned) -> BTreeMap<Str, i64> {
     costs
 }
 
+/// What it would cost to take an instance, and who would have to leave which for it.
+type Reached<'s> = (i128, Option<(usize, &'s Str)>);
+
 /// One reservation for each of those that could draw on several, at these costs, none more often than it has instances, and the cheapest such
 /// choice; `None` if there is none. Each finds an instance by moving others if need be: a shortest augmenting path.
 fn assign(costs: &[BTreeMap<Str, i64>], left: &BTreeMap<Str, u32>) -> Option<Vec<Str>> {
     let mut holders: BTreeMap<&Str, Vec<usize>> = BTreeMap::new();
     for at in 0..costs.len() {
         // By reservation: what it would cost to take an instance there, and who would have to leave which for it.
-        let mut reached: BTreeMap<&Str, (i128, Option<(usize, &Str)>)> = BTreeMap::new();
+        let mut reached: BTreeMap<&Str, Reached<'_>> = BTreeMap::new();
         let mut next: Vec<&Str> = Vec::new();
         for (id, cost) in &costs[at] {
             reached.insert(id, (i128::from(*cost), None));

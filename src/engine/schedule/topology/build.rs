@@ -17,6 +17,7 @@ use crate::schedule::problem::{Host, PoolOffer, Problem, TypeOffer};
 pub(in crate::schedule) struct Groups {
     all: Vec<Group>,
     ids: FxHashMap<GroupKey, GroupId>,
+    filters: FxHashMap<NodeFilter, usize>,
     /// Groups by a label that their selector asks for, and the rest.
     by_label: FxHashMap<(Str, Str), Vec<GroupId>>,
     general: Vec<GroupId>,
@@ -32,6 +33,8 @@ pub(in crate::schedule) type Selecting = FxHashMap<(Str, Labels), (Vec<GroupId>,
 pub(in crate::schedule) struct Group {
     pub of: GroupKey,
     pub key: KeyId,
+    /// Groups that look at the same nodes have the same number.
+    pub filter: usize,
     /// Domains that count though nothing may be there; none for host names.
     pub registered: BTreeSet<Domain>,
     /// Those of them in which there is a host that counts.
@@ -147,8 +150,10 @@ impl Groups {
             }
             None => self.general.push(id),
         }
+        let next = self.filters.len();
+        let filter = *self.filters.entry(of.nodes.clone()).or_insert(next);
         self.ids.insert(of.clone(), id);
-        self.all.push(Group { of, key, registered: BTreeSet::new(), inhabited: BTreeSet::new() });
+        self.all.push(Group { of, key, filter, registered: BTreeSet::new(), inhabited: BTreeSet::new() });
         id
     }
 

@@ -39,6 +39,9 @@ impl Site<'_> {
     }
 }
 
+/// The groups that count a pod, and those that keep others away from it.
+type CountedBy = (Vec<GroupId>, Vec<GroupId>);
+
 impl Counts {
     /// The pods that are there.
     pub(in crate::schedule) fn new(problem: &Problem<'_>, groups: &Groups) -> Self {
@@ -50,7 +53,7 @@ impl Counts {
         if groups.is_empty() {
             return counts;
         }
-        let mut known: FxHashMap<(SpecId, &Str), (Vec<GroupId>, Vec<GroupId>)> = FxHashMap::default();
+        let mut known: FxHashMap<(SpecId, &Str), CountedBy> = FxHashMap::default();
         for (target, host) in problem.hosts.iter().enumerate() {
             let domain = |key: KeyId| groups.key(key).of_host[target];
             let site = Site { target: target as Domain, domain: &domain };
