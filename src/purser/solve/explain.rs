@@ -49,10 +49,7 @@ pub(super) fn explain(solved: &Solved, pod: &PodKey) -> Option<Vec<String>> {
     let mut lines = vec![format!("{pod} has no place: {why}"), asks];
     for (pool, reason) in &unplaced.reasons {
         if let Some(pool) = pool {
-            lines.push(format!(
-                "  NodePool {} can launch nothing for it: {reason}",
-                world.pools[*pool].pool.name
-            ));
+            lines.push(format!("  NodePool {} can launch nothing for it: {reason}", world.pools[*pool].pool.name));
         }
     }
     Some(lines)

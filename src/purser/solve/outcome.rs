@@ -122,8 +122,7 @@ pub(super) fn usd(nano: Price) -> f64 {
 pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Solution {
     let name = |pod: &usize| world.pods[*pod].key.to_string();
     let mut solution = Solution { work: plan.work, ..Solution::default() };
-    let total =
-        plan.launches.iter().map(|launch| cheapest(launch).1).fold(Price(0), |sum, price| sum + price);
+    let total = plan.launches.iter().map(|launch| cheapest(launch).1).fold(Price(0), |sum, price| sum + price);
     solution.total_price_per_hour = usd(total);
     solution.new_node_claims = plan.launches.iter().map(|launch| new_claim(world, launch)).collect();
     solution.existing_nodes = plan
@@ -170,10 +169,7 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
     let (least, price) = cheapest(launch);
     NewNodeClaim {
         node_pool: pool.name.to_string(),
-        requirements: requirements(offer, launch)
-            .iter()
-            .flat_map(|(key, one)| expressions(key, one))
-            .collect(),
+        requirements: requirements(offer, launch).iter().flat_map(|(key, one)| expressions(key, one)).collect(),
         instance_types: launch.types.iter().map(|one| name(one.type_at)).collect(),
         resources: launch
             .requests

@@ -15,9 +15,8 @@ use purser_api::scenario::{
 };
 use purser_engine::event::SpecId;
 use purser_engine::model::{
-    CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, NodePool, OwnerKind, PodKey,
-    PodPhase, PodSpec, PoolName, Price, Resources, Str, Taint, TaintEffect, TopologySpread, TypeName,
-    first_untolerated, label,
+    CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, NodePool, OwnerKind, PodKey, PodPhase, PodSpec, PoolName, Price,
+    Resources, Str, Taint, TaintEffect, TopologySpread, TypeName, first_untolerated, label,
 };
 use purser_engine::schedule::{
     BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, PodVolume, PoolOffer,
@@ -130,8 +129,10 @@ fn with_default_spread(scenario: &Scenario, pod: &ScenarioPod) -> Arc<PodSpec> {
     let mut labels = LabelSelector::default();
     let mut expressions = Vec::new();
     for known in scenario.selectors.iter().filter(|known| known.namespace == pod.facts.key.namespace) {
-        let controls =
-            pod.controller.as_ref().is_some_and(|(kind, name)| **kind == *known.kind && *name == known.name);
+        let controls = pod
+            .controller
+            .as_ref()
+            .is_some_and(|(kind, name)| **kind == *known.kind && *name == known.name);
         match known.kind {
             "Service" if !known.selector.0.is_empty() && known.selector.matches(&spec.labels) => {
                 merge(&mut labels, &known.selector);
@@ -164,11 +165,7 @@ fn volumes(scenario: &Scenario, pod: &PodKey, spec: &PodSpec) -> Vec<PodVolume> 
         .filter_map(|key| {
             let claim = scenario.volume_claims.iter().find(|claim| claim.key == key)?;
             let reach = reach(scenario, claim).ok()?;
-            Some(PodVolume {
-                claim: key,
-                driver: reach.driver.unwrap_or_default(),
-                topologies: reach.topologies,
-            })
+            Some(PodVolume { claim: key, driver: reach.driver.unwrap_or_default(), topologies: reach.topologies })
         })
         .collect()
 }
@@ -190,10 +187,7 @@ fn pools(scenario: &Scenario) -> Vec<PoolOffer> {
             continue;
         }
         let types = lists.entry(Arc::as_ptr(list)).or_insert_with(|| {
-            let mut types: Vec<Arc<TypeOffer>> = list
-                .iter()
-                .map(|one| Arc::new(type_offer(&scenario.settings.reservation_label, one)))
-                .collect();
+            let mut types: Vec<Arc<TypeOffer>> = list.iter().map(|one| Arc::new(type_offer(&scenario.settings.reservation_label, one))).collect();
             // Of two of one name the first counts.
             types.sort_by(|a, b| a.name.cmp(&b.name));
             types.dedup_by(|b, a| a.name == b.name);
@@ -280,8 +274,7 @@ fn reservation(label: &str, offering: &ScenarioOffering) -> Option<(Str, u32)> {
 
 /// Which of a type's allocatable amounts an offering has; one that is not among them is added.
 fn allocatable_of(one: &ScenarioType, offering: &ScenarioOffering, known: &mut Vec<Resources>) -> usize {
-    if offering.capacity_override == Resources::default() && offering.overhead_override == Overhead::default()
-    {
+    if offering.capacity_override == Resources::default() && offering.overhead_override == Overhead::default() {
         return 0;
     }
     let over = |base: &Resources, other: &Resources| {
@@ -325,8 +318,11 @@ fn hosts(scenario: &Scenario, waiting: &BTreeSet<&PodKey>, specs: &mut Specs) ->
     }
     let mut all: Vec<(bool, Host)> = Vec::new();
     let mut seen: BTreeSet<&InstanceId> = BTreeSet::new();
-    let claim_of: BTreeMap<&InstanceId, &ScenarioClaim> =
-        scenario.claims.iter().filter_map(|claim| Some((claim.facts.instance.as_ref()?, claim))).collect();
+    let claim_of: BTreeMap<&InstanceId, &ScenarioClaim> = scenario
+        .claims
+        .iter()
+        .filter_map(|claim| Some((claim.facts.instance.as_ref()?, claim)))
+        .collect();
     for node in &scenario.nodes {
         let claim = node.facts.instance.as_ref().and_then(|instance| claim_of.get(instance).copied());
         seen.extend(&node.facts.instance);
@@ -467,8 +463,10 @@ impl Building<'_> {
     /// Which volumes are attached, and how many may be.
     fn attach(&self, host: &mut Host, node: &NodeName, here: &[&ScenarioPod]) {
         let Some(known) = self.scenario.csi_nodes.iter().find(|known| known.node == *node) else { return };
-        let attached: Vec<PodVolume> =
-            here.iter().flat_map(|pod| volumes(self.scenario, &pod.facts.key, &pod.facts.spec)).collect();
+        let attached: Vec<PodVolume> = here
+            .iter()
+            .flat_map(|pod| volumes(self.scenario, &pod.facts.key, &pod.facts.spec))
+            .collect();
         host.drivers = known
             .drivers
             .iter()
