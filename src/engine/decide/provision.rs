@@ -322,10 +322,10 @@ fn decide_launch<T: Tracer>(
     }
     let mut places: Vec<Place> = Vec::new();
     let mut options = Vec::new();
-    for one in &launch.types {
+    for one in launch.types.iter() {
         let of_type = &offer.types[one.type_at];
         let mut bits = 0u32;
-        for at in &one.offerings {
+        for at in one.offerings.iter() {
             let Some(place) = place(&of_type.offerings[*at].requirements) else { continue };
             let at = places.iter().position(|known| *known == place).unwrap_or(places.len());
             // Dearer types do without the places for which there is no number.

@@ -10,10 +10,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::pass::{Placement, Planned, most};
+use super::fits::{Fit, FitList};
+use super::pass::{Placement, Planned};
 use super::requirements::ReqId;
 use super::setup::Setup;
-use super::supply::{Fit, Shape};
+use super::supply::Shape;
 use crate::model::{Price, Resources};
 
 /// So many sizes are tried for a node: of those that are worth their price, and of the cheapest.
@@ -55,10 +56,9 @@ pub(super) fn improve(setup: &mut Setup<'_>, placement: &mut Placement, budget: 
             continue;
         };
         placement.work += packing.work;
-        let mut nodes_made = Vec::with_capacity(patterns.len());
-        for pods in patterns {
-            nodes_made.push(node(setup, pool, requirements, &fits, pods));
-        }
+        let nodes_made: Option<Vec<Planned>> =
+            patterns.into_iter().map(|pods| node(setup, pool, requirements, &fits, pods)).collect();
+        let Some(nodes_made) = nodes_made else { continue };
         let after: i128 = nodes_made.iter().map(|planned| i128::from(planned.price.0)).sum();
         if after < before {
             gone.extend(nodes);
@@ -110,30 +110,19 @@ fn kinds(setup: &Setup<'_>, pods: &[usize]) -> Vec<Kind> {
     by_size.into_iter().map(|(requests, pods)| Kind { requests: requests.clone(), pods, worth: 0 }).collect()
 }
 
-/// A node for these pods, on every size that holds them.
-fn node(setup: &Setup<'_>, pool: usize, requirements: ReqId, fits: &[Fit], pods: Vec<usize>) -> Planned {
-    let shapes = &setup.supply.pools[pool].shapes;
+/// A node for these pods.
+fn node(
+    setup: &Setup<'_>,
+    pool: usize,
+    requirements: ReqId,
+    list: &Arc<FitList>,
+    pods: Vec<usize>,
+) -> Option<Planned> {
     let mut requests = Resources::default();
     for pod in &pods {
         requests.add(&setup.classes[setup.class_of[*pod]].spec.requests);
     }
-    let held: Vec<Fit> =
-        fits.iter().filter(|fit| requests.fits(&shapes[fit.shape as usize].free)).copied().collect();
-    let headroom = most(held.iter().map(|fit| &shapes[fit.shape as usize].free)).unwrap_or_default();
-    Planned {
-        pool,
-        requirements,
-        price: held.iter().map(|fit| fit.price).min().unwrap_or(Price(i64::MAX)),
-        headroom: headroom.minus(&requests),
-        fits: held,
-        requests,
-        pods,
-        ports: Vec::new(),
-        reserved: Resources::default(),
-        counted: Default::default(),
-        draws_on: Default::default(),
-        min_values_relaxed: false,
-    }
+    Planned::untied(setup, pool, requirements, list, pods, requests)
 }
 
 /// Puts nodes in the place of others.
@@ -174,7 +163,7 @@ impl Shadow {
 
 struct Packing<'a> {
     shapes: &'a [Shape],
-    fits: Arc<Vec<Fit>>,
+    fits: Arc<FitList>,
     kinds: Vec<Kind>,
     work: u64,
 }
@@ -266,10 +255,11 @@ impl Packing<'_> {
         // A thousandth of a core against a mebibyte, from far more to far less.
         let mut ratio: (i128, i128) = (1 << 20, 1 << 14);
         for _ in 0..RATIOS {
-            self.work += self.fits.len() as u64;
+            self.work += self.fits.fits.len() as u64;
             let unit = Shadow { cpu: ratio.1, memory: ratio.0 };
             // The scale at which the size that is worth most is worth just its price.
             let scale = self
+                .fits
                 .fits
                 .iter()
                 .filter_map(|fit| {
@@ -317,7 +307,7 @@ impl Packing<'_> {
             let mut kinds = self.kinds.iter().zip(left);
             kinds.any(|(kind, left)| *left > 0 && kind.requests.fits(free))
         };
-        let mut sizes: Vec<Fit> = self.fits.iter().filter(holds_any).copied().collect();
+        let mut sizes: Vec<Fit> = self.fits.fits.iter().filter(holds_any).copied().collect();
         sizes.sort_by(|a, b| {
             let (left, right) = (i128::from(a.price.0) * worth(b), i128::from(b.price.0) * worth(a));
             (left, a.price, a.shape).cmp(&(right, b.price, b.shape))

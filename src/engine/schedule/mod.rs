@@ -9,7 +9,9 @@
 //!
 //! **Invariant:** what [`solve`] says depends on the problem alone, and not on the order in which its pods were given.
 
+mod bits;
 mod class;
+mod fits;
 mod gangs;
 mod improve;
 mod pass;
@@ -23,6 +25,9 @@ mod why;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 pub use problem::{
     BuyOption, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer, Problem,
@@ -34,8 +39,9 @@ pub use why::Looked;
 use crate::model::{Price, Requirement, Requirements, Resources, Str};
 use crate::reason::{Reason, ReasonId};
 use crate::settings::MinValuesPolicy;
+use bits::Bits;
 use pass::{Pass, Placement, Planned, Style};
-use requirements::Interner;
+use requirements::{Interner, ReqId};
 use setup::Setup;
 use supply::{Supply, allows};
 
@@ -62,7 +68,7 @@ pub struct Launch {
     /// What its labels satisfy.
     pub requirements: Requirements,
     /// Types that hold its pods, cheapest first.
-    pub types: Vec<LaunchType>,
+    pub types: Arc<[LaunchType]>,
     /// How many types of the pool were looked at.
     pub considered: usize,
     /// Indices of its pods.
@@ -81,7 +87,7 @@ pub struct LaunchType {
     /// Index into the pool's types.
     pub type_at: usize,
     /// Indices of its offerings that may be bought.
-    pub offerings: Vec<usize>,
+    pub offerings: Arc<[usize]>,
     /// The lowest price among them.
     pub price: Price,
 }
@@ -153,45 +159,62 @@ fn whole(setup: &mut Setup<'_>) -> Placement {
 
 /// The best of several passes: the one that leaves the fewest pods, then the cheapest.
 fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
-    let first = Pass::run(setup, Style::default(), none_left_out);
-    let budget = setup.problem.rules.work;
-    let mut spent = 0;
-    let mut best = (score(setup, &first), first);
+    let first = Pass::run(setup, Style::default(), none_left_out, u64::MAX);
+    let mut best = first.map(|first| (score(setup, &first), first)).unwrap_or_default();
+    // What large problems may cost is in proportion to their pods; small ones are tried in every way.
+    let pods = setup.problem.pods.len() as u64;
+    let mut budget = setup.problem.rules.work.min(MOST_WORK.max(WORK_PER_POD * pods));
     let leaves_some = best.1.target.iter().any(Option::is_none);
-    let limited = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
+    let held_back = leaves_some && best.1.held_back;
+    let has_limits = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
+    let mut work = best.1.work;
     let styles = [
+        Style { tight: true, ..Style::default() },
+        Style { by_priority: true, tight: has_limits, ..Style::default() },
+        Style { dearest_first: true, frugal: true, ..Style::default() },
         Style { frugal: true, ..Style::default() },
         Style { lazy: true, ..Style::default() },
         Style { lazy: true, frugal: true, ..Style::default() },
         Style { fewest_first: true, ..Style::default() },
         Style { lazy: true, fewest_first: true, ..Style::default() },
-        Style { dearest_first: true, frugal: true, ..Style::default() },
         Style { dearest_first: true, lazy: true, frugal: true, ..Style::default() },
-        Style { tight: true, ..Style::default() },
         Style { tight: true, frugal: true, ..Style::default() },
-        Style { by_priority: true, tight: limited, ..Style::default() },
     ];
     for style in styles {
         let of_use = match style {
             Style { by_priority: true, .. } => leaves_some && has_priorities(setup),
-            Style { tight: true, .. } => leaves_some && limited,
+            Style { tight: true, .. } => held_back,
             Style { lazy: true, .. } if setup.groups.is_empty() => false,
             Style { fewest_first: true, .. } => best.1.planned.len() <= 64,
             _ => best.1.planned.len() > 1 || best.1.planned.iter().any(|planned| planned.pods.len() > 1),
         };
-        if !of_use || spent > budget {
+        // What may find places for more pods, or for more important ones, runs whole as the first does.
+        let whole = !style.frugal && (style.tight || style.by_priority);
+        let most = if whole { u64::MAX } else { budget };
+        if !of_use || most == 0 {
             continue;
         }
-        let other = Pass::run(setup, style, none_left_out);
-        spent += other.work;
+        let Some(other) = Pass::run(setup, style, none_left_out, most) else {
+            work += budget;
+            budget = 0;
+            continue;
+        };
+        if !whole {
+            budget = budget.saturating_sub(other.work);
+        }
+        work += other.work;
         let score = score(setup, &other);
         if score < best.0 {
             best = (score, other);
         }
     }
-    best.1.work += spent;
+    best.1.work = work;
     best.1
 }
+
+/// What all passes but the first may cost together: so much, or so much for each pod if that is more.
+const MOST_WORK: u64 = 30_000;
+const WORK_PER_POD: u64 = 15;
 
 fn has_priorities(setup: &Setup<'_>) -> bool {
     let mut priorities = setup.classes.iter().map(|class| class.spec.priority);
@@ -231,8 +254,9 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
     }
     let mut order = placement.order.clone();
     let mut launches = Vec::new();
+    let mut known = Offered::default();
     for planned in &placement.planned {
-        match launch(setup, planned) {
+        match launch(setup, planned, &mut known) {
             Some(launch) => launches.push(launch),
             None => {
                 let name = setup.problem.pools[planned.pool].pool.name.to_string();
@@ -248,29 +272,67 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
     Plan { hosts: of_hosts.into_iter().collect(), launches, unplaced, order, work: placement.work }
 }
 
+/// What launches offer: by pool, requirements, whether `minValues` was let go, reservations and shapes that are left.
+type Offered = FxHashMap<(usize, ReqId, bool, BTreeSet<Str>, Vec<u32>), Option<Offer>>;
+
+/// What a launch offers, whichever pods it is for.
+#[derive(Debug, Clone)]
+struct Offer {
+    requirements: Requirements,
+    types: Arc<[LaunchType]>,
+    daemons: Resources,
+    reserved: Resources,
+    relaxed: bool,
+}
+
 /// A planned node as a launch; `None` if so few types may be named that `minValues` does not hold.
-fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
+fn launch(setup: &Setup<'_>, planned: &Planned, known: &mut Offered) -> Option<Launch> {
+    let shapes = &setup.supply.pools[planned.pool].shapes;
+    let left: Vec<u32> = planned.asked(shapes).left().map(|fit| fit.shape).collect();
+    let key =
+        (planned.pool, planned.requirements, planned.min_values_relaxed, planned.draws_on.clone(), left);
+    if !known.contains_key(&key) {
+        let new = offer(setup, planned, &key.4);
+        known.insert(key.clone(), new);
+    }
+    let offer = known[&key].as_ref()?;
+    Some(Launch {
+        pool: planned.pool,
+        requirements: offer.requirements.clone(),
+        considered: setup.problem.pools[planned.pool].types.len(),
+        pods: planned.pods.clone(),
+        requests: planned.requests.plus(&offer.daemons),
+        types: Arc::clone(&offer.types),
+        reserved: offer.reserved.clone(),
+        min_values_relaxed: planned.min_values_relaxed || offer.relaxed,
+    })
+}
+
+fn offer(setup: &Setup<'_>, planned: &Planned, left: &[u32]) -> Option<Offer> {
     let problem = &setup.problem;
     let offer = &problem.pools[planned.pool];
     let shapes = &setup.supply.pools[planned.pool].shapes;
+    let list = planned.asked(shapes).list;
     let mut requirements = setup.interner.get(planned.requirements).clone();
     // Of each type the offerings that it may be bought by: those with room, and of reservations those that it holds.
     let mut by_type: BTreeMap<usize, (Vec<usize>, Price)> = BTreeMap::new();
     let mut others: BTreeSet<Str> = BTreeSet::new();
-    for shape in planned.fits.iter().map(|fit| &shapes[fit.shape as usize]) {
+    for at in left {
+        let shape = &shapes[*at as usize];
         let one = &offer.types[shape.type_at];
-        for (at, buy) in one.offerings.iter().enumerate() {
-            if buy.allocatable != shape.allocatable_at
-                || !buy.available
-                || !allows(problem.rules, &requirements, buy)
-            {
-                continue;
-            }
+        let buys = list.buys(*at, || {
+            let fits = |buy: &&BuyOption| buy.allocatable == shape.allocatable_at && buy.available;
+            let allowed = |buy: &&BuyOption| fits(buy) && allows(problem.rules, &requirements, buy);
+            let all = one.offerings.iter().enumerate();
+            all.filter(|(_, buy)| allowed(buy)).map(|(at, _)| at).collect()
+        });
+        for at in buys {
+            let buy = &one.offerings[*at];
             if let Some((id, _)) = buy.reservation.as_ref().filter(|(id, _)| !planned.draws_on.contains(id)) {
                 others.insert(id.clone());
             } else {
                 let of_type = by_type.entry(shape.type_at).or_insert((Vec::new(), buy.price));
-                of_type.0.push(at);
+                of_type.0.push(*at);
                 of_type.1 = of_type.1.min(buy.price);
             }
         }
@@ -282,35 +344,27 @@ fn launch(setup: &Setup<'_>, planned: &Planned) -> Option<Launch> {
         by_type.iter().map(|(type_at, (_, price))| (*price, *type_at)).collect();
     ranked.sort_unstable();
     let (kept, relaxed) = truncated(setup, planned, &ranked)?;
-    let types: Vec<LaunchType> = kept
+    // The most launches differ in few types, so that what is said of one is shared.
+    let share = |(price, type_at): &(Price, usize)| LaunchType {
+        type_at: *type_at,
+        offerings: list.share(&by_type[type_at].0),
+        price: *price,
+    };
+    let types: Arc<[LaunchType]> = kept.iter().map(share).collect();
+    let mut named = Bits::default();
+    types.iter().for_each(|one| named.insert(one.type_at));
+    let daemons = left
         .iter()
-        .map(|(price, type_at)| LaunchType {
-            type_at: *type_at,
-            offerings: by_type[type_at].0.clone(),
-            price: *price,
-        })
-        .collect();
-    let daemons = planned
-        .fits
-        .iter()
-        .map(|fit| &shapes[fit.shape as usize])
-        .filter(|shape| types.iter().any(|one| one.type_at == shape.type_at))
+        .map(|at| &shapes[*at as usize])
+        .filter(|shape| named.contains(shape.type_at))
         .map(|shape| shape.daemons.clone())
-        .reduce(|a, b| a.elementwise_min(&b));
+        .reduce(|a, b| a.elementwise_min(&b))
+        .unwrap_or_default();
     let reserved = types
         .iter()
         .map(|one| &offer.types[one.type_at].capacity)
         .fold(Resources::default(), |most, capacity| most.elementwise_max(capacity));
-    Some(Launch {
-        pool: planned.pool,
-        requirements,
-        considered: offer.types.len(),
-        pods: planned.pods.clone(),
-        requests: planned.requests.plus(&daemons.unwrap_or_default()),
-        types,
-        reserved,
-        min_values_relaxed: planned.min_values_relaxed || relaxed,
-    })
+    Some(Offer { requirements, types, daemons, reserved, relaxed })
 }
 
 /// The cheapest types, as many as a launch may name, such that `minValues` holds among them, or whether it was let go.
@@ -345,14 +399,8 @@ fn truncated(
             kept.push(*one);
         }
     }
-    for one in ranked {
-        if kept.len() == most {
-            break;
-        }
-        if !kept.contains(one) {
-            kept.push(*one);
-        }
-    }
+    let already: BTreeSet<(Price, usize)> = kept.iter().copied().collect();
+    kept.extend(ranked.iter().filter(|one| !already.contains(one)).take(most - kept.len()));
     kept.sort_unstable();
     let holds = needed.iter().zip(&found).all(|((_, _, least), found)| found.len() >= *least);
     (holds || setup.problem.rules.min_values == MinValuesPolicy::BestEffort).then_some((kept, !holds))

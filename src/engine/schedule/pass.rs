@@ -8,6 +8,7 @@
 
 mod count;
 mod host;
+mod join;
 mod planned;
 mod reservations;
 mod settle;
@@ -17,8 +18,9 @@ use std::collections::BTreeMap;
 use rustc_hash::FxHashMap;
 
 pub(super) use host::{Used, conflict, too_many_volumes};
-pub(super) use planned::{Planned, most};
+pub(super) use planned::Planned;
 
+use super::bits::Bits;
 use super::setup::Setup;
 use super::topology::{Counts, KeyId, Site};
 use crate::model::{Price, Resources, Str};
@@ -48,10 +50,12 @@ enum Answer {
     NotNow,
     /// Neither now nor later: targets only fill up.
     Never,
+    /// The same, for all who ask the same of labels and taints.
+    NeverSuch,
 }
 
 /// What a pass came to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Placement {
     /// The target of each pod: a host, or behind them a planned node.
     pub target: Vec<Option<u32>>,
@@ -68,36 +72,63 @@ pub(super) struct Placement {
     pub order: Vec<usize>,
     /// Targets and shapes looked at.
     pub work: u64,
+    /// Whether limits of pools were in the way of anything.
+    pub held_back: bool,
 }
+
+/// For so many kinds of classes it is remembered which nodes are too dear; each of them costs a look whenever a node changes.
+const FEW_KINDS: usize = 256;
 
 /// A pass under way.
 pub(super) struct Pass<'s, 'a> {
     setup: &'s mut Setup<'a>,
     style: Style,
+    /// The most work.
+    limit: u64,
     /// Pods that are left out, by class.
     left_out: &'s [bool],
     at: Placement,
     placed: usize,
+    /// What hosts have left.
+    free: Vec<Resources>,
+    /// By size, the targets that do not have as much left.
+    too_small: Vec<Bits>,
+    /// By topology key and domain, the targets that are there for sure.
+    pinned: Vec<Vec<Bits>>,
+    /// Where the targets to ask are listed.
+    scratch: Bits,
+    /// By what is asked of labels and taints, the targets that do not have it.
+    unlike: Vec<Bits>,
+    /// If frugal: by kind of class, the planned nodes that were too dear for it as they are now.
+    dear: Vec<Bits>,
 }
 
 /// What is left to ask for pods of a class.
 #[derive(Debug, Clone, Default)]
 struct Asking {
+    /// How many pods wait.
+    pods: usize,
     levels: Vec<Asked>,
     /// How many pods were placed when the last of the class found no place.
     failed_at: Option<usize>,
 }
 
-/// The targets that may take pods of a class, those that never will struck off, and how many targets there were when it was last looked.
+/// The targets that never will take pods of a class; and where the order of planned nodes changes, how they came last, and how many there were.
 #[derive(Debug, Clone, Default)]
 struct Asked {
-    targets: Vec<u32>,
+    never: Bits,
+    planned: Vec<u32>,
     known: u32,
 }
 
 impl<'s, 'a> Pass<'s, 'a> {
-    /// Places all pods for which there is a place.
-    pub(super) fn run(setup: &'s mut Setup<'a>, style: Style, left_out: &'s [bool]) -> Placement {
+    /// Places all pods for which there is a place; `None` if that would be more work than allowed.
+    pub(super) fn run(
+        setup: &'s mut Setup<'a>,
+        style: Style,
+        left_out: &'s [bool],
+        limit: u64,
+    ) -> Option<Placement> {
         let at = Placement {
             target: vec![None; setup.problem.pods.len()],
             planned: Vec::new(),
@@ -108,11 +139,30 @@ impl<'s, 'a> Pass<'s, 'a> {
             reservations: reservations::left(setup.problem.pools),
             order: Vec::new(),
             work: 0,
+            held_back: false,
         };
-        let mut pass = Self { setup, style, left_out, at, placed: 0 };
+        let sizes = setup.sizes.iter().max().map_or(0, |most| most + 1);
+        let kinds = Some(setup.kinds).filter(|kinds| *kinds <= FEW_KINDS).unwrap_or_default();
+        let mut pass = Self {
+            style,
+            limit,
+            left_out,
+            at,
+            placed: 0,
+            free: setup.problem.hosts.iter().map(|host| host.free.clone()).collect(),
+            too_small: vec![Bits::default(); sizes],
+            pinned: setup.pinned.clone(),
+            scratch: Bits::default(),
+            unlike: vec![Bits::default(); setup.accesses()],
+            dear: vec![Bits::default(); if style.frugal { kinds } else { 0 }],
+            setup,
+        };
         pass.place_all();
+        if pass.at.work > limit {
+            return None;
+        }
         reservations::hold(pass.setup, &mut pass.at.planned, &pass.at.reservations);
-        pass.at
+        Some(pass.at)
     }
 
     fn place_all(&mut self) {
@@ -127,11 +177,17 @@ impl<'s, 'a> Pass<'s, 'a> {
         }
         waiting.retain(|(_, pod)| !self.left_out[*pod]);
         let mut asking: Vec<Asking> = vec![Asking::default(); self.setup.classes.len()];
+        for (class, _) in &waiting {
+            asking[*class].pods += 1;
+        }
         // Those that failed are asked again for as long as others find a place: they may wait for somebody to be near to, or for
         // domains to fill up.
         loop {
             let before = self.placed;
             waiting.retain(|(class, pod)| {
+                if self.at.work > self.limit {
+                    return true;
+                }
                 let asking = &mut asking[*class];
                 if asking.failed_at == Some(self.placed)
                     || (asking.failed_at.is_some() && !self.may_change(*class))
@@ -140,9 +196,13 @@ impl<'s, 'a> Pass<'s, 'a> {
                 }
                 let found = self.place(*class, *pod, asking);
                 asking.failed_at = (!found).then_some(self.placed);
+                asking.pods -= usize::from(found);
+                if asking.pods == 0 {
+                    asking.levels = Vec::new();
+                }
                 !found
             });
-            if waiting.is_empty() || self.placed == before {
+            if waiting.is_empty() || self.placed == before || self.at.work > self.limit {
                 return;
             }
         }
@@ -162,10 +222,7 @@ impl<'s, 'a> Pass<'s, 'a> {
         asking.levels.resize_with(levels, Default::default);
         for level in 0..levels {
             let asked = &mut asking.levels[level];
-            let targets = (self.setup.problem.hosts.len() + self.at.planned.len()) as u32;
-            asked.targets.extend(asked.known..targets);
-            asked.known = targets;
-            let target = self.join(class, level, &mut asked.targets).or_else(|| self.open(class, level));
+            let target = self.join(class, level, asked).or_else(|| self.open(class, level));
             if let Some(target) = target {
                 self.record(class, level, pod, target);
                 self.placed += 1;
@@ -173,39 +230,6 @@ impl<'s, 'a> Pass<'s, 'a> {
             }
         }
         false
-    }
-
-    /// The first of the targets that takes a pod. Those that never will are struck off.
-    fn join(&mut self, class: usize, level: usize, asked: &mut Vec<u32>) -> Option<u32> {
-        let hosts = self.setup.problem.hosts.len() as u32;
-        if self.style.fewest_first {
-            let pods = |target: &u32| match target.checked_sub(hosts) {
-                None => 0,
-                Some(planned) => self.at.planned[planned as usize].pods.len() + 1,
-            };
-            asked.sort_by_key(pods);
-        }
-        let mut taken = None;
-        let mut kept = 0;
-        let mut next = 0;
-        while next < asked.len() && taken.is_none() {
-            let target = asked[next];
-            next += 1;
-            self.at.work += 1;
-            let answer = match target.checked_sub(hosts) {
-                None => self.ask_host(class, level, target),
-                Some(planned) => self.ask_planned(class, level, planned as usize),
-            };
-            match answer {
-                Answer::Never => continue,
-                Answer::NotNow => {}
-                Answer::Taken => taken = Some(target),
-            }
-            asked[kept] = target;
-            kept += 1;
-        }
-        asked.drain(kept..next);
-        taken
     }
 
     /// Counts a pod that a target took.

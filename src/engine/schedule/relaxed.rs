@@ -37,7 +37,7 @@ pub fn relaxed(problem: &Problem<'_>) -> (Vec<Size>, Vec<Kind>) {
         let own = setup.supply.pools[pool].requirements;
         let fits = setup.supply.fits(problem.rules, problem.pools, &setup.interner, pool, own);
         for (at, shape) in setup.supply.pools[pool].shapes.iter().enumerate() {
-            let price = fits.iter().find(|fit| fit.shape as usize == at).map(|fit| fit.price);
+            let price = fits.fits.iter().find(|fit| fit.shape as usize == at).map(|fit| fit.price);
             sizes.push(Size { free: shape.free.clone(), price: price.unwrap_or(Price(i64::MAX)) });
         }
     }
@@ -56,7 +56,7 @@ pub fn relaxed(problem: &Problem<'_>) -> (Vec<Size>, Vec<Kind>) {
             for wanted in &alternatives {
                 let Some(both) = setup.interner.meet(problem.rules, own, *wanted) else { continue };
                 let fits = setup.supply.fits(problem.rules, problem.pools, &setup.interner, pool, both);
-                for fit in fits.iter() {
+                for fit in &fits.fits {
                     let at = first_of_pool[pool] + fit.shape as usize;
                     allowed[at] |= spec.requests.fits(&sizes[at].free);
                 }

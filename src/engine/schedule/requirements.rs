@@ -8,6 +8,7 @@
 use rustc_hash::FxHashMap;
 
 use super::problem::Rules;
+use super::topology::{Domain, KeyId};
 use crate::controller::limits::requirements_bytes;
 use crate::model::{Requirement, Requirements, Str};
 
@@ -26,6 +27,10 @@ pub(super) struct Interner {
     /// What a node's requirements (first) become when a pod's (second) are added; `None` if they cannot hold together.
     met: FxHashMap<(ReqId, ReqId), Option<ReqId>>,
     pinned: FxHashMap<(ReqId, Str, Requirement), ReqId>,
+    /// The same for single domains, without a look at the values.
+    held: FxHashMap<(ReqId, KeyId, Domain), ReqId>,
+    /// Whether `minValues` is among them.
+    counted: Vec<bool>,
 }
 
 impl Interner {
@@ -34,6 +39,7 @@ impl Interner {
             return *id;
         }
         let id = ReqId(self.all.len() as u32);
+        self.counted.push(requirements.iter().any(|(_, one)| one.min_values.is_some()));
         self.all.push(requirements.clone());
         self.ids.insert(requirements.clone(), id);
         id
@@ -46,6 +52,21 @@ impl Interner {
 
     pub(super) fn get(&self, id: ReqId) -> &Requirements {
         &self.all[id.0 as usize]
+    }
+
+    /// Whether any of the requirements has `minValues`.
+    pub(super) fn has_min_values(&self, id: ReqId) -> bool {
+        self.counted[id.0 as usize]
+    }
+
+    /// Requirements with a label held to the value of one domain, which they allow.
+    pub(super) fn hold(&mut self, node: ReqId, id: KeyId, label: &Str, domain: Domain, value: &Str) -> ReqId {
+        if let Some(known) = self.held.get(&(node, id, domain)) {
+            return *known;
+        }
+        let held = self.pin(node, label, Requirement::one_of([value.clone()]));
+        self.held.insert((node, id, domain), held);
+        held
     }
 
     /// A node's requirements with a pod's, or `None` if they cannot hold together.

@@ -2,16 +2,21 @@
 //!
 //! **Invariant:** nothing here depends on what is placed; what is remembered between look-ups changes no answer.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::bits::Bits;
 use super::class::{Class, Wishes, classes, first_refused, wishes};
-use super::problem::{Host, HostLabels, Problem};
+use super::problem::{Host, HostLabels, PoolOffer, Problem};
 use super::requirements::{Interner, ReqId};
-use super::supply::Supply;
-use super::topology::{Counts, Groups, Ties};
-use crate::model::{Price, Requirements, Taint, TaintEffect, label};
+use super::supply::{Shape, Supply, buys, type_conflict};
+use super::topology::{Counts, GroupId, Groups, KeyId, Selecting, Ties};
+use crate::model::{Price, Requirements, Str, Taint, TaintEffect, label};
+
+/// By the nodes that a group looks at, pool and requirements of a node: whether it may look, and whether it does for sure.
+type LooksAt = FxHashMap<(usize, usize, ReqId), (bool, bool)>;
 
 /// A problem made ready.
 pub(super) struct Setup<'a> {
@@ -32,6 +37,17 @@ pub(super) struct Setup<'a> {
     looks: Vec<u32>,
     /// What a node costs at least for one pod of a class alone, by class, level and pool.
     pub alone: FxHashMap<(usize, usize, usize), Option<Price>>,
+    /// What classes ask for, by number: equal requests have equal numbers.
+    pub sizes: Vec<usize>,
+    /// By topology key and domain, the hosts there; nothing for keys with many domains.
+    pub pinned: Vec<Vec<Bits>>,
+    /// What of hosts and pools would do, for classes that ask the same of them.
+    accesses: Vec<Access>,
+    hurdles: FxHashMap<(usize, ReqId), Arc<Vec<Hurdle>>>,
+    /// Whether a group may look at nodes of a pool with certain labels, and does so whichever of the types comes.
+    pub looks_at: RefCell<LooksAt>,
+    /// How many kinds of levels there are.
+    pub kinds: usize,
 }
 
 /// A class's wishes, ready for look-ups.
@@ -43,10 +59,29 @@ pub(super) struct Level {
     pub respects_prefer_no_schedule: bool,
     /// Whether a host name is asked for.
     names_host: bool,
+    /// Index of what would do for it.
+    pub access: usize,
+    /// A number for what it would do with, and how much of it.
+    pub kind: usize,
+}
+
+/// What keeps a shape from those who ask for something of a node's labels.
+#[derive(Debug)]
+pub(super) struct Hurdle {
+    /// The first label of the type that is in the way.
+    pub conflict: Option<Str>,
+    pub can_be_bought: bool,
+}
+
+/// Hosts and pools that would do.
+#[derive(Debug)]
+struct Access {
     /// Whether hosts that look so would do: unknown, yes, no.
     seen: Vec<Option<bool>>,
     /// Whether the taints of a pool would do.
-    pub pools: Vec<bool>,
+    pools: Vec<bool>,
+    /// The pools of which the labels would do as well, once somebody asked.
+    open: Option<Arc<[usize]>>,
 }
 
 impl<'a> Setup<'a> {
@@ -63,8 +98,9 @@ impl<'a> Setup<'a> {
             .collect();
         let mut groups = Groups::new();
         groups.add_placed(&problem);
+        let mut own: Vec<Vec<Vec<GroupId>>> = Vec::with_capacity(classes.len());
         for (class, wishes) in classes.iter().zip(&all) {
-            wishes.iter().for_each(|wishes| groups.add(&problem, class, wishes));
+            own.push(wishes.iter().map(|wishes| groups.add(&problem, class, wishes)).collect());
         }
         groups.find_domains(&problem);
         let (mut interner, supply) = prepared.unwrap_or_else(|| {
@@ -73,31 +109,56 @@ impl<'a> Setup<'a> {
             (interner, supply)
         });
         let (looks, kinds) = looks(problem.hosts);
+        let mut of_requests = FxHashMap::default();
+        let number = |class: &Class<'a>| {
+            let next = of_requests.len();
+            *of_requests.entry(&class.spec.requests).or_insert(next)
+        };
+        let sizes: Vec<usize> = classes.iter().map(number).collect();
+        let mut of_kind = FxHashMap::default();
         let mut levels = Vec::with_capacity(classes.len());
-        for (class, wishes) in classes.iter().zip(&all) {
-            let ready = wishes.iter().map(|wishes| {
-                let alternatives = wishes.alternatives.iter().map(|one| interner.id(one)).collect();
+        let mut accesses = Vec::new();
+        let mut known = FxHashMap::default();
+        let mut selecting = Selecting::default();
+        for (number, (class, wishes)) in classes.iter().zip(&all).enumerate() {
+            let size = sizes[number];
+            let ready = wishes.iter().zip(&own[number]).map(|(wishes, own)| {
+                let alternatives: Vec<ReqId> =
+                    wishes.alternatives.iter().map(|one| interner.id(one)).collect();
+                let respects = wishes.respects_prefer_no_schedule;
+                let tolerations = class.spec.tolerations.as_slice();
+                let access =
+                    *known.entry((alternatives.clone(), tolerations, respects)).or_insert_with(|| {
+                        let would_do = |offer: &PoolOffer| {
+                            first_refused(&offer.pool.template.taints, tolerations, respects).is_none()
+                        };
+                        accesses.push(Access {
+                            seen: vec![None; kinds],
+                            pools: problem.pools.iter().map(would_do).collect(),
+                            open: None,
+                        });
+                        accesses.len() - 1
+                    });
+                let next = of_kind.len();
                 Level {
                     alternatives,
-                    ties: groups.ties(&problem, class, wishes),
+                    ties: groups.ties(class, own, &mut selecting),
                     respects_prefer_no_schedule: wishes.respects_prefer_no_schedule,
                     names_host: wishes.alternatives.iter().any(|one| one.get(label::HOSTNAME).is_some()),
-                    seen: vec![None; kinds],
-                    pools: problem
-                        .pools
-                        .iter()
-                        .map(|offer| {
-                            let taints = &offer.pool.template.taints;
-                            let respects = wishes.respects_prefer_no_schedule;
-                            first_refused(taints, &class.spec.tolerations, respects).is_none()
-                        })
-                        .collect(),
+                    access,
+                    kind: *of_kind.entry((access, size)).or_insert(next),
                 }
             });
             levels.push(ready.collect());
         }
         let counts = Counts::new(&problem, &groups);
         Self {
+            kinds: of_kind.len(),
+            hurdles: FxHashMap::default(),
+            looks_at: RefCell::default(),
+            sizes,
+            pinned: pinned(&groups),
+            alone: FxHashMap::default(),
             problem,
             classes,
             order,
@@ -108,17 +169,67 @@ impl<'a> Setup<'a> {
             groups,
             counts,
             looks,
-            alone: FxHashMap::default(),
+            accesses,
         }
+    }
+
+    /// What keeps each shape of a pool from those who ask for so much of a node's labels.
+    pub(super) fn hurdles(&mut self, pool: usize, wanted: ReqId) -> Arc<Vec<Hurdle>> {
+        if let Some(known) = self.hurdles.get(&(pool, wanted)) {
+            return Arc::clone(known);
+        }
+        let mut both = self.interner.get(self.supply.pools[pool].requirements).clone();
+        both.add_all(self.interner.get(wanted));
+        let rules = self.problem.rules;
+        let hurdle = |shape: &Shape| {
+            let one = &self.problem.pools[pool].types[shape.type_at];
+            Hurdle {
+                conflict: type_conflict(rules, one, &both).map(Str::from),
+                can_be_bought: buys(rules, one, &both).next().is_some(),
+            }
+        };
+        let all = Arc::new(self.supply.pools[pool].shapes.iter().map(hurdle).collect::<Vec<_>>());
+        self.hurdles.insert((pool, wanted), Arc::clone(&all));
+        all
+    }
+
+    /// Whether the taints of a pool would do for a class.
+    pub(super) fn pool_would_do(&self, class: usize, level: usize, pool: usize) -> bool {
+        self.accesses[self.levels[class][level].access].pools[pool]
+    }
+
+    /// The pools of which taints and labels would do for a class.
+    pub(super) fn open_pools(&mut self, class: usize, level: usize) -> Arc<[usize]> {
+        let of = &self.levels[class][level];
+        if let Some(known) = &self.accesses[of.access].open {
+            return Arc::clone(known);
+        }
+        let mut open = Vec::new();
+        for (pool, tolerated) in self.accesses[of.access].pools.iter().enumerate() {
+            let own = self.supply.pools[pool].requirements;
+            let mut wanted = of.alternatives.iter();
+            if *tolerated && wanted.any(|one| self.interner.meet(self.problem.rules, own, *one).is_some()) {
+                open.push(pool);
+            }
+        }
+        let open: Arc<[usize]> = open.into();
+        self.accesses[of.access].open = Some(Arc::clone(&open));
+        open
+    }
+
+    /// How many different things classes ask of labels and taints.
+    pub(super) fn accesses(&self) -> usize {
+        self.accesses.len()
     }
 
     /// Whether taints and labels of a host would do for a class.
     pub(super) fn host_would_do(&mut self, class: usize, level: usize, at: usize) -> bool {
         let host = &self.problem.hosts[at];
         let look = self.looks[at] as usize;
-        let of = &mut self.levels[class][level];
+        let of = &self.levels[class][level];
+        let access = &mut self.accesses[of.access];
         if !of.names_host
-            && let Some(known) = of.seen[look]
+            && let Some(known) = access.seen[look]
         {
             return known;
         }
@@ -126,7 +237,7 @@ impl<'a> Setup<'a> {
         let would_do = first_refused(&host.taints, tolerations, of.respects_prefer_no_schedule).is_none()
             && of.alternatives.iter().any(|id| first_unmet(host, self.interner.get(*id)).is_none());
         if !of.names_host {
-            of.seen[look] = Some(would_do);
+            access.seen[look] = Some(would_do);
         }
         would_do
     }
@@ -152,6 +263,26 @@ fn has_prefer_no_schedule(problem: &Problem<'_>) -> bool {
     let of_pools = problem.pools.iter().flat_map(|offer| &offer.pool.template.taints);
     let of_hosts = problem.hosts.iter().flat_map(|host| &host.taints);
     of_pools.chain(of_hosts).any(|taint| taint.effect == TaintEffect::PreferNoSchedule)
+}
+
+/// The most domains that a key may have for its targets to be listed by domain.
+const FEW_DOMAINS: usize = 64;
+
+fn pinned(groups: &Groups) -> Vec<Vec<Bits>> {
+    let of_key = |number: u16| {
+        let key = groups.key(KeyId(number));
+        if number == KeyId::HOSTNAME.0 || key.values.len() > FEW_DOMAINS {
+            return Vec::new();
+        }
+        let mut all = vec![Bits::default(); key.values.len()];
+        for (host, domain) in key.of_host.iter().enumerate() {
+            if let Some(domain) = domain {
+                all[*domain as usize].insert(host);
+            }
+        }
+        all
+    };
+    (0..groups.keys()).map(of_key).collect()
 }
 
 /// A number for each host, equal for those with equal labels and taints; and how many numbers there are.

@@ -9,17 +9,19 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::bits::Bits;
+use super::fits::{Fit, FitList};
 use super::problem::{BuyOption, PoolOffer, Rules, TypeOffer};
 use super::requirements::{Interner, ReqId};
-use crate::model::{
-    HostPort, PodSpec, Price, Requirement, Requirements, Resources, Str, Taint, TaintEffect, label,
-};
+use crate::model::{HostPort, PodSpec, Requirement, Requirements, Resources, Str, Taint, TaintEffect, label};
 
 /// What can be launched, ready for look-ups.
 #[derive(Debug)]
 pub(super) struct Supply {
     pub pools: Vec<Pool>,
-    fits: FxHashMap<(usize, ReqId), Arc<Vec<Fit>>>,
+    lists: FxHashMap<(usize, ReqId), Arc<FitList>>,
+    /// Shapes that requirements allow though wider ones did not, by pool; none but for odd combinations.
+    regained: FxHashMap<(usize, ReqId, ReqId), Option<Arc<Bits>>>,
 }
 
 /// A pool.
@@ -47,17 +49,10 @@ pub(super) struct Shape {
     pub ports: Vec<HostPort>,
 }
 
-/// A shape that requirements allow, with the lowest price at which they do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Fit {
-    pub shape: u32,
-    pub price: Price,
-}
-
 impl Supply {
     pub(super) fn new(rules: &Rules, offers: &[PoolOffer], interner: &mut Interner) -> Self {
         let pools = offers.iter().map(|offer| pool(rules, offer, interner)).collect();
-        Self { pools, fits: FxHashMap::default() }
+        Self { pools, lists: FxHashMap::default(), regained: FxHashMap::default() }
     }
 
     /// The shapes that a pool can launch under requirements, by shape.
@@ -68,8 +63,8 @@ impl Supply {
         interner: &Interner,
         pool: usize,
         requirements: ReqId,
-    ) -> Arc<Vec<Fit>> {
-        if let Some(known) = self.fits.get(&(pool, requirements)) {
+    ) -> Arc<FitList> {
+        if let Some(known) = self.lists.get(&(pool, requirements)) {
             return Arc::clone(known);
         }
         let wanted = interner.get(requirements);
@@ -82,9 +77,25 @@ impl Supply {
             });
             Some(Fit { shape: at as u32, price: price.flatten()? })
         });
-        let fits = Arc::new(fits.collect::<Vec<_>>());
-        self.fits.insert((pool, requirements), Arc::clone(&fits));
-        fits
+        let list = Arc::new(FitList::new(fits.collect(), of_pool, &offers[pool]));
+        self.lists.insert((pool, requirements), Arc::clone(&list));
+        list
+    }
+
+    /// The shapes of one list that are not in another.
+    pub(super) fn regained(
+        &mut self,
+        pool: usize,
+        (before, wider): (ReqId, &FitList),
+        (now, narrower): (ReqId, &FitList),
+    ) -> Option<Arc<Bits>> {
+        let new = || {
+            let mut lost = Bits::default();
+            let known = |fit: &&Fit| wider.fits.binary_search_by_key(&fit.shape, |fit| fit.shape).is_err();
+            narrower.fits.iter().filter(known).for_each(|fit| lost.insert(fit.shape as usize));
+            (lost.words() > 0).then(|| Arc::new(lost))
+        };
+        self.regained.entry((pool, before, now)).or_insert_with(new).clone()
     }
 }
 
@@ -176,6 +187,9 @@ pub(super) fn template(offer: &PoolOffer) -> Requirements {
 fn daemons(rules: &Rules, offer: &PoolOffer, one: &TypeOffer) -> (Resources, Vec<HostPort>) {
     let mut requests = Resources::default();
     let mut ports = Vec::new();
+    if offer.daemons.is_empty() {
+        return (requests, ports);
+    }
     let mut node = template(offer);
     // By the time that daemon pods come, a node carries these.
     for ready in [label::REGISTERED, label::INITIALIZED] {

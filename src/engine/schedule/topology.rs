@@ -11,7 +11,7 @@
 mod build;
 mod counts;
 
-pub(super) use build::{Groups, Ties};
+pub(super) use build::{Groups, Selecting, Ties};
 pub(super) use counts::{Counts, Site};
 
 use std::collections::BTreeSet;

@@ -6,10 +6,9 @@ use super::class::first_refused;
 use super::pass::{Placement, conflict, too_many_volumes};
 use super::problem::HostLabels;
 use super::setup::{Setup, first_unmet};
-use super::supply::{buys, type_conflict};
 use super::topology::{KeyId, Kind, Site};
 use crate::event::SpecId;
-use crate::model::{Requirements, Str};
+use crate::model::Str;
 use crate::reason::{Reason, ReasonId};
 
 /// What each pool lacked for a class, the one that came nearest in front.
@@ -47,62 +46,62 @@ pub(super) fn reasons(
 fn of_pool(setup: &mut Setup<'_>, placement: &Placement, class: usize, pool: usize) -> (u8, Reason) {
     let problem = setup.problem;
     let offer = &problem.pools[pool];
-    let of_class = &setup.classes[class];
-    let spec = of_class.spec;
+    let spec = setup.classes[class].spec;
     let named = |id: ReasonId, params: &[(&'static str, String)]| {
         let pool = [("nodepool", offer.pool.name.to_string())];
         Reason::new(id, pool.into_iter().chain(params.iter().cloned()))
     };
-    let least = setup.levels[class].last().expect("a class has its least wishes at the end");
+    let least =
+        setup.levels[class].last().expect("a class has its least wishes at the end").alternatives.clone();
     if let Some(taint) = first_refused(&offer.pool.template.taints, &spec.tolerations, false) {
         return (1, named(ReasonId::TaintNotTolerated, &[("taint", taint.key.to_string())]));
     }
     let mut best: (u8, Reason) = (0, named(ReasonId::NoCapacity, &[]));
-    let mut reached = |progress: u8, reason: Reason| {
+    let mut reached = |progress: u8, reason: &dyn Fn() -> Reason| {
         if progress > best.0 {
-            best = (progress, reason);
+            best = (progress, reason());
         }
     };
     let own = setup.interner.get(setup.supply.pools[pool].requirements).clone();
-    let shapes = &setup.supply.pools[pool].shapes;
-    for alternative in &least.alternatives {
-        let wanted = setup.interner.get(*alternative);
+    for alternative in least {
+        let wanted = setup.interner.get(alternative);
         if let Some(key) = own.first_conflict(wanted, |key| problem.rules.is_well_known(key)) {
-            reached(2, named(ReasonId::RequirementsConflict, &[("label", key.to_owned())]));
+            reached(2, &|| named(ReasonId::RequirementsConflict, &[("label", key.to_owned())]));
             continue;
         }
-        let mut both: Requirements = own.clone();
-        both.add_all(wanted);
-        for shape in shapes {
+        let hurdles = setup.hurdles(pool, alternative);
+        for (shape, hurdle) in setup.supply.pools[pool].shapes.iter().zip(hurdles.iter()) {
             let one = &offer.types[shape.type_at];
-            if let Some(key) = type_conflict(problem.rules, one, &both) {
-                reached(2, named(ReasonId::RequirementsConflict, &[("label", key.to_owned())]));
+            if let Some(key) = &hurdle.conflict {
+                reached(2, &|| named(ReasonId::RequirementsConflict, &[("label", key.to_string())]));
                 continue;
             }
-            if let Some((resource, asked, _)) = spec.requests.first_excess(&shape.free) {
-                let params = [("resource", resource), ("asked", asked.to_string())];
-                reached(3, named(ReasonId::TooLarge, &params));
+            if !spec.requests.fits(&shape.free) {
+                reached(3, &|| {
+                    let (resource, asked, _) = spec.requests.first_excess(&shape.free).unwrap_or_default();
+                    named(ReasonId::TooLarge, &[("resource", resource), ("asked", asked.to_string())])
+                });
                 continue;
             }
             if let Some(port) = conflict(&spec.host_ports, &shape.ports) {
-                reached(3, named(ReasonId::HostPortTaken, &[("port", port.port.to_string())]));
+                reached(3, &|| named(ReasonId::HostPortTaken, &[("port", port.port.to_string())]));
                 continue;
             }
-            if buys(problem.rules, one, &both).next().is_none() {
-                reached(4, named(ReasonId::NoCapacity, &[]));
+            if !hurdle.can_be_bought {
+                reached(4, &|| named(ReasonId::NoCapacity, &[]));
                 continue;
             }
             let (used, nodes) = &placement.ledger[pool];
             let with = used.plus(&one.capacity);
             if let Some((limit, _, _)) = offer.limits().first_exceeded(&with, *nodes as usize + 1) {
-                reached(5, named(ReasonId::LimitReached, &[("limit", limit.to_owned())]));
+                reached(5, &|| named(ReasonId::LimitReached, &[("limit", limit.to_owned())]));
                 continue;
             }
-            if let Some(reason) = constraint(setup, placement, class) {
-                reached(6, named(reason.0, &reason.1));
-            } else {
-                reached(6, named(ReasonId::MinValuesUnmet, &[]));
-            }
+            let constraint = constraint(setup, placement, class);
+            let (id, params) = constraint.unwrap_or((ReasonId::MinValuesUnmet, Vec::new()));
+            reached(6, &|| named(id, &params));
+            // Nothing comes nearer.
+            break;
         }
     }
     best

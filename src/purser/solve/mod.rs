@@ -73,6 +73,13 @@ pub fn solve(scenario: &Scenario) -> Solved {
     Solved { solution, world, plan, ignored }
 }
 
+/// Makes the scheduler's problem of a scenario, for those who measure what comes of it.
+pub fn with_problem<T>(scenario: &Scenario, use_it: impl FnOnce(&schedule::Problem<'_>) -> T) -> T {
+    let (waiting, _) = eligible::pods(scenario);
+    let world = World::new(scenario, &waiting);
+    use_it(&world.problem())
+}
+
 /// What any valid result costs at least that places the same pods, in dollars per hour.
 pub fn lower_bound(solved: &Solved) -> f64 {
     outcome::usd(bound::lower_bound(&solved.world, &solved.solution))

@@ -4,7 +4,9 @@
 //!
 //! **Invariant:** what a planned node contributes to the counts is what follows from its requirements and types as they are.
 
+use super::planned::possible_domains;
 use super::{Placement, Planned};
+use crate::schedule::fits::Fit;
 use crate::schedule::setup::Setup;
 use crate::schedule::topology::{Domain, GroupId, KeyId};
 
@@ -37,8 +39,13 @@ pub(super) fn add(setup: &Setup<'_>, placement: &mut Placement, at: usize, group
     let counted = &mut planned.counted[known];
     counted.pods += 1;
     placement.counts.add_anywhere(group);
-    counted.seen.possible.iter().for_each(|domain| placement.counts.change_possible(group, *domain, 1));
-    counted.seen.certain.iter().for_each(|domain| placement.counts.change_certain(group, *domain, 1));
+    let groups = &setup.groups;
+    for domain in &counted.seen.possible {
+        placement.counts.change_possible(groups, group, *domain, 1);
+    }
+    if let Some(domain) = counted.seen.certain {
+        placement.counts.change_certain(groups, group, domain, 1);
+    }
 }
 
 /// Counts the pods of a planned node again, now that less is open about it.
@@ -58,10 +65,10 @@ pub(super) fn refresh(setup: &Setup<'_>, placement: &mut Placement, at: usize) {
         let pods = i64::from(counted.pods);
         for (seen, change) in [(&counted.seen, -pods), (&now, pods)] {
             for domain in &seen.possible {
-                placement.counts.change_possible(counted.group, *domain, change);
+                placement.counts.change_possible(&setup.groups, counted.group, *domain, change);
             }
             if let Some(domain) = seen.certain {
-                placement.counts.change_certain(counted.group, domain, change);
+                placement.counts.change_certain(&setup.groups, counted.group, domain, change);
             }
         }
         counted.seen = now;
@@ -70,28 +77,47 @@ pub(super) fn refresh(setup: &Setup<'_>, placement: &mut Placement, at: usize) {
 }
 
 fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Seen {
-    let (groups, interner, problem) = (&setup.groups, &setup.interner, &setup.problem);
-    let group = groups.group(id);
-    let nodes = &group.of.nodes;
-    let node = interner.get(planned.requirements);
-    let offer = &problem.pools[planned.pool];
-    if !nodes.is_any() && !nodes.allows_planned(problem, offer, node) {
+    let (groups, interner) = (&setup.groups, &setup.interner);
+    let key = groups.group(id).key;
+    let (may_look, looks) = looks(setup, planned, id);
+    if !may_look {
         return Seen { possible: Vec::new(), certain: None };
     }
-    let possible = if group.key == KeyId::HOSTNAME {
-        vec![(problem.hosts.len() + at) as Domain]
+    let sure = if key == KeyId::HOSTNAME {
+        Some((setup.problem.hosts.len() + at) as Domain)
     } else {
-        match planned.domain(interner, groups, group.key) {
-            Some(domain) => vec![domain],
-            None => planned.domains(interner, groups, group.key),
-        }
+        planned.domain(key)
     };
-    let is_certain = || {
-        let shapes = &setup.supply.pools[planned.pool].shapes;
-        let types = planned.fits.iter().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
-        let pinned = group.key == KeyId::HOSTNAME || planned.domain(interner, groups, group.key).is_some();
-        pinned && (nodes.is_any() || nodes.surely_allows(node, types))
+    let possible = match sure {
+        Some(domain) => vec![domain],
+        None => possible_domains(interner, groups, planned.pool, planned.requirements, key),
     };
-    let certain = possible.first().copied().filter(|_| possible.len() == 1 && is_certain());
-    Seen { possible, certain }
+    Seen { possible, certain: sure.filter(|_| looks) }
+}
+
+/// Whether a group may look at a planned node, and whether it does so for sure.
+fn looks(setup: &Setup<'_>, planned: &Planned, id: GroupId) -> (bool, bool) {
+    let group = setup.groups.group(id);
+    let nodes = &group.of.nodes;
+    if nodes.is_any() {
+        return (true, true);
+    }
+    let problem = &setup.problem;
+    let offer = &problem.pools[planned.pool];
+    let shapes = &setup.supply.pools[planned.pool].shapes;
+    let node = setup.interner.get(planned.requirements);
+    let type_of = |fit: &Fit| &*offer.types[shapes[fit.shape as usize].type_at];
+    let of_all = || {
+        let looks = nodes.allows_planned(problem, offer, node);
+        let all = planned.asked(shapes).list.fits.iter().map(type_of);
+        (looks, looks && nodes.surely_allows(node, all))
+    };
+    let key = (group.filter, planned.pool, planned.requirements);
+    let (may_look, looks) = *setup.looks_at.borrow_mut().entry(key).or_insert_with(of_all);
+    // What does not hold for all types may do so for those that are left.
+    let looks = looks || {
+        let left: Vec<Fit> = if may_look { planned.asked(shapes).left().collect() } else { Vec::new() };
+        may_look && nodes.surely_allows(node, left.iter().map(type_of))
+    };
+    (may_look, looks)
 }

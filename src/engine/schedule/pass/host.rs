@@ -25,14 +25,10 @@ impl Pass<'_, '_> {
         if !host.open {
             return Answer::Never;
         }
-        let used = self.at.used.get(&target);
-        let fits = match used {
-            None => spec.requests.fits(&host.free),
-            Some(used) => used.requests.plus(&spec.requests).fits(&host.free),
-        };
-        if !fits || !self.setup.host_would_do(class, level, at) {
-            return Answer::Never;
+        if !self.setup.host_would_do(class, level, at) {
+            return Answer::NeverSuch;
         }
+        let used = self.at.used.get(&target);
         let taken = used.map(|used| used.ports.as_slice()).unwrap_or_default();
         if conflict(&spec.host_ports, &host.ports).or_else(|| conflict(&spec.host_ports, taken)).is_some() {
             return Answer::Never;
@@ -51,6 +47,7 @@ impl Pass<'_, '_> {
                 _ => Answer::NotNow,
             };
         }
+        self.free[at].subtract(&spec.requests);
         let used = self.at.used.entry(target).or_default();
         used.requests.add(&spec.requests);
         used.ports.extend(spec.host_ports.iter().cloned());

@@ -1,15 +1,22 @@
 //! Nodes that are planned: a set of types that could hold all pods so far, under requirements that become narrower.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use super::count::{self, Counted};
 use super::reservations::drawn_on;
+use super::settle::Settled;
 use super::{Answer, Pass};
 use crate::model::{HostPort, Price, Resources, Str};
+use crate::schedule::bits::Bits;
+use crate::schedule::fits::{self, FitList};
 use crate::schedule::pass::host::conflict;
 use crate::schedule::problem::sole;
 use crate::schedule::requirements::{Interner, ReqId};
-use crate::schedule::supply::Fit;
+use crate::schedule::setup::Setup;
+use crate::schedule::supply::Shape;
 use crate::schedule::topology::{Domain, Groups, KeyId, Kind};
 
 /// A node as it is being filled.
@@ -19,8 +26,14 @@ pub(in crate::schedule) struct Planned {
     pub pool: usize,
     /// What its labels satisfy.
     pub requirements: ReqId,
-    /// Shapes that can hold all pods so far, by shape.
-    pub fits: Vec<Fit>,
+    /// Shapes that its requirements allow; those that are left hold all pods so far.
+    list: Arc<FitList>,
+    /// Shapes that were struck off for another reason.
+    struck: Option<Arc<Bits>>,
+    /// How many of the cheapest are known not to hold its pods.
+    first: u32,
+    /// Its domain of each topology key, where it is certain.
+    domains: SmallVec<[Option<Domain>; 4]>,
     /// What its pods ask for.
     pub requests: Resources,
     /// The most that is left on any of the shapes.
@@ -41,24 +54,66 @@ pub(in crate::schedule) struct Planned {
 }
 
 impl Planned {
-    /// The domain of a label, if it is certain.
-    pub(in crate::schedule) fn domain(
-        &self,
-        interner: &Interner,
-        groups: &Groups,
-        key: KeyId,
-    ) -> Option<Domain> {
-        let key = groups.key(key);
-        let label = key.label.as_deref().unwrap_or_default();
-        key.find(sole(interner.get(self.requirements).get(label)?)?)
+    /// A node for pods that nothing ties, on every shape that holds them; `None` if none does.
+    pub(in crate::schedule) fn untied(
+        setup: &Setup<'_>,
+        pool: usize,
+        requirements: ReqId,
+        list: &Arc<FitList>,
+        pods: Vec<usize>,
+        requests: Resources,
+    ) -> Option<Self> {
+        let mut planned = Self {
+            pool,
+            requirements,
+            list: Arc::clone(list),
+            struck: None,
+            first: 0,
+            domains: SmallVec::from_elem(None, usize::from(setup.groups.keys())),
+            requests,
+            headroom: Resources::default(),
+            price: Price(0),
+            pods,
+            ports: Vec::new(),
+            reserved: Resources::default(),
+            draws_on: BTreeSet::new(),
+            min_values_relaxed: false,
+            counted: Vec::new(),
+        };
+        let asked = planned.asked(&setup.supply.pools[pool].shapes);
+        let (first, price) = asked.cheapest(0)?;
+        let headroom = asked.most_free().minus(&planned.requests);
+        (planned.first, planned.price, planned.headroom) = (first, price, headroom);
+        Some(planned)
     }
 
-    /// The domains of a label in which it may come to be.
-    pub(super) fn domains(&self, interner: &Interner, groups: &Groups, key: KeyId) -> Vec<Domain> {
-        let key = groups.key(key);
-        let now = key.label.as_deref().and_then(|label| interner.get(self.requirements).get(label));
-        let possible = |domain: &Domain| now.is_none_or(|now| now.has(&key.values[*domain as usize]));
-        key.of_pool[self.pool].iter().copied().filter(possible).collect()
+    /// The domain of a label, if it is certain.
+    pub(super) fn domain(&self, key: KeyId) -> Option<Domain> {
+        self.domains[usize::from(key.0)]
+    }
+
+    /// What it asks of the shapes of its pool.
+    pub(in crate::schedule) fn asked<'v>(&'v self, shapes: &'v [Shape]) -> fits::Asked<'v> {
+        fits::Asked {
+            list: &self.list,
+            shapes,
+            struck: self.struck.as_deref(),
+            requests: &self.requests,
+            ports: [&self.ports, &[]],
+        }
+    }
+
+    /// The list of shapes, where they were struck off, and from where on the cheapest is to be looked for, all under other requirements.
+    pub(super) fn shapes_left(&self) -> (&Arc<FitList>, Option<&Arc<Bits>>, u32) {
+        (&self.list, self.struck.as_ref(), self.first)
+    }
+
+    fn become_settled(&mut self, settled: Settled) {
+        self.requirements = settled.requirements;
+        self.list = settled.list;
+        self.struck = settled.struck;
+        self.first = settled.first;
+        self.price = settled.price;
     }
 }
 
@@ -67,15 +122,9 @@ impl Pass<'_, '_> {
     pub(super) fn ask_planned(&mut self, class: usize, level: usize, at: usize) -> Answer {
         let spec = self.setup.classes[class].spec;
         let planned = &self.at.planned[at];
-        if !spec.requests.fits(&planned.headroom) {
-            // A tight node may still become a larger one.
-            if !self.style.tight {
-                return Answer::Never;
-            }
-        }
         let pool = planned.pool;
-        if !self.setup.levels[class][level].pools[pool] {
-            return Answer::Never;
+        if !self.setup.pool_would_do(class, level, pool) {
+            return Answer::NeverSuch;
         }
         if conflict(&spec.host_ports, &planned.ports).is_some() {
             return Answer::Never;
@@ -84,22 +133,47 @@ impl Pass<'_, '_> {
         if let Some(answer) = self.refusal_by_name(class, level, target) {
             return answer;
         }
-        let (node, requests) = (planned.requirements, planned.requests.plus(&spec.requests));
+        let node = planned.requirements;
+        let rules = self.setup.problem.rules;
+        let mut wanted = self.setup.levels[class][level].alternatives.iter();
+        if !wanted.any(|wanted| self.setup.interner.meet(rules, node, *wanted).is_some()) {
+            return Answer::NeverSuch;
+        }
+        let planned = &self.at.planned[at];
+        let requests = planned.requests.plus(&spec.requests);
         let before = planned.price;
+        let keyed = !self.setup.levels[class][level].ties.keys.is_empty();
         let mut answer = Answer::Never;
+        if self.style.frugal && !self.style.tight {
+            // Under narrower requirements it costs as much or more.
+            let shapes = &self.setup.supply.pools[pool].shapes;
+            let would = fits::Asked { requests: &requests, ..planned.asked(shapes) };
+            let least = would.cheapest(planned.first).map(|(_, price)| price);
+            let dear = least.is_none_or(|price| {
+                price > before
+                    && self.alone(class, level, pool).is_some_and(|alone| price > Price(before.0 + alone.0))
+            });
+            if dear {
+                let kind = self.setup.levels[class][level].kind;
+                if let Some(dear) = self.dear.get_mut(kind) {
+                    dear.insert(target as usize);
+                    return Answer::NotNow;
+                }
+                return if keyed { Answer::NotNow } else { Answer::Never };
+            }
+        }
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
             let Some(both) = self.setup.interner.meet(self.setup.problem.rules, node, wanted) else {
                 continue;
             };
-            if !self.setup.levels[class][level].ties.keys.is_empty() {
+            if keyed {
                 answer = Answer::NotNow;
             }
-            let Some((requirements, fits)) = self.settle(class, level, pool, both, Some(at), &requests)
-            else {
+            let Some(settled) = self.settle(class, level, pool, both, Some(at), &requests) else {
                 continue;
             };
-            let price = cheapest(&fits);
+            let price = settled.price;
             if self.style.frugal
                 && price > before
                 && self.alone(class, level, pool).is_some_and(|alone| price > Price(before.0 + alone.0))
@@ -107,12 +181,15 @@ impl Pass<'_, '_> {
                 continue;
             }
             let planned = &mut self.at.planned[at];
-            planned.requirements = requirements;
-            planned.fits = fits;
+            planned.become_settled(settled);
             planned.requests = requests;
             planned.ports.extend(spec.host_ports.iter().cloned());
+            if planned.requirements != node {
+                self.find_domains(at);
+            }
             self.refresh(at);
             count::refresh(self.setup, &mut self.at, at);
+            self.dear.iter_mut().for_each(|dear| dear.remove(target as usize));
             return Answer::Taken;
         }
         answer
@@ -125,20 +202,20 @@ impl Pass<'_, '_> {
         if self.refusal_by_name(class, level, target).is_some() {
             return None;
         }
-        for pool in 0..self.setup.problem.pools.len() {
-            if !self.setup.levels[class][level].pools[pool] {
-                continue;
-            }
-            let Some((requirements, fits)) = self.settle_alternatives(class, level, pool) else { continue };
-            let min_values_relaxed = !self.min_values_hold(pool, requirements, &fits);
+        for pool in self.setup.open_pools(class, level).iter().copied() {
+            let Some(settled) = self.settle_alternatives(class, level, pool) else { continue };
+            let min_values_relaxed = !self.min_values_hold(class, pool, None, &settled, &spec.requests);
             self.at.ledger[pool].1 += 1;
             self.at.planned.push(Planned {
                 pool,
-                requirements,
-                fits,
+                requirements: settled.requirements,
+                list: settled.list,
+                struck: settled.struck,
+                first: settled.first,
+                domains: SmallVec::new(),
                 requests: spec.requests.clone(),
                 headroom: Resources::default(),
-                price: Price(0),
+                price: settled.price,
                 pods: Vec::new(),
                 ports: spec.host_ports.clone(),
                 reserved: Resources::default(),
@@ -146,6 +223,7 @@ impl Pass<'_, '_> {
                 min_values_relaxed,
                 counted: Vec::new(),
             });
+            self.find_domains(self.at.planned.len() - 1);
             self.refresh(self.at.planned.len() - 1);
             return Some(target);
         }
@@ -153,10 +231,10 @@ impl Pass<'_, '_> {
     }
 
     /// A new node of a pool for a pod of a class: for the first of its alternatives that can be, or if frugal for the cheapest.
-    fn settle_alternatives(&mut self, class: usize, level: usize, pool: usize) -> Option<(ReqId, Vec<Fit>)> {
+    fn settle_alternatives(&mut self, class: usize, level: usize, pool: usize) -> Option<Settled> {
         let requests = &self.setup.classes[class].spec.requests;
         let own = self.setup.supply.pools[pool].requirements;
-        let mut best: Option<(Price, (ReqId, Vec<Fit>))> = None;
+        let mut best: Option<Settled> = None;
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
             let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else {
@@ -166,21 +244,18 @@ impl Pass<'_, '_> {
             if !self.style.frugal {
                 return Some(settled);
             }
-            let price = cheapest(&settled.1);
-            if best.as_ref().is_none_or(|(known, _)| price < *known) {
-                best = Some((price, settled));
+            if best.as_ref().is_none_or(|known| settled.price < known.price) {
+                best = Some(settled);
             }
         }
-        best.map(|(_, settled)| settled)
+        best
     }
 
     /// What a node costs at least for one pod of a class alone, in the first pool that has one.
     pub(super) fn least_price(&mut self, class: usize) -> Price {
         let level = self.setup.levels[class].len() - 1;
-        let open: Vec<usize> = (0..self.setup.problem.pools.len())
-            .filter(|pool| self.setup.levels[class][level].pools[*pool])
-            .collect();
-        open.into_iter().find_map(|pool| self.alone(class, level, pool)).unwrap_or_default()
+        let open = self.setup.open_pools(class, level);
+        open.iter().copied().find_map(|pool| self.alone(class, level, pool)).unwrap_or_default()
     }
 
     /// What a node of a pool costs at least for one pod of a class alone.
@@ -197,11 +272,10 @@ impl Pass<'_, '_> {
                 continue;
             };
             let (problem, interner) = (&self.setup.problem, &self.setup.interner);
-            let fits = self.setup.supply.fits(problem.rules, problem.pools, interner, pool, both);
+            let list = self.setup.supply.fits(problem.rules, problem.pools, interner, pool, both);
             let shapes = &self.setup.supply.pools[pool].shapes;
-            let holds = |fit: &&Fit| requests.fits(&shapes[fit.shape as usize].free);
-            let price = fits.iter().filter(holds).map(|fit| fit.price).min();
-            best = best.into_iter().chain(price).min();
+            let asked = fits::Asked { list: &list, shapes, struck: None, requests, ports: [&[], &[]] };
+            best = best.into_iter().chain(asked.cheapest(0).map(|(_, price)| price)).min();
         }
         self.setup.alone.insert((class, level, pool), best);
         best
@@ -227,51 +301,72 @@ impl Pass<'_, '_> {
         })
     }
 
-    /// Brings what follows from a planned node's shapes up to date.
-    fn refresh(&mut self, at: usize) {
-        let planned = &self.at.planned[at];
-        let opens = planned.pods.is_empty();
-        if opens || !planned.draws_on.is_empty() {
-            let draws_on = drawn_on(self.setup, planned.pool, planned.requirements, &planned.fits);
-            self.at.planned[at].draws_on = draws_on;
-        }
+    /// Finds out in which domains a planned node is.
+    fn find_domains(&mut self, at: usize) {
+        let (groups, interner) = (&self.setup.groups, &self.setup.interner);
         let planned = &mut self.at.planned[at];
-        let shapes = &self.setup.supply.pools[planned.pool].shapes;
-        let offer = &self.setup.problem.pools[planned.pool];
-        let frees = planned.fits.iter().map(|fit| &shapes[fit.shape as usize].free);
-        let most = most(frees).unwrap_or_default();
-        planned.headroom = most.minus(&planned.requests);
-        planned.price = cheapest(&planned.fits);
-        if !offer.limits().resources.is_empty() {
-            let capacities =
-                planned.fits.iter().map(|fit| &offer.types[shapes[fit.shape as usize].type_at].capacity);
-            let reserved = self::most(capacities).unwrap_or_default();
-            let ledger = &mut self.at.ledger[planned.pool].0;
-            ledger.subtract(&planned.reserved);
-            ledger.add(&reserved);
-            planned.reserved = reserved;
-        }
-    }
-}
-
-/// The lowest price.
-pub(in crate::schedule) fn cheapest(fits: &[Fit]) -> Price {
-    fits.iter().map(|fit| fit.price).min().unwrap_or_default()
-}
-
-/// The largest of each amount.
-pub(in crate::schedule) fn most<'r>(mut all: impl Iterator<Item = &'r Resources>) -> Option<Resources> {
-    let mut most = all.next()?.clone();
-    for one in all {
-        most.cpu_millis = most.cpu_millis.max(one.cpu_millis);
-        most.memory_bytes = most.memory_bytes.max(one.memory_bytes);
-        most.ephemeral_bytes = most.ephemeral_bytes.max(one.ephemeral_bytes);
-        most.pods = most.pods.max(one.pods);
-        for (name, amount) in one.other() {
-            if amount > most.get(name.as_str()) {
-                most.set(name.as_str(), amount);
+        let target = self.setup.problem.hosts.len() + at;
+        planned.domains.resize(usize::from(groups.keys()), None);
+        for number in 1..groups.keys() {
+            let key = usize::from(number);
+            if planned.domains[key].is_some() {
+                continue;
+            }
+            planned.domains[key] = sure_domain(interner, groups, planned.requirements, KeyId(number));
+            let there = planned.domains[key].and_then(|domain| self.pinned[key].get_mut(domain as usize));
+            if let Some(there) = there {
+                there.insert(target);
             }
         }
     }
-    Some(most)
+
+    /// Brings what follows from a planned node's shapes up to date.
+    fn refresh(&mut self, at: usize) {
+        let planned = &self.at.planned[at];
+        let shapes = &self.setup.supply.pools[planned.pool].shapes;
+        let opens = planned.pods.is_empty();
+        if opens || !planned.draws_on.is_empty() {
+            let left = planned.asked(shapes).left();
+            let draws_on = drawn_on(self.setup, planned.pool, planned.requirements, left);
+            self.at.planned[at].draws_on = draws_on;
+        }
+        let planned = &mut self.at.planned[at];
+        let offer = &self.setup.problem.pools[planned.pool];
+        planned.headroom = planned.asked(shapes).most_free().minus(&planned.requests);
+        if !offer.limits().resources.is_empty() {
+            let reserved = planned.asked(shapes).most_capacity(offer);
+            if reserved != planned.reserved {
+                let ledger = &mut self.at.ledger[planned.pool].0;
+                ledger.subtract(&planned.reserved);
+                ledger.add(&reserved);
+                planned.reserved = reserved;
+            }
+        }
+    }
+}
+
+/// The domain of a label under requirements, if it is certain.
+pub(super) fn sure_domain(
+    interner: &Interner,
+    groups: &Groups,
+    requirements: ReqId,
+    key: KeyId,
+) -> Option<Domain> {
+    let key = groups.key(key);
+    let label = key.label.as_deref().unwrap_or_default();
+    key.find(sole(interner.get(requirements).get(label)?)?)
+}
+
+/// The domains of a label in which a node of a pool may come to be under requirements.
+pub(super) fn possible_domains(
+    interner: &Interner,
+    groups: &Groups,
+    pool: usize,
+    requirements: ReqId,
+    key: KeyId,
+) -> Vec<Domain> {
+    let key = groups.key(key);
+    let now = key.label.as_deref().and_then(|label| interner.get(requirements).get(label));
+    let possible = |domain: &Domain| now.is_none_or(|now| now.has(&key.values[*domain as usize]));
+    key.of_pool[pool].iter().copied().filter(possible).collect()
 }

@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::planned::Planned;
 use crate::model::{Price, Str};
+use crate::schedule::fits::Fit;
 use crate::schedule::problem::PoolOffer;
 use crate::schedule::requirements::ReqId;
 use crate::schedule::setup::Setup;
-use crate::schedule::supply::{Fit, buys};
+use crate::schedule::supply::buys;
 
 /// How many instances reservations have left: of several figures for one, the lowest.
 pub(super) fn left(offers: &[PoolOffer]) -> BTreeMap<Str, u32> {
@@ -26,7 +27,7 @@ pub(in crate::schedule) fn drawn_on(
     setup: &Setup<'_>,
     pool: usize,
     requirements: ReqId,
-    fits: &[Fit],
+    fits: impl Iterator<Item = Fit>,
 ) -> BTreeSet<Str> {
     if setup.supply.pools[pool].reservations.is_empty() {
         return BTreeSet::new();
@@ -34,7 +35,7 @@ pub(in crate::schedule) fn drawn_on(
     let wanted = setup.interner.get(requirements);
     let offer = &setup.problem.pools[pool];
     let shapes = &setup.supply.pools[pool].shapes;
-    let of_shapes = fits.iter().map(|fit| &shapes[fit.shape as usize]).flat_map(|shape| {
+    let of_shapes = fits.map(|fit| &shapes[fit.shape as usize]).flat_map(|shape| {
         let all = buys(setup.problem.rules, &offer.types[shape.type_at], wanted);
         all.filter(|buy| buy.allocatable == shape.allocatable_at)
     });
@@ -80,7 +81,7 @@ fn costs(setup: &Setup<'_>, planned: &Planned) -> BTreeMap<Str, i64> {
     let shapes = &setup.supply.pools[planned.pool].shapes;
     let mut without = i64::MAX;
     let mut costs: BTreeMap<Str, i64> = BTreeMap::new();
-    for shape in planned.fits.iter().map(|fit| &shapes[fit.shape as usize]) {
+    for shape in planned.asked(shapes).left().map(|fit| &shapes[fit.shape as usize]) {
         let all = buys(setup.problem.rules, &offer.types[shape.type_at], wanted);
         for buy in all.filter(|buy| buy.allocatable == shape.allocatable_at) {
             let cost = match &buy.reservation {
@@ -94,8 +95,8 @@ fn costs(setup: &Setup<'_>, planned: &Planned) -> BTreeMap<Str, i64> {
     costs
 }
 
-/// Who would have to leave which reservation.
-type Step<'s> = (usize, &'s Str);
+/// What it would cost to take an instance, and who would have to leave which for it.
+type Reached<'s> = (i128, Option<(usize, &'s Str)>);
 
 /// One reservation for each of those that could draw on several, at these costs, none more often than it has instances, and the cheapest such
 /// choice; `None` if there is none. Each finds an instance by moving others if need be: a shortest augmenting path.
@@ -103,7 +104,7 @@ fn assign(costs: &[BTreeMap<Str, i64>], left: &BTreeMap<Str, u32>) -> Option<Vec
     let mut holders: BTreeMap<&Str, Vec<usize>> = BTreeMap::new();
     for at in 0..costs.len() {
         // By reservation: what it would cost to take an instance there, and who would have to leave which for it.
-        let mut reached: BTreeMap<&Str, (i128, Option<Step<'_>>)> = BTreeMap::new();
+        let mut reached: BTreeMap<&Str, Reached<'_>> = BTreeMap::new();
         let mut next: Vec<&Str> = Vec::new();
         for (id, cost) in &costs[at] {
             reached.insert(id, (i128::from(*cost), None));

@@ -1,16 +1,28 @@
 //! Where a planned node can be, and as what, once it takes a pod: domains for the labels that constraints count by, and the shapes that are left.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::planned::cheapest;
 use super::{Pass, reservations};
-use crate::model::{Price, Requirement, Resources};
-use crate::schedule::pass::host::conflict;
+use crate::model::{Price, Requirement, Resources, Str};
+use crate::schedule::bits::Bits;
+use crate::schedule::fits::{Asked, Fit, FitList};
 use crate::schedule::problem::sole;
 use crate::schedule::requirements::ReqId;
-use crate::schedule::supply::Fit;
 use crate::schedule::topology::{Domain, KeyId, Kind};
 use crate::settings::MinValuesPolicy;
+
+/// What a node that takes a pod becomes.
+#[derive(Debug)]
+pub(super) struct Settled {
+    pub requirements: ReqId,
+    /// The shapes that these allow, and which of them were struck off.
+    pub list: Arc<FitList>,
+    pub struck: Option<Arc<Bits>>,
+    /// Where the cheapest is that is left, and its price.
+    pub first: u32,
+    pub price: Price,
+}
 
 impl Pass<'_, '_> {
     /// The narrowest change of a node's requirements that lets it take a pod of a class, with the shapes that are left; `node` is the planned node,
@@ -23,7 +35,7 @@ impl Pass<'_, '_> {
         requirements: ReqId,
         node: Option<usize>,
         requests: &Resources,
-    ) -> Option<(ReqId, Vec<Fit>)> {
+    ) -> Option<Settled> {
         self.settle_key(class, level, pool, requirements, node, requests, 0)
     }
 
@@ -37,7 +49,7 @@ impl Pass<'_, '_> {
         node: Option<usize>,
         requests: &Resources,
         next: usize,
-    ) -> Option<(ReqId, Vec<Fit>)> {
+    ) -> Option<Settled> {
         let ties = &self.setup.levels[class][level].ties;
         let Some(id) = ties.keys.get(next).copied() else {
             return self.settle_reservation(class, pool, requirements, node, requests);
@@ -59,6 +71,7 @@ impl Pass<'_, '_> {
             .copied()
             .filter(|domain| now.is_none_or(|now| now.has(&key.values[*domain as usize])))
             .collect();
+        self.at.work += domains.len() as u64;
         if domains.is_empty() {
             // Nodes of this pool will not have the label.
             return (!self.needs_domain(class, level, id))
@@ -82,7 +95,7 @@ impl Pass<'_, '_> {
             };
             return self.settle_key(class, level, pool, narrower, node, requests, next + 1);
         }
-        let mut open: Vec<(u32, Price, usize, Domain)> = Vec::new();
+        let mut open: Vec<(u32, Price, Domain, Settled)> = Vec::new();
         for domain in domains {
             let groups = &self.setup.groups;
             let ties = &self.setup.levels[class][level].ties;
@@ -90,22 +103,34 @@ impl Pass<'_, '_> {
                 continue;
             }
             let load = self.at.counts.load(groups, ties, id, domain);
-            let value = groups.key(id).values[domain as usize].clone();
-            let pinned = self.setup.interner.pin(requirements, &label, Requirement::one_of([value.clone()]));
-            let fits = self.fits(class, pool, pinned, node, requests);
-            if !fits.is_empty() {
-                // Of domains that cost the same, the one with more to choose from.
-                open.push((load, cheapest(&fits), usize::MAX - fits.len(), domain));
+            let value = &groups.key(id).values[domain as usize];
+            let pinned = self.setup.interner.hold(requirements, id, &label, domain, value);
+            if let Some(settled) = self.fits(class, pool, pinned, node, requests) {
+                open.push((load, settled.price, domain, settled));
             }
         }
+        // Of domains that cost the same, the one with more to choose from.
+        let alike =
+            |a: &(u32, Price, Domain, Settled), b: &(u32, Price, Domain, Settled)| (a.0, a.1) == (b.0, b.1);
+        let count = |at: usize| {
+            let one: &(u32, Price, Domain, Settled) = &open[at];
+            let among = open.iter().enumerate().any(|(other, two)| other != at && alike(one, two));
+            if among { self.left(class, pool, node, &one.3, requests).left().count() } else { 0 }
+        };
+        let counts: Vec<usize> = (0..open.len()).map(count).collect();
+        let mut open: Vec<(u32, Price, usize, Domain)> = open
+            .into_iter()
+            .zip(counts)
+            .map(|(one, count)| (one.0, one.1, usize::MAX - count, one.2))
+            .collect();
         let groups = &self.setup.groups;
         let values = &groups.key(id).values;
         open.sort_by(|a, b| {
             (a.0, a.1, a.2, &values[a.3 as usize]).cmp(&(b.0, b.1, b.2, &values[b.3 as usize]))
         });
         for (_, _, _, domain) in open {
-            let value = self.setup.groups.key(id).values[domain as usize].clone();
-            let pinned = self.setup.interner.pin(requirements, &label, Requirement::one_of([value.clone()]));
+            let value = &self.setup.groups.key(id).values[domain as usize];
+            let pinned = self.setup.interner.hold(requirements, id, &label, domain, value);
             if let Some(settled) = self.settle_key(class, level, pool, pinned, node, requests, next + 1) {
                 return Some(settled);
             }
@@ -121,43 +146,45 @@ impl Pass<'_, '_> {
         requirements: ReqId,
         node: Option<usize>,
         requests: &Resources,
-    ) -> Option<(ReqId, Vec<Fit>)> {
-        let fits = self.fits(class, pool, requirements, node, requests);
+    ) -> Option<Settled> {
+        let settled = self.fits(class, pool, requirements, node, requests)?;
         let holds = node.is_none_or(|at| !self.at.planned[at].draws_on.is_empty());
-        let label = self.setup.problem.rules.reservation_label.clone();
-        let label = label.filter(|_| holds && !self.setup.supply.pools[pool].reservations.is_empty());
-        let Some(label) = label else { return self.enough(pool, requirements, node, fits) };
-        if self.can_draw(pool, node, requirements, &fits) {
-            return self.enough(pool, requirements, node, fits);
+        let concerned = holds && !self.setup.supply.pools[pool].reservations.is_empty();
+        let label = self.setup.problem.rules.reservation_label.clone().filter(|_| concerned);
+        let Some(label) = label else { return self.enough(class, pool, node, settled, requests) };
+        let own = self.left(class, pool, node, &settled, requests).left();
+        let own = reservations::drawn_on(self.setup, pool, requirements, own);
+        if self.can_draw(node, &own) {
+            return self.enough(class, pool, node, settled, requests);
         }
         let now = self.setup.interner.get(requirements).get(&label);
         if node.is_some() || now.is_some_and(|now| !now.tolerates_absence()) {
             return None;
         }
         let without = self.setup.interner.pin(requirements, &label, Requirement::absent());
-        let fits = self.fits(class, pool, without, node, requests);
-        self.enough(pool, without, node, fits)
+        let settled = self.fits(class, pool, without, node, requests)?;
+        self.enough(class, pool, node, settled, requests)
     }
 
     fn enough(
         &self,
+        class: usize,
         pool: usize,
-        requirements: ReqId,
         node: Option<usize>,
-        fits: Vec<Fit>,
-    ) -> Option<(ReqId, Vec<Fit>)> {
+        settled: Settled,
+        requests: &Resources,
+    ) -> Option<Settled> {
         let may_relax = self.setup.problem.rules.min_values == MinValuesPolicy::BestEffort
             && node.is_none_or(|at| self.at.planned[at].min_values_relaxed);
-        let enough = !fits.is_empty() && (may_relax || self.min_values_hold(pool, requirements, &fits));
-        enough.then_some((requirements, fits))
+        let enough = may_relax || self.min_values_hold(class, pool, node, &settled, requests);
+        enough.then_some(settled)
     }
 
     /// Whether there is an instance of a reservation for a node, beside all others that hold one.
-    fn can_draw(&self, pool: usize, node: Option<usize>, requirements: ReqId, fits: &[Fit]) -> bool {
-        let own = reservations::drawn_on(self.setup, pool, requirements, fits);
+    fn can_draw(&self, node: Option<usize>, own: &BTreeSet<Str>) -> bool {
         let others = self.at.planned.iter().enumerate().filter(|(at, _)| Some(*at) != node);
         let sets = others.map(|(_, planned)| &planned.draws_on).filter(|set| !set.is_empty());
-        !own.is_empty() && reservations::suffice(sets.chain([&own]), &self.at.reservations)
+        !own.is_empty() && reservations::suffice(sets.chain([own]), &self.at.reservations)
     }
 
     /// Whether a class has a constraint that a node without the label cannot satisfy.
@@ -169,7 +196,7 @@ impl Pass<'_, '_> {
         })
     }
 
-    /// The shapes under requirements that hold so much and are within the pool's limits.
+    /// The shapes under requirements that hold so much and are within the pool's limits; `None` if there are none.
     fn fits(
         &mut self,
         class: usize,
@@ -177,52 +204,69 @@ impl Pass<'_, '_> {
         requirements: ReqId,
         node: Option<usize>,
         requests: &Resources,
-    ) -> Vec<Fit> {
-        let tight = self.style.tight;
-        let limited = !self.setup.problem.pools[pool].limits().is_none();
-        // What a node has left can only become less, unless it was held small.
-        let held = node.filter(|_| !(tight && limited)).map(|at| &self.at.planned[at]);
-        let problem = &self.setup.problem;
-        let fits =
-            self.setup.supply.fits(problem.rules, problem.pools, &self.setup.interner, pool, requirements);
-        let shapes = &self.setup.supply.pools[pool].shapes;
-        let ports = &self.setup.classes[class].spec.host_ports;
-        let holds = |fit: &Fit| {
-            let shape = &shapes[fit.shape as usize];
-            requests.fits(&shape.free) && conflict(ports, &shape.ports).is_none()
-        };
-        let mut left: Vec<Fit> = match held {
-            Some(planned) if planned.requirements == requirements => {
-                self.at.work += planned.fits.len() as u64;
-                planned.fits.iter().filter(|fit| holds(fit)).copied().collect()
-            }
-            Some(planned) => {
-                self.at.work += planned.fits.len() as u64;
-                let mut allowed = fits.iter().peekable();
-                let mut left = Vec::with_capacity(planned.fits.len());
-                for fit in &planned.fits {
-                    while allowed.next_if(|other| other.shape < fit.shape).is_some() {}
-                    if let Some(same) = allowed.next_if(|other| other.shape == fit.shape)
-                        && holds(same)
-                    {
-                        left.push(*same);
-                    }
-                }
-                left
-            }
-            None => {
-                self.at.work += fits.len() as u64;
-                fits.iter().filter(|fit| holds(fit)).copied().collect()
-            }
-        };
-        if limited && held.is_none() {
-            self.keep_within_limits(pool, node, &mut left);
+    ) -> Option<Settled> {
+        let (problem, interner) = (&self.setup.problem, &self.setup.interner);
+        let list = self.setup.supply.fits(problem.rules, problem.pools, interner, pool, requirements);
+        self.at.work += 1;
+        if list.is_too_small(requests) {
+            return None;
         }
-        left
+        let limited = !problem.pools[pool].limits().is_none();
+        // What a node has left can only become less, unless it was held small.
+        let held = node.filter(|_| !(self.style.tight && limited)).map(|at| &self.at.planned[at]);
+        let (mut struck, mut from) = (None, 0);
+        if let Some(planned) = held {
+            let (before, already, first) = planned.shapes_left();
+            struck = already.cloned();
+            if planned.requirements == requirements {
+                from = first;
+            } else {
+                let (wider, narrower) = ((planned.requirements, &**before), (requirements, &*list));
+                if let Some(regained) = self.setup.supply.regained(pool, wider, narrower) {
+                    let mut all = struck.as_deref().cloned().unwrap_or_default();
+                    all.insert_all(&regained);
+                    struck = Some(Arc::new(all));
+                }
+            }
+        } else if limited {
+            struck = self.beyond_limits(class, pool, node, &list, requests).map(Arc::new);
+            self.at.held_back |= struck.is_some();
+        }
+        let mut settled = Settled { requirements, list, struck, first: 0, price: Price(0) };
+        let (first, price) = self.left(class, pool, node, &settled, requests).cheapest(from)?;
+        self.at.work += u64::from(first - from) / 4;
+        (settled.first, settled.price) = (first, price);
+        Some(settled)
     }
 
-    /// Strikes off what would exceed the pool's limits.
-    fn keep_within_limits(&self, pool: usize, node: Option<usize>, fits: &mut Vec<Fit>) {
+    /// The shapes that are left to a node, or a new one, that takes a pod of a class.
+    fn left<'v>(
+        &'v self,
+        class: usize,
+        pool: usize,
+        node: Option<usize>,
+        settled: &'v Settled,
+        requests: &'v Resources,
+    ) -> Asked<'v> {
+        let there: &[_] = node.map_or(&[], |at| &self.at.planned[at].ports);
+        Asked {
+            list: &settled.list,
+            shapes: &self.setup.supply.pools[pool].shapes,
+            struck: settled.struck.as_deref(),
+            requests,
+            ports: [there, &self.setup.classes[class].spec.host_ports],
+        }
+    }
+
+    /// The shapes that would exceed the pool's limits.
+    fn beyond_limits(
+        &self,
+        class: usize,
+        pool: usize,
+        node: Option<usize>,
+        list: &Arc<FitList>,
+        requests: &Resources,
+    ) -> Option<Bits> {
         let offer = &self.setup.problem.pools[pool];
         let shapes = &self.setup.supply.pools[pool].shapes;
         let (used, nodes) = &self.at.ledger[pool];
@@ -230,26 +274,50 @@ impl Pass<'_, '_> {
             Some(at) => (used.minus(&self.at.planned[at].reserved), *nodes as usize),
             None => (used.clone(), *nodes as usize + 1),
         };
+        if !self.style.tight
+            && offer.limits().first_exceeded(&used.plus(list.most_capacity()), nodes).is_none()
+        {
+            return None;
+        }
         let capacity = |fit: &Fit| &offer.types[shapes[fit.shape as usize].type_at].capacity;
-        fits.retain(|fit| offer.limits().first_exceeded(&used.plus(capacity(fit)), nodes).is_none());
+        let there: &[_] = node.map_or(&[], |at| &self.at.planned[at].ports);
+        let ports = [there, self.setup.classes[class].spec.host_ports.as_slice()];
+        let all = Asked { list, shapes, struck: None, requests, ports };
+        let mut left: Vec<Fit> = all.left().collect();
+        left.retain(|fit| offer.limits().first_exceeded(&used.plus(capacity(fit)), nodes).is_none());
         if self.style.tight
-            && let Some(least) = fits.iter().min_by_key(|fit| (fit.price, fit.shape)).map(capacity)
+            && let Some(least) = left.iter().min_by_key(|fit| (fit.price, fit.shape)).map(capacity)
         {
             let limits = &offer.limits().resources;
             let no_larger =
                 |fit: &Fit| limits.iter().all(|(name, _)| capacity(fit).get(name) <= least.get(name));
-            fits.retain(no_larger);
+            left.retain(no_larger);
         }
+        let mut struck = Bits::default();
+        let lost = |fit: &&Fit| left.binary_search_by_key(&fit.shape, |fit| fit.shape).is_err();
+        list.fits.iter().filter(lost).for_each(|fit| struck.insert(fit.shape as usize));
+        Some(struck)
     }
 
     /// Whether the types that are left have as many different values as `minValues` asks for.
-    pub(super) fn min_values_hold(&self, pool: usize, requirements: ReqId, fits: &[Fit]) -> bool {
-        let wanted = self.setup.interner.get(requirements);
+    pub(super) fn min_values_hold(
+        &self,
+        class: usize,
+        pool: usize,
+        node: Option<usize>,
+        settled: &Settled,
+        requests: &Resources,
+    ) -> bool {
+        if !self.setup.interner.has_min_values(settled.requirements) {
+            return true;
+        }
+        let wanted = self.setup.interner.get(settled.requirements);
         let offer = &self.setup.problem.pools[pool];
         let shapes = &self.setup.supply.pools[pool].shapes;
+        let fits: Vec<Fit> = self.left(class, pool, node, settled, requests).left().collect();
         wanted.iter().filter_map(|(key, one)| Some((key, one, one.min_values?))).all(|(key, one, least)| {
             let mut values = BTreeSet::new();
-            for fit in fits {
+            for fit in &fits {
                 let of_type = &offer.types[shapes[fit.shape as usize].type_at].requirements;
                 if let Some(own) = of_type.get(key).filter(|own| !own.is_complement()) {
                     values.extend(own.values().iter().filter(|value| one.has(value)));

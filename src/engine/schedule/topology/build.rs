@@ -18,6 +18,7 @@ use crate::schedule::supply::template;
 pub(in crate::schedule) struct Groups {
     all: Vec<Group>,
     ids: FxHashMap<GroupKey, GroupId>,
+    filters: FxHashMap<NodeFilter, usize>,
     /// Groups by a label that their selector asks for, and the rest.
     by_label: FxHashMap<(Str, Str), Vec<GroupId>>,
     general: Vec<GroupId>,
@@ -25,11 +26,16 @@ pub(in crate::schedule) struct Groups {
     key_ids: FxHashMap<Str, KeyId>,
 }
 
+/// The groups that count pods with labels, as [`Groups::ties`] found them; those of anti-affinity the other way round apart.
+pub(in crate::schedule) type Selecting = FxHashMap<(Str, Labels), (Vec<GroupId>, Vec<GroupId>)>;
+
 /// A group.
 #[derive(Debug)]
 pub(in crate::schedule) struct Group {
     pub of: GroupKey,
     pub key: KeyId,
+    /// Groups that look at the same nodes have the same number.
+    pub filter: usize,
     /// Domains that count though nothing may be there; none for host names.
     pub registered: BTreeSet<Domain>,
 }
@@ -91,15 +97,23 @@ impl Groups {
         &self.all[id.0 as usize]
     }
 
+    /// The number of topology keys.
+    pub(in crate::schedule) fn keys(&self) -> u16 {
+        self.keys.len() as u16
+    }
+
     pub(in crate::schedule) fn key(&self, id: KeyId) -> &Key {
         &self.keys[usize::from(id.0)]
     }
 
-    /// Adds the constraints that a class with certain wishes has; [`Groups::ties`] finds them again.
-    pub(in crate::schedule) fn add(&mut self, problem: &Problem<'_>, class: &Class<'_>, wishes: &Wishes<'_>) {
-        for (of, _) in own_groups(problem, class, wishes) {
-            self.intern(of);
-        }
+    /// Adds the constraints that a class with certain wishes has; [`Groups::ties`] asks for them again.
+    pub(in crate::schedule) fn add(
+        &mut self,
+        problem: &Problem<'_>,
+        class: &Class<'_>,
+        wishes: &Wishes<'_>,
+    ) -> Vec<GroupId> {
+        own_groups(problem, class, wishes).into_iter().map(|of| self.intern(of)).collect()
     }
 
     /// Adds the anti-affinity of pods that are there.
@@ -137,8 +151,10 @@ impl Groups {
             }
             None => self.general.push(id),
         }
+        let next = self.filters.len();
+        let filter = *self.filters.entry(of.nodes.clone()).or_insert(next);
         self.ids.insert(of.clone(), id);
-        self.all.push(Group { of, key, registered: BTreeSet::new() });
+        self.all.push(Group { of, key, filter, registered: BTreeSet::new() });
         id
     }
 
@@ -200,17 +216,20 @@ impl Groups {
     /// How a class is tied to groups.
     pub(in crate::schedule) fn ties(
         &self,
-        problem: &Problem<'_>,
         class: &Class<'_>,
-        wishes: &Wishes<'_>,
+        own: &[GroupId],
+        known: &mut Selecting,
     ) -> Ties {
         if self.is_empty() {
             return Ties::default();
         }
-        let (counted_by, unwanted_by) = self.selecting(class.namespace, &class.spec.labels);
+        let selecting = || self.selecting(class.namespace, &class.spec.labels);
+        let labels = (class.namespace.clone(), class.spec.labels.clone());
+        let (counted_by, unwanted_by) = known.entry(labels).or_insert_with(selecting).clone();
+        let strict = class.spec.node_alternatives();
         let mut ties = Ties { counted_by, unwanted_by, ..Ties::default() };
-        for (of, strict) in own_groups(problem, class, wishes) {
-            let id = self.ids[&of];
+        for id in own.iter().copied() {
+            let of = &self.group(id).of;
             if of.kind == Kind::Inverse {
                 ties.wards_off.push(id);
                 continue;
@@ -219,8 +238,7 @@ impl Groups {
             let key = self.key(group.key);
             let allowed = |domain: &Domain| {
                 let value = &key.values[*domain as usize];
-                strict.is_empty()
-                    || strict.iter().any(|wanted| wanted.get(&of.key).is_none_or(|one| one.has(value)))
+                strict.iter().any(|wanted| wanted.get(&of.key).is_none_or(|one| one.has(value)))
             };
             let eligible = match of.kind {
                 Kind::Spread { .. } if group.key != KeyId::HOSTNAME => {
@@ -350,12 +368,8 @@ fn is_required_anti(term: &crate::model::PodAffinity) -> bool {
     term.anti && term.weight.is_none()
 }
 
-/// The groups of a class's own constraints; with those of spread, the node requirements that limit its domains.
-fn own_groups(
-    problem: &Problem<'_>,
-    class: &Class<'_>,
-    wishes: &Wishes<'_>,
-) -> Vec<(GroupKey, Vec<Requirements>)> {
+/// The groups of a class's own constraints.
+fn own_groups(problem: &Problem<'_>, class: &Class<'_>, wishes: &Wishes<'_>) -> Vec<GroupKey> {
     let strict = class.spec.node_alternatives();
     let mut all = Vec::new();
     let hard =
@@ -370,7 +384,7 @@ fn own_groups(
             also: Vec::new(),
             nodes: NodeFilter::of(spread, strict.clone(), &class.spec.tolerations, &keys),
         };
-        all.push((of, strict.clone()));
+        all.push(of);
     }
     let required: Vec<(Option<BTreeSet<Str>>, LabelSelector)> = class
         .spec
@@ -392,9 +406,9 @@ fn own_groups(
             },
             nodes: NodeFilter::default(),
         };
-        all.push((of, Vec::new()));
+        all.push(of);
     }
-    all.extend(inverse(problem, class.spec, class.namespace).map(|of| (of, Vec::new())));
+    all.extend(inverse(problem, class.spec, class.namespace));
     all
 }
 

@@ -3,6 +3,7 @@
 use super::{Domain, GroupId, KeyId, Kind};
 use crate::event::SpecId;
 use crate::model::Str;
+use crate::schedule::bits::Bits;
 use crate::schedule::problem::Problem;
 use crate::schedule::topology::build::{Groups, Owned, Ties};
 use rustc_hash::FxHashMap;
@@ -13,6 +14,8 @@ pub(in crate::schedule) struct Counts {
     by_domain: Vec<Vec<Count>>,
     /// Pods of a group anywhere.
     total: Vec<u32>,
+    /// Of constraints on host names: the targets at which the group has reached its number, and those with one more.
+    reached: Vec<[Bits; 2]>,
 }
 
 /// Pods of a group in a domain. A planned node may turn out to be elsewhere, or to be one that the group does not look at.
@@ -36,14 +39,21 @@ impl Site<'_> {
     }
 }
 
+/// The groups that count a pod, and those that keep others away from it.
+type CountedBy = (Vec<GroupId>, Vec<GroupId>);
+
 impl Counts {
     /// The pods that are there.
     pub(in crate::schedule) fn new(problem: &Problem<'_>, groups: &Groups) -> Self {
-        let mut counts = Self { by_domain: vec![Vec::new(); groups.len()], total: vec![0; groups.len()] };
+        let mut counts = Self {
+            by_domain: vec![Vec::new(); groups.len()],
+            total: vec![0; groups.len()],
+            reached: vec![Default::default(); groups.len()],
+        };
         if groups.is_empty() {
             return counts;
         }
-        let mut known: FxHashMap<(SpecId, &Str), _> = FxHashMap::default();
+        let mut known: FxHashMap<(SpecId, &Str), CountedBy> = FxHashMap::default();
         for (target, host) in problem.hosts.iter().enumerate() {
             let domain = |key: KeyId| groups.key(key).of_host[target];
             let site = Site { target: target as Domain, domain: &domain };
@@ -68,8 +78,8 @@ impl Counts {
     pub(in crate::schedule) fn add(&mut self, groups: &Groups, id: GroupId, site: &Site<'_>) {
         self.add_anywhere(id);
         if let Some(domain) = site.of(groups.group(id).key) {
-            self.change_possible(id, domain, 1);
-            self.change_certain(id, domain, 1);
+            self.change_possible(groups, id, domain, 1);
+            self.change_certain(groups, id, domain, 1);
         }
     }
 
@@ -84,15 +94,61 @@ impl Counts {
     }
 
     /// So many pods more may be in a domain.
-    pub(in crate::schedule) fn change_possible(&mut self, id: GroupId, domain: Domain, by: i64) {
+    pub(in crate::schedule) fn change_possible(
+        &mut self,
+        groups: &Groups,
+        id: GroupId,
+        domain: Domain,
+        by: i64,
+    ) {
         let count = self.at(id, domain);
         count.most = (i64::from(count.most) + by) as u32;
+        let there = count.most;
+        let group = groups.group(id);
+        let number = match group.of.kind {
+            _ if group.key != KeyId::HOSTNAME => return,
+            Kind::Spread { max_skew, .. } => max_skew,
+            Kind::Anti | Kind::Inverse => 1,
+            Kind::Affinity => return,
+        };
+        let reached = &mut self.reached[id.0 as usize];
+        reached[0].set(domain as usize, there >= number);
+        reached[1].set(domain as usize, there > number);
     }
 
     /// So many pods more are in a domain for sure.
-    pub(in crate::schedule) fn change_certain(&mut self, id: GroupId, domain: Domain, by: i64) {
+    pub(in crate::schedule) fn change_certain(
+        &mut self,
+        groups: &Groups,
+        id: GroupId,
+        domain: Domain,
+        by: i64,
+    ) {
         let count = self.at(id, domain);
         count.least = (i64::from(count.least) + by) as u32;
+        let there = count.least;
+        let group = groups.group(id);
+        if group.key == KeyId::HOSTNAME && group.of.kind == Kind::Affinity {
+            self.reached[id.0 as usize][0].set(domain as usize, there > 0);
+        }
+    }
+
+    /// Strikes off targets at which constraints on host names do not allow one more pod.
+    pub(in crate::schedule) fn strike_off(&self, groups: &Groups, ties: &Ties, targets: &mut Bits) {
+        for id in ties.unwanted_by.iter().filter(|id| groups.group(**id).key == KeyId::HOSTNAME) {
+            targets.remove_all(&self.reached[id.0 as usize][0]);
+        }
+        for owned in &ties.owned {
+            let group = groups.group(owned.group);
+            let reached = &self.reached[owned.group.0 as usize];
+            match group.of.kind {
+                _ if group.key != KeyId::HOSTNAME => {}
+                Kind::Spread { .. } => targets.remove_all(&reached[usize::from(!owned.counts_itself)]),
+                Kind::Anti | Kind::Inverse => targets.remove_all(&reached[0]),
+                Kind::Affinity if owned.counts_itself && self.total[owned.group.0 as usize] == 0 => {}
+                Kind::Affinity => targets.keep_all(&reached[0]),
+            }
+        }
     }
 
     fn at(&mut self, id: GroupId, domain: Domain) -> &mut Count {
