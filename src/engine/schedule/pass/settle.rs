@@ -124,7 +124,9 @@ impl Pass<'_, '_> {
         let label = self.setup.problem.rules.reservation_label.clone();
         let label = label.filter(|_| holds && !self.setup.supply.pools[pool].reservations.is_empty());
         let Some(label) = label else { return self.enough(pool, requirements, node, fits) };
-        if self.can_draw(pool, node, requirements, &fits) {
+        let wanted = self.setup.interner.get(requirements);
+        let leaves_alone = self.style.unreserved && wanted.iter().any(|(_, one)| one.min_values.is_some());
+        if !leaves_alone && self.can_draw(pool, node, requirements, &fits) {
             return self.enough(pool, requirements, node, fits);
         }
         let now = self.setup.interner.get(requirements).get(&label);
