@@ -54,7 +54,9 @@ impl Corpus {
             path.replace("scheduling/", "").trim_end_matches(".json").to_owned()
         });
         let text = include_str!("improvements.txt").lines().filter(|line| !line.starts_with('#'));
-        let differing = text.filter_map(|line| line.split_once(' ')).map(|(reason, name)| (name.to_owned(), reason.to_owned()));
+        let differing = text
+            .filter_map(|line| line.split_once(' '))
+            .map(|(reason, name)| (name.to_owned(), reason.to_owned()));
         Some(Self {
             known_wrong: known_wrong.collect(),
             differing: differing.collect(),

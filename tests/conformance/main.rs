@@ -208,7 +208,8 @@ fn answers_conform_where_they_did_before() {
     for (name, reason) in corpus.reasons_to_differ() {
         let needed = |verdict: &Verdict| verdict.name == *name && verdict.detail.contains("on purpose");
         if !verdicts.iter().any(needed) {
-            surprises += &format!("\n{name} does not differ for the reason {reason}: take it from improvements.txt");
+            surprises +=
+                &format!("\n{name} does not differ for the reason {reason}: take it from improvements.txt");
         }
     }
     for verdict in &verdicts {

@@ -28,7 +28,8 @@ fn solve(scenario: &Value) -> Value {
 /// What is wrong with the answer to a scenario.
 fn problem(scenario: &Value) -> Option<String> {
     let answer = solve(scenario);
-    let world = Scenario::from_value(scenario.clone(), &|name| panic!("there is no catalogue {name}")).unwrap();
+    let world =
+        Scenario::from_value(scenario.clone(), &|name| panic!("there is no catalogue {name}")).unwrap();
     let outcome = Outcome::from_value(answer.clone()).unwrap();
     let broken = check(&world, &outcome);
     if !broken.is_empty() {
@@ -75,11 +76,9 @@ fn answers_are_valid_complete_and_depend_on_the_problem_alone() {
     seed[..4].copy_from_slice(&number("PROPERTIES_SEED").unwrap_or(1).to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let result = runner.run(&scenario::recipes(), |recipe| {
-        match problem(&scenario::scenario(&recipe)) {
-            Some(problem) => Err(TestCaseError::fail(problem)),
-            None => Ok(()),
-        }
+    let result = runner.run(&scenario::recipes(), |recipe| match problem(&scenario::scenario(&recipe)) {
+        Some(problem) => Err(TestCaseError::fail(problem)),
+        None => Ok(()),
     });
     if let Err(proptest::test_runner::TestError::Fail(problem, recipe)) = result {
         panic!("{}\n{problem}", scenario::scenario(&recipe));

@@ -61,7 +61,8 @@ impl Choices<'_> {
 const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
 const CAPACITY_TYPES: [&str; 3] = ["on-demand", "spot", "reserved"];
 const APPS: [&str; 4] = ["app-0", "app-1", "app-2", "app-3"];
-const KEYS: [&str; 5] = [ZONE, HOSTNAME, "karpenter.sh/capacity-type", "kubernetes.io/arch", "example.com/team"];
+const KEYS: [&str; 5] =
+    [ZONE, HOSTNAME, "karpenter.sh/capacity-type", "kubernetes.io/arch", "example.com/team"];
 const ZONE: &str = "topology.kubernetes.io/zone";
 const HOSTNAME: &str = "kubernetes.io/hostname";
 const DRIVER: &str = "csi.example.com";
@@ -89,7 +90,8 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
             }),
         ),
     ];
-    let types: Vec<Value> = recipe.types.iter().enumerate().map(|(at, bytes)| instance_type(at, bytes)).collect();
+    let types: Vec<Value> =
+        recipe.types.iter().enumerate().map(|(at, bytes)| instance_type(at, bytes)).collect();
     objects.extend(recipe.pools.iter().enumerate().map(|(at, bytes)| pool(at, bytes)));
     objects.extend(recipe.daemons.iter().enumerate().map(|(at, bytes)| daemon(at, bytes)));
     for (at, bytes) in recipe.nodes.iter().enumerate() {
@@ -105,13 +107,15 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
             let mut spec = spec.clone();
             if let Some(volumes) = spec.get_mut("volumes") {
                 let kind = volumes[0]["name"].as_str().unwrap_or_default().to_owned();
-                let claim = if kind == "shared" { format!("claim-{at}") } else { format!("claim-{at}-{replica}") };
+                let claim =
+                    if kind == "shared" { format!("claim-{at}") } else { format!("claim-{at}-{replica}") };
                 volumes[0]["persistentVolumeClaim"] = json!({"claimName": claim});
                 if kind != "shared" || replica == 0 {
                     volume(&claim, namespace, &kind, &mut objects);
                 }
             }
-            let mut made = object("v1", "Pod", &name, json!({"namespace": namespace, "labels": labels}), spec);
+            let mut made =
+                object("v1", "Pod", &name, json!({"namespace": namespace, "labels": labels}), spec);
             made["status"] = json!({
                 "phase": "Pending",
                 "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}],
@@ -171,10 +175,12 @@ fn instance_type(at: usize, bytes: &[u8]) -> Value {
                 json!({"key": ZONE, "operator": "In", "values": [zone]}),
                 json!({"key": "karpenter.sh/capacity-type", "operator": "In", "values": [kind]}),
             ];
-            let mut offering = json!({"price": price as f64 / 1e6, "available": kind == "reserved" || !own.with(15)});
+            let mut offering =
+                json!({"price": price as f64 / 1e6, "available": kind == "reserved" || !own.with(15)});
             if kind == "reserved" {
                 let id = format!("r-{at}-{zone}");
-                requirements.push(json!({"key": "example.com/reservation", "operator": "In", "values": [id]}));
+                requirements
+                    .push(json!({"key": "example.com/reservation", "operator": "In", "values": [id]}));
                 offering["reservationCapacity"] = json!(own.next() % 3 + 1);
             }
             offering["requirements"] = json!(requirements);
@@ -208,7 +214,9 @@ fn pool(at: usize, bytes: &[u8]) -> Value {
     }
     if own.with(25) {
         let least = own.next() % 3 + 1;
-        requirements.push(json!({"key": "node.kubernetes.io/instance-type", "operator": "Exists", "minValues": least}));
+        requirements.push(
+            json!({"key": "node.kubernetes.io/instance-type", "operator": "Exists", "minValues": least}),
+        );
     }
     let mut template = json!({
         "spec": {"requirements": requirements, "nodeClassRef": {"group": "example.com", "kind": "Class", "name": "default"}},
@@ -240,7 +248,8 @@ fn pool(at: usize, bytes: &[u8]) -> Value {
 fn daemon(at: usize, bytes: &[u8]) -> Value {
     let mut own = Choices(bytes.iter());
     let cpu = own.pick(&["100m", "300m", "700m"]);
-    let mut spec = json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}}]});
+    let mut spec =
+        json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}}]});
     if own.with(40) {
         spec["tolerations"] = json!([{"operator": "Exists"}]);
     }
@@ -267,7 +276,10 @@ fn node(at: usize, bytes: &[u8], pools: usize, types: &[Value], objects: &mut Ve
     let mut labels = Map::new();
     for requirement in one["requirements"].as_array().into_iter().flatten() {
         if requirement["operator"] == "In" {
-            labels.insert(requirement["key"].as_str().unwrap_or_default().to_owned(), requirement["values"][0].clone());
+            labels.insert(
+                requirement["key"].as_str().unwrap_or_default().to_owned(),
+                requirement["values"][0].clone(),
+            );
         }
     }
     let mut label = |key: &str, value: &str| labels.insert(key.to_owned(), json!(value));
@@ -286,7 +298,13 @@ fn node(at: usize, bytes: &[u8], pools: usize, types: &[Value], objects: &mut Ve
     if !taints.is_null() {
         claim_spec["taints"] = taints.clone();
     }
-    let claim = object("karpenter.sh/v1", "NodeClaim", &format!("claim-{name}"), json!({"labels": labels}), claim_spec);
+    let claim = object(
+        "karpenter.sh/v1",
+        "NodeClaim",
+        &format!("claim-{name}"),
+        json!({"labels": labels}),
+        claim_spec,
+    );
     let mut claim_status = status.clone();
     claim_status["providerID"] = json!(instance);
     if !on_its_way {
@@ -308,7 +326,8 @@ fn node(at: usize, bytes: &[u8], pools: usize, types: &[Value], objects: &mut Ve
     if unschedulable {
         spec["unschedulable"] = json!(true);
     }
-    objects.push(with(object("v1", "Node", &name, json!({"labels": labels}), spec), json!({"status": status})));
+    objects
+        .push(with(object("v1", "Node", &name, json!({"labels": labels}), spec), json!({"status": status})));
     if own.with(40) {
         let driver = json!({"name": DRIVER, "nodeID": name, "allocatable": {"count": own.next() % 2 + 1}});
         objects.push(object("storage.k8s.io/v1", "CSINode", &name, json!({}), json!({"drivers": [driver]})));
@@ -321,7 +340,8 @@ fn node(at: usize, bytes: &[u8], pools: usize, types: &[Value], objects: &mut Ve
         });
         if own.with(25) {
             let term = affinity_term(&mut own);
-            spec["affinity"] = json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
+            spec["affinity"] =
+                json!({"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}});
         }
         let meta = json!({"namespace": "default", "labels": {"app": app}});
         let pod = object("v1", "Pod", &format!("bound-{at}-{number}"), meta, spec);
@@ -348,9 +368,13 @@ fn expression(own: &mut Choices<'_>) -> Value {
     match own.next() % 8 {
         0 => json!({"key": ZONE, "operator": "In", "values": [own.pick(&ZONES)]}),
         1 => json!({"key": ZONE, "operator": "NotIn", "values": [own.pick(&ZONES)]}),
-        2 => json!({"key": "kubernetes.io/arch", "operator": "In", "values": [own.pick(&["amd64", "arm64"])]}),
+        2 => {
+            json!({"key": "kubernetes.io/arch", "operator": "In", "values": [own.pick(&["amd64", "arm64"])]})
+        }
         3 => json!({"key": "size", "operator": "In", "values": ["large"]}),
-        4 => json!({"key": "karpenter.sh/capacity-type", "operator": "In", "values": [own.pick(&CAPACITY_TYPES)]}),
+        4 => {
+            json!({"key": "karpenter.sh/capacity-type", "operator": "In", "values": [own.pick(&CAPACITY_TYPES)]})
+        }
         5 => json!({"key": "example.com/team", "operator": "In", "values": ["blue", "green"]}),
         6 => json!({"key": "example.com/label", "operator": "DoesNotExist"}),
         _ => json!({"key": "size", "operator": "NotIn", "values": ["large"]}),
@@ -384,7 +408,8 @@ fn pod(own: &mut Choices<'_>) -> (Value, Value) {
         };
         let count = own.next() % 3 + 1;
         let terms: Vec<Value> = (0..count).map(|_| term(own)).collect();
-        affinity["nodeAffinity"] = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+        affinity["nodeAffinity"] =
+            json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
     }
     if own.with(20) {
         let preference = json!({"matchExpressions": [expression(own)]});
@@ -415,7 +440,9 @@ fn pod(own: &mut Choices<'_>) -> (Value, Value) {
                 "labelSelector": {"matchLabels": {"app": if own.with(80) { app } else { own.pick(&APPS) }}},
             });
             match own.next() % 8 {
-                4 if spread["whenUnsatisfiable"] == "DoNotSchedule" => spread["minDomains"] = json!(own.next() % 3 + 1),
+                4 if spread["whenUnsatisfiable"] == "DoNotSchedule" => {
+                    spread["minDomains"] = json!(own.next() % 3 + 1)
+                }
                 5 => spread["nodeTaintsPolicy"] = json!("Honor"),
                 6 => spread["nodeAffinityPolicy"] = json!("Ignore"),
                 _ => {}

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use purser_engine::event::SpecId;
 use purser_engine::model::{
-    Disruption, LabelExpression, LabelOperator, LabelSelector, Limits, NamespaceSelector, NodePool, NodeTemplate,
-    PodAffinity, PodKey, PodSpec, PreferredTerm, Price, Requirement, Requirements, Resources, SpreadPolicy, Taint,
-    TaintEffect, Time, TopologySpread, Uid, Unsatisfiable, label,
+    Disruption, LabelExpression, LabelOperator, LabelSelector, Limits, NamespaceSelector, NodePool,
+    NodeTemplate, PodAffinity, PodKey, PodSpec, PreferredTerm, Price, Requirement, Requirements, Resources,
+    SpreadPolicy, Taint, TaintEffect, Time, TopologySpread, Uid, Unsatisfiable, label,
 };
 use purser_engine::schedule::{
-    BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, Plan, PodVolume, PoolOffer, Problem,
-    Rules, TypeOffer, solve,
+    BuyOption, Host, HostDriver, HostLabels, MinValues, PendingPod, PlacedPod, Plan, PodVolume, PoolOffer,
+    Problem, Rules, TypeOffer, solve,
 };
 
 const ZONES: [&str; 3] = ["a", "b", "c"];
@@ -236,7 +236,8 @@ fn a_spread_looks_only_at_nodes_with_all_its_keys() {
     // The host has no label `rack`, so its pod does not count for those who spread by both.
     lab.host("a", 0).pods = vec![PlacedPod { namespace: "default".into(), spec: bound }];
     lab.pool().template.requirements = one_of("rack", &["1"]);
-    let both = vec![spread(label::ZONE, "web", None), TopologySpread { max_skew: 9, ..spread("rack", "web", None) }];
+    let both =
+        vec![spread(label::ZONE, "web", None), TopologySpread { max_skew: 9, ..spread("rack", "web", None) }];
     lab.pods(3, PodSpec { spread: both, ..app("web", 500) });
     assert_eq!(by_zone(&lab.solve()).into_values().collect::<Vec<_>>(), [1, 1, 1]);
 }
@@ -294,7 +295,13 @@ fn reserve(one: &mut TypeOffer, id: &str, price: i64) {
     requirements.add_all(&one_of(label::CAPACITY_TYPE, &["reserved"]));
     requirements.add_all(&one_of("reservation", &[id]));
     let reservation = Some((id.into(), 1));
-    one.offerings.push(BuyOption { requirements, price: Price(price), available: true, allocatable: 0, reservation });
+    one.offerings.push(BuyOption {
+        requirements,
+        price: Price(price),
+        available: true,
+        allocatable: 0,
+        reservation,
+    });
 }
 
 #[test]
@@ -422,7 +429,8 @@ fn the_order_of_pods_does_not_matter() {
     lab.pods(2, app("db", 500));
     let names = |lab: &Lab| {
         let plan = lab.solve();
-        let named = |pods: &[usize]| pods.iter().map(|pod| lab.pods[*pod].key.to_string()).collect::<Vec<_>>();
+        let named =
+            |pods: &[usize]| pods.iter().map(|pod| lab.pods[*pod].key.to_string()).collect::<Vec<_>>();
         plan.launches.iter().map(|launch| named(&launch.pods)).collect::<Vec<_>>()
     };
     let before = names(&lab);

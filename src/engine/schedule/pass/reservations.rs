@@ -53,8 +53,11 @@ pub(super) fn hold(setup: &Setup<'_>, planned: &mut [Planned], left: &BTreeMap<S
     for id in planned.iter().flat_map(|one| &one.draws_on) {
         *asked.entry(id).or_default() += 1;
     }
-    let short: BTreeSet<Str> =
-        asked.into_iter().filter(|(id, count)| left.get(*id) < Some(count)).map(|(id, _)| id.clone()).collect();
+    let short: BTreeSet<Str> = asked
+        .into_iter()
+        .filter(|(id, count)| left.get(*id) < Some(count))
+        .map(|(id, _)| id.clone())
+        .collect();
     let drawing: Vec<usize> = (0..planned.len()).filter(|at| !planned[*at].draws_on.is_empty()).collect();
     if short.is_empty() {
         return;
