@@ -5,7 +5,9 @@
 //! **Invariant:** what a planned node contributes to the counts is what follows from its requirements and types as they are.
 
 use super::{Placement, Planned};
+use crate::model::label;
 use crate::schedule::setup::Setup;
+use crate::schedule::supply::buys;
 use crate::schedule::topology::{Domain, GroupId, KeyId};
 
 /// Pods of a planned node that a group counts.
@@ -83,13 +85,32 @@ fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Seen {
     } else {
         match planned.domain(interner, groups, group.key) {
             Some(domain) => vec![domain],
-            None => planned.domains(interner, groups, group.key),
+            None => {
+                // Only those in which one of the types that are left can be bought.
+                let key = groups.key(group.key);
+                let label = key.label.as_deref().unwrap_or_default();
+                let shapes = &setup.supply.pools[planned.pool].shapes;
+                let types = planned.fits.iter().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
+                let offered: Vec<_> = types
+                    .flat_map(|one| buys(problem.rules, one, node))
+                    .map(|buy| buy.requirements.get(label))
+                    .collect();
+                let mut all = planned.domains(interner, groups, group.key);
+                all.retain(|domain| {
+                    let value = &key.values[*domain as usize];
+                    offered.iter().any(|one| one.is_none_or(|one| one.has(value)))
+                });
+                all
+            }
         }
     };
     let is_certain = || {
         let shapes = &setup.supply.pools[planned.pool].shapes;
         let types = planned.fits.iter().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
-        let pinned = group.key == KeyId::HOSTNAME || planned.domain(interner, groups, group.key).is_some();
+        let offered = groups.key(group.key).label.as_deref();
+        let pinned = group.key == KeyId::HOSTNAME
+            || planned.domain(interner, groups, group.key).is_some()
+            || matches!(offered, Some(label::ZONE | label::CAPACITY_TYPE));
         pinned && (nodes.is_any() || nodes.surely_allows(node, types))
     };
     let certain = possible.first().copied().filter(|_| possible.len() == 1 && is_certain());
