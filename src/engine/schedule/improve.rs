@@ -168,8 +168,11 @@ struct Packing<'a> {
     work: u64,
 }
 
-/// Nodes as they were put together: the price of each, and how many of each kind are on it.
-type Round = Vec<(Price, Vec<(usize, usize)>)>;
+/// Kinds of pods on a node, and how many of each.
+type Pattern = Vec<(usize, usize)>;
+
+/// Nodes as they were put together, with their prices.
+type Round = Vec<(Price, Pattern)>;
 
 impl Packing<'_> {
     /// The pods of each node, if all of them together may cost less than so much.
@@ -233,7 +236,7 @@ impl Packing<'_> {
     /// The pods themselves.
     fn dealt(&self, round: &Round) -> Vec<Vec<usize>> {
         let mut next = vec![0usize; self.kinds.len()];
-        let deal = |(_, pattern): &(Price, Vec<(usize, usize)>)| {
+        let deal = |(_, pattern): &(Price, Pattern)| {
             let mut pods = Vec::new();
             for (kind, count) in pattern {
                 pods.extend(&self.kinds[*kind].pods[next[*kind]..next[*kind] + count]);
@@ -278,8 +281,8 @@ impl Packing<'_> {
     }
 
     /// The size whose filling is worth most for its price, and how many of each kind fill it.
-    fn best(&mut self, shadow: Shadow, left: &[usize]) -> Option<(Fit, Vec<(usize, usize)>)> {
-        let mut best: Option<(i128, Fit, Vec<(usize, usize)>)> = None;
+    fn best(&mut self, shadow: Shadow, left: &[usize]) -> Option<(Fit, Pattern)> {
+        let mut best: Option<(i128, Fit, Pattern)> = None;
         for fit in self.promising(shadow, left) {
             let free = &self.shapes[fit.shape as usize].free;
             for largest_first in [false, true] {
@@ -319,7 +322,7 @@ impl Packing<'_> {
     }
 
     /// How many of each kind to put on a node: again and again the kind that is worth most, or that goes best with what is left of the node.
-    fn fill(&self, free: &Resources, left: &[usize], largest_first: bool) -> Vec<(usize, usize)> {
+    fn fill(&self, free: &Resources, left: &[usize], largest_first: bool) -> Pattern {
         let mut room = free.clone();
         let mut counts = vec![0usize; self.kinds.len()];
         let share = |amount: i64, of: i64| -> i128 {

@@ -164,7 +164,8 @@ fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
     // What large problems may cost is in proportion to their pods; small ones are tried in every way.
     let pods = setup.problem.pods.len() as u64;
     let mut budget = setup.problem.rules.work.min(MOST_WORK.max(WORK_PER_POD * pods));
-    let leaves_some = best.1.target.iter().any(Option::is_none);
+    let leaves_some = best.0.0.iter().any(|(_, count)| *count > 0);
+    let reserves = best.1.planned.iter().any(|planned| !planned.draws_on.is_empty());
     let held_back = leaves_some && best.1.held_back;
     let has_limits = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
     let mut work = best.1.work;
@@ -179,10 +180,12 @@ fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
         Style { lazy: true, fewest_first: true, ..Style::default() },
         Style { dearest_first: true, lazy: true, frugal: true, ..Style::default() },
         Style { tight: true, frugal: true, ..Style::default() },
+        Style { unreserved: true, frugal: true, ..Style::default() },
     ];
     for style in styles {
         let of_use = match style {
             Style { by_priority: true, .. } => leaves_some && has_priorities(setup),
+            Style { unreserved: true, .. } => leaves_some && reserves,
             Style { tight: true, .. } => held_back,
             Style { lazy: true, .. } if setup.groups.is_empty() => false,
             Style { fewest_first: true, .. } => best.1.planned.len() <= 64,
@@ -224,14 +227,33 @@ fn has_priorities(setup: &Setup<'_>) -> bool {
 
 /// How bad a placement is: pods left without a place, the most important first; price; nodes.
 fn score(setup: &Setup<'_>, placement: &Placement) -> (Vec<(Reverse<i32>, usize)>, i128, usize) {
+    let lost = lost(setup, placement);
     let mut left: BTreeMap<Reverse<i32>, usize> = BTreeMap::new();
     for class in &setup.classes {
         // Every priority is named, so that the lists compare place by place.
-        let count = class.pods.iter().filter(|pod| placement.target[**pod].is_none()).count();
+        let is_left = |pod: &&usize| placement.target[**pod].is_none() || lost.contains(pod);
+        let count = class.pods.iter().filter(is_left).count();
         *left.entry(Reverse(class.spec.priority)).or_default() += count;
     }
     let price = placement.planned.iter().map(|planned| i128::from(planned.price.0)).sum();
     (left.into_iter().collect(), price, placement.planned.len())
+}
+
+/// Pods on planned nodes that cannot be launched: of the types that may be named, or that reservations leave, too few have different values.
+fn lost(setup: &Setup<'_>, placement: &Placement) -> BTreeSet<usize> {
+    if setup.problem.rules.min_values != MinValuesPolicy::Strict {
+        return BTreeSet::new();
+    }
+    let asks = |pool: usize| {
+        let own = setup.interner.get(setup.supply.pools[pool].requirements);
+        own.iter().any(|(_, one)| one.min_values.is_some())
+    };
+    let of_use = placement.planned.iter().filter(|planned| asks(planned.pool));
+    of_use
+        .filter(|planned| launch(setup, planned).is_none())
+        .flat_map(|planned| &planned.pods)
+        .copied()
+        .collect()
 }
 
 /// What a placement says to the outside.

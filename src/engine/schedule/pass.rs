@@ -38,6 +38,8 @@ pub(super) struct Style {
     pub lazy: bool,
     /// Pods of higher priority come first.
     pub by_priority: bool,
+    /// Nodes of pools with `minValues` leave reservations alone, since those that hold one may offer too few values.
+    pub unreserved: bool,
     /// Pods that need a dear node come first, and others join them.
     pub dearest_first: bool,
 }

@@ -47,7 +47,7 @@ pub fn relaxed(problem: &Problem<'_>) -> (Vec<Size>, Vec<Kind>) {
         let mut allowed = vec![false; sizes.len()];
         let least = setup.levels[class].last().expect("a class has its least wishes at the end");
         let alternatives = least.alternatives.clone();
-        for pool in 0..problem.pools.len() {
+        for (pool, first) in first_of_pool.iter().enumerate() {
             let taints = &problem.pools[pool].pool.template.taints;
             if first_refused(taints, &spec.tolerations, false).is_some() {
                 continue;
@@ -57,7 +57,7 @@ pub fn relaxed(problem: &Problem<'_>) -> (Vec<Size>, Vec<Kind>) {
                 let Some(both) = setup.interner.meet(problem.rules, own, *wanted) else { continue };
                 let fits = setup.supply.fits(problem.rules, problem.pools, &setup.interner, pool, both);
                 for fit in &fits.fits {
-                    let at = first_of_pool[pool] + fit.shape as usize;
+                    let at = first + fit.shape as usize;
                     allowed[at] |= spec.requests.fits(&sizes[at].free);
                 }
             }

@@ -6,8 +6,10 @@
 
 use super::planned::possible_domains;
 use super::{Placement, Planned};
+use crate::model::label;
 use crate::schedule::fits::Fit;
 use crate::schedule::setup::Setup;
+use crate::schedule::supply::buys;
 use crate::schedule::topology::{Domain, GroupId, KeyId};
 
 /// Pods of a planned node that a group counts.
@@ -77,7 +79,7 @@ pub(super) fn refresh(setup: &Setup<'_>, placement: &mut Placement, at: usize) {
 }
 
 fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Seen {
-    let (groups, interner) = (&setup.groups, &setup.interner);
+    let groups = &setup.groups;
     let key = groups.group(id).key;
     let (may_look, looks) = looks(setup, planned, id);
     if !may_look {
@@ -90,9 +92,36 @@ fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Seen {
     };
     let possible = match sure {
         Some(domain) => vec![domain],
-        None => possible_domains(interner, groups, planned.pool, planned.requirements, key),
+        None => buyable_domains(setup, planned, key),
     };
+    // A zone that is the only one in which what is left can be bought is certain, though nobody asked for it.
+    let offered = groups.key(key).label.as_deref();
+    let sure = sure.or_else(|| match (possible.as_slice(), offered) {
+        ([only], Some(label::ZONE | label::CAPACITY_TYPE)) => Some(*only),
+        _ => None,
+    });
     Seen { possible, certain: sure.filter(|_| looks) }
+}
+
+/// The domains of a label in which a planned node may come to be: those in which one of the types that are left can be bought.
+fn buyable_domains(setup: &Setup<'_>, planned: &Planned, id: KeyId) -> Vec<Domain> {
+    let (groups, interner) = (&setup.groups, &setup.interner);
+    let key = groups.key(id);
+    let label = key.label.as_deref().unwrap_or_default();
+    let node = interner.get(planned.requirements);
+    let offer = &setup.problem.pools[planned.pool];
+    let shapes = &setup.supply.pools[planned.pool].shapes;
+    let types = planned.asked(shapes).left().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
+    let offered: Vec<_> = types
+        .flat_map(|one| buys(setup.problem.rules, one, node))
+        .map(|buy| buy.requirements.get(label))
+        .collect();
+    let mut all = possible_domains(interner, groups, planned.pool, planned.requirements, id);
+    all.retain(|domain| {
+        let value = &key.values[*domain as usize];
+        offered.iter().any(|one| one.is_none_or(|one| one.has(value)))
+    });
+    all
 }
 
 /// Whether a group may look at a planned node, and whether it does so for sure.

@@ -152,9 +152,11 @@ impl Pass<'_, '_> {
         let concerned = holds && !self.setup.supply.pools[pool].reservations.is_empty();
         let label = self.setup.problem.rules.reservation_label.clone().filter(|_| concerned);
         let Some(label) = label else { return self.enough(class, pool, node, settled, requests) };
+        let wanted = self.setup.interner.get(requirements);
+        let leaves_alone = self.style.unreserved && wanted.iter().any(|(_, one)| one.min_values.is_some());
         let own = self.left(class, pool, node, &settled, requests).left();
         let own = reservations::drawn_on(self.setup, pool, requirements, own);
-        if self.can_draw(node, &own) {
+        if !leaves_alone && self.can_draw(node, &own) {
             return self.enough(class, pool, node, settled, requests);
         }
         let now = self.setup.interner.get(requirements).get(&label);
