@@ -248,9 +248,10 @@ fn lost(setup: &Setup<'_>, placement: &Placement) -> BTreeSet<usize> {
         let own = setup.interner.get(setup.supply.pools[pool].requirements);
         own.iter().any(|(_, one)| one.min_values.is_some())
     };
+    let mut known = Offered::default();
     let of_use = placement.planned.iter().filter(|planned| asks(planned.pool));
     of_use
-        .filter(|planned| launch(setup, planned).is_none())
+        .filter(|planned| launch(setup, planned, &mut known).is_none())
         .flat_map(|planned| &planned.pods)
         .copied()
         .collect()

@@ -96,10 +96,10 @@ fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Seen {
     };
     // A zone that is the only one in which what is left can be bought is certain, though nobody asked for it.
     let offered = groups.key(key).label.as_deref();
-    let sure = sure.or_else(|| match (possible.as_slice(), offered) {
+    let sure = match (possible.as_slice(), offered) {
         ([only], Some(label::ZONE | label::CAPACITY_TYPE)) => Some(*only),
-        _ => None,
-    });
+        _ => sure,
+    };
     Seen { possible, certain: sure.filter(|_| looks) }
 }
 
