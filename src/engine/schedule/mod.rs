@@ -161,9 +161,10 @@ fn whole(setup: &mut Setup<'_>) -> Placement {
 fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
     let first = Pass::run(setup, Style::default(), none_left_out, u64::MAX);
     let mut best = first.map(|first| (score(setup, &first), first)).unwrap_or_default();
-    // What large problems may cost is in proportion to their pods; small ones are tried in every way.
+    // What large problems may cost is in proportion to what one pass does; small ones are tried in every way.
     let pods = setup.problem.pods.len() as u64;
-    let mut budget = setup.problem.rules.work.min(MOST_WORK.max(WORK_PER_POD * pods));
+    let share = MOST_WORK.max(WORK_PER_POD * pods).max(PASSES * best.1.work);
+    let mut budget = setup.problem.rules.work.min(share);
     let leaves_some = best.0.0.iter().any(|(_, count)| *count > 0);
     let reserves = best.1.planned.iter().any(|planned| !planned.draws_on.is_empty());
     let held_back = leaves_some && best.1.held_back;
@@ -191,8 +192,10 @@ fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
             Style { fewest_first: true, .. } => best.1.planned.len() <= 64,
             _ => best.1.planned.len() > 1 || best.1.planned.iter().any(|planned| planned.pods.len() > 1),
         };
-        // What may find places for more pods, or for more important ones, runs whole as the first does.
-        let whole = !style.frugal && (style.tight || style.by_priority);
+        // What may find places for more pods, or for more important ones, runs whole as the first does; and so does one that looks at
+        // prices: where pods join whatever takes them, one that needs an accelerator ends up on the dearest machine there is.
+        let frugal = Style { dearest_first: true, frugal: true, ..Style::default() };
+        let whole = style == frugal || (!style.frugal && (style.tight || style.by_priority));
         let most = if whole { u64::MAX } else { budget };
         if !of_use || most == 0 {
             continue;
@@ -215,7 +218,8 @@ fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
     best.1
 }
 
-/// What all passes but the first may cost together: so much, or so much for each pod if that is more.
+/// What all passes that need not run whole may cost together: so much, or so much for each pod, or so many times the first pass, whichever is most.
+const PASSES: u64 = 2;
 const MOST_WORK: u64 = 30_000;
 const WORK_PER_POD: u64 = 15;
 
