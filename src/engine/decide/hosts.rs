@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use rustc_hash::FxHashSet;
+
 use super::Pass;
 use crate::event::{SpecId, Target};
 use crate::model::{
@@ -24,6 +26,8 @@ pub(super) struct Hosts {
     changed_at: std::collections::BTreeMap<Target, u64>,
     /// Nodes that are given up as places for pods at a moment, unless they are set up before.
     dues: BTreeSet<(Time, Target)>,
+    /// Labels, each set once: hosts with equal ones look the same to the scheduler, which it sees at a glance if they are the same.
+    labels: FxHashSet<Arc<HostLabels>>,
     /// The records up to which this is so; `None` before the first evaluation.
     size: Option<u64>,
 }
@@ -112,7 +116,11 @@ impl Hosts {
                 (false, own.map(|made| Made { host: Host { open, ..made.host }, ..made }))
             }
         };
-        let Some(made) = made else { return };
+        let Some(mut made) = made else { return };
+        match self.labels.get(&made.host.labels) {
+            Some(known) => made.host.labels = Arc::clone(known),
+            None => drop(self.labels.insert(Arc::clone(&made.host.labels))),
+        }
         let rank = Rank { starting, target: target.clone() };
         let at = self.ranks.binary_search(&rank).unwrap_or_else(|at| at);
         self.ranks.insert(at, rank);
