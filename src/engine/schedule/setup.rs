@@ -9,14 +9,18 @@ use rustc_hash::FxHashMap;
 
 use super::bits::Bits;
 use super::class::{Class, Wishes, classes, first_refused, wishes};
+use super::fits::Fit;
 use super::problem::{Host, HostLabels, PoolOffer, Problem};
 use super::requirements::{Interner, ReqId};
 use super::supply::{Shape, Supply, buys, type_conflict};
-use super::topology::{Counts, GroupId, Groups, KeyId, Selecting, Ties};
+use super::topology::{Counts, Domain, GroupId, Groups, KeyId, Selecting, Ties};
 use crate::model::{Price, Requirements, Str, Taint, TaintEffect, label};
 
 /// By the nodes that a group looks at, pool and requirements of a node: whether it may look, and whether it does for sure.
 type LooksAt = FxHashMap<(usize, usize, ReqId), (bool, bool)>;
+
+/// By pool, requirements and topology key: the shapes that can be bought in each domain.
+type Buyable = FxHashMap<(usize, ReqId, KeyId), Arc<Vec<(Domain, Vec<Fit>)>>>;
 
 /// A problem made ready.
 pub(super) struct Setup<'a> {
@@ -46,6 +50,8 @@ pub(super) struct Setup<'a> {
     hurdles: FxHashMap<(usize, ReqId), Arc<Vec<Hurdle>>>,
     /// Whether a group may look at nodes of a pool with certain labels, and does so whichever of the types comes.
     pub looks_at: RefCell<LooksAt>,
+    /// Where what can be bought.
+    pub buyable: RefCell<Buyable>,
     /// How many kinds of levels there are.
     pub kinds: usize,
 }
@@ -156,6 +162,7 @@ impl<'a> Setup<'a> {
             kinds: of_kind.len(),
             hurdles: FxHashMap::default(),
             looks_at: RefCell::default(),
+            buyable: RefCell::default(),
             sizes,
             pinned: pinned(&groups),
             alone: FxHashMap::default(),

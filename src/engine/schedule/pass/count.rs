@@ -4,9 +4,11 @@
 //!
 //! **Invariant:** what a planned node contributes to the counts is what follows from its requirements and types as they are.
 
+use std::sync::Arc;
+
 use super::planned::possible_domains;
 use super::{Placement, Planned};
-use crate::model::label;
+use crate::model::{Requirement, label};
 use crate::schedule::fits::Fit;
 use crate::schedule::setup::Setup;
 use crate::schedule::supply::buys;
@@ -105,23 +107,47 @@ fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Seen {
 
 /// The domains of a label in which a planned node may come to be: those in which one of the types that are left can be bought.
 fn buyable_domains(setup: &Setup<'_>, planned: &Planned, id: KeyId) -> Vec<Domain> {
+    let memo = (planned.pool, planned.requirements, id);
+    let known = setup.buyable.borrow().get(&memo).map(Arc::clone);
+    let by_domain = known.unwrap_or_else(|| {
+        let found = Arc::new(buyable(setup, planned, id));
+        setup.buyable.borrow_mut().insert(memo, Arc::clone(&found));
+        found
+    });
+    let asked = planned.asked(&setup.supply.pools[planned.pool].shapes);
+    let left = |(_, fits): &&(Domain, Vec<Fit>)| fits.iter().any(|fit| asked.holds(fit));
+    by_domain.iter().filter(left).map(|(domain, _)| *domain).collect()
+}
+
+/// The shapes that can be bought in each domain under a planned node's requirements, the largest in front, since they are left the longest.
+fn buyable(setup: &Setup<'_>, planned: &Planned, id: KeyId) -> Vec<(Domain, Vec<Fit>)> {
     let (groups, interner) = (&setup.groups, &setup.interner);
     let key = groups.key(id);
     let label = key.label.as_deref().unwrap_or_default();
     let node = interner.get(planned.requirements);
     let offer = &setup.problem.pools[planned.pool];
     let shapes = &setup.supply.pools[planned.pool].shapes;
-    let types = planned.asked(shapes).left().map(|fit| &*offer.types[shapes[fit.shape as usize].type_at]);
-    let offered: Vec<_> = types
-        .flat_map(|one| buys(setup.problem.rules, one, node))
-        .map(|buy| buy.requirements.get(label))
-        .collect();
-    let mut all = possible_domains(interner, groups, planned.pool, planned.requirements, id);
-    all.retain(|domain| {
-        let value = &key.values[*domain as usize];
-        offered.iter().any(|one| one.is_none_or(|one| one.has(value)))
+    let mut fits = planned.asked(shapes).list.fits.clone();
+    fits.sort_by_key(|fit| {
+        let free = &shapes[fit.shape as usize].free;
+        (-free.cpu_millis, -free.memory_bytes, fit.shape)
     });
-    all
+    let offered: Vec<(Fit, Vec<Option<&Requirement>>)> = fits
+        .into_iter()
+        .map(|fit| {
+            let one = &offer.types[shapes[fit.shape as usize].type_at];
+            let all = buys(setup.problem.rules, one, node).map(|buy| buy.requirements.get(label));
+            (fit, all.collect())
+        })
+        .collect();
+    let in_domain = |domain: Domain| {
+        let value = &key.values[domain as usize];
+        let can = |all: &[Option<&Requirement>]| all.iter().any(|one| one.is_none_or(|one| one.has(value)));
+        let fits = offered.iter().filter(|(_, all)| can(all)).map(|(fit, _)| *fit).collect();
+        (domain, fits)
+    };
+    let possible = possible_domains(interner, groups, planned.pool, planned.requirements, id);
+    possible.into_iter().map(in_domain).collect()
 }
 
 /// Whether a group may look at a planned node, and whether it does so for sure.
