@@ -73,8 +73,7 @@ pub struct ScenarioOffering {
 impl ScenarioOffering {
     /// The one value that a label has.
     pub fn label(&self, key: &str) -> Option<&Str> {
-        let requirement = self.requirements.get(key).filter(|found| !found.is_complement())?;
-        requirement.values().first().filter(|_| requirement.values().len() == 1)
+        self.requirements.get(key)?.sole()
     }
 
     /// The zone, if it is one.

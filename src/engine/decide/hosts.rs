@@ -3,7 +3,7 @@
 //! **Invariant:** what a host offers here it offers by kube-scheduler's filters once its node is there; what cannot be told yet of a
 //! claim without an instance is a set of possible values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustc_hash::FxHashSet;
@@ -23,9 +23,10 @@ pub(super) struct Hosts {
     hosts: Vec<Host>,
     /// When each was last given room, by number of record.
     changed: BTreeSet<(u64, Target)>,
-    changed_at: std::collections::BTreeMap<Target, u64>,
     /// Nodes that are given up as places for pods at a moment, unless they are set up before.
     dues: BTreeSet<(Time, Target)>,
+    /// Where each is in the two sets above.
+    listed: BTreeMap<Target, (u64, Option<Time>)>,
     /// Labels, each set once: hosts with equal ones look the same to the scheduler, which it sees at a glance if they are the same.
     labels: FxHashSet<Arc<HostLabels>>,
     /// The records up to which this is so; `None` before the first evaluation.
@@ -126,8 +127,8 @@ impl Hosts {
         self.ranks.insert(at, rank);
         self.hosts.insert(at, made.host);
         self.changed.insert((made.changed, target.clone()));
-        self.changed_at.insert(target.clone(), made.changed);
         self.dues.extend(made.due.map(|due| (due, target.clone())));
+        self.listed.insert(target.clone(), (made.changed, made.due));
     }
 
     fn find(&self, target: &Target) -> Option<usize> {
@@ -148,10 +149,12 @@ impl Hosts {
             self.ranks.remove(at);
             self.hosts.remove(at);
         }
-        if let Some(changed) = self.changed_at.remove(target) {
+        if let Some((changed, due)) = self.listed.remove(target) {
             self.changed.remove(&(changed, target.clone()));
+            if let Some(due) = due {
+                self.dues.remove(&(due, target.clone()));
+            }
         }
-        self.dues.retain(|(_, of)| of != target);
     }
 }
 

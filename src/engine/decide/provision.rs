@@ -29,9 +29,9 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     let mut pods = Vec::new();
     let mut unusable: BTreeMap<Reason, Vec<PodKey>> = BTreeMap::new();
     let mut running = Running::default();
-    for class in pending {
-        if !memo.is_hopeless(pass, class.spec) {
-            for key in class.pods {
+    for (spec, keys) in pending {
+        if !memo.is_hopeless(pass, spec) {
+            for key in keys {
                 match pending_pod(pass.state, &mut running, key) {
                     Ok(pod) => pods.push(pod),
                     Err((key, reason)) => unusable.entry(reason).or_default().push(key),
@@ -113,19 +113,11 @@ impl Running {
     }
 }
 
-/// Pods of one spec that wait and for which nothing is decided that still stands.
-struct Class {
-    spec: SpecId,
-    /// By creation, then name.
-    pods: Vec<PodKey>,
-}
-
-/// The pods to find a place for, by class, largest first.
-fn pending(pass: &mut Pass<'_>) -> Vec<Class> {
+/// The pods that wait and for which nothing is decided that still stands, by spec.
+fn pending(pass: &mut Pass<'_>) -> BTreeMap<SpecId, Vec<PodKey>> {
     let state = pass.state;
-    let mut by_spec: BTreeMap<SpecId, Vec<(Time, PodKey)>> = BTreeMap::new();
-    let mut take =
-        |key: &PodKey, pod: &Pod| by_spec.entry(pod.spec).or_default().push((pod.created, key.clone()));
+    let mut by_spec: BTreeMap<SpecId, Vec<PodKey>> = BTreeMap::new();
+    let mut take = |key: &PodKey, pod: &Pod| by_spec.entry(pod.spec).or_default().push(key.clone());
     for (key, pod) in state.unplanned() {
         take(key, pod);
     }
@@ -134,19 +126,7 @@ fn pending(pass: &mut Pass<'_>) -> Vec<Class> {
             take(key, pod);
         }
     }
-    let mut classes: Vec<Class> = by_spec
-        .into_iter()
-        .map(|(spec, mut pods)| {
-            pods.sort_unstable();
-            Class { spec, pods: pods.into_iter().map(|(_, key)| key).collect() }
-        })
-        .collect();
-    // First-fit-decreasing by CPU, then memory (Karpenter, pkg/controllers/provisioning/scheduling/queue.go).
-    classes.sort_by_key(|class| {
-        let requests = &state.spec(class.spec).requests;
-        (-requests.cpu_millis, -requests.memory_bytes, class.spec)
-    });
-    classes
+    by_spec
 }
 
 /// Pods that were expected somewhere and did not come, though their node could have taken them for a while.
@@ -177,11 +157,15 @@ fn lapsed<'a>(pass: &mut Pass<'a>) -> Vec<&'a PodKey> {
 }
 
 /// Whether no more pods need be waited for.
-fn batch_is_complete<T: Tracer>(pass: &mut Pass<'_>, pending: &[Class], tracer: &mut T) -> bool {
+fn batch_is_complete<T: Tracer>(
+    pass: &mut Pass<'_>,
+    pending: &BTreeMap<SpecId, Vec<PodKey>>,
+    tracer: &mut T,
+) -> bool {
     let state = pass.state;
     let fresh = pending
-        .iter()
-        .flat_map(|class| &class.pods)
+        .values()
+        .flatten()
         .filter_map(|key| state.pods.get(key))
         .filter(|pod| pod.plan == Decided::None)
         .map(|pod| pod.waiting_since);
@@ -363,9 +347,8 @@ fn decide_launch<T: Tracer>(
 
 /// The place of an offering.
 fn place(of: &Requirements) -> Option<Place> {
-    let sole = |key: &str| of.get(key).filter(|one| !one.is_complement())?.values().first().cloned();
-    let capacity_type = CapacityType::parse(&sole(label::CAPACITY_TYPE)?)?;
-    Some(Place { zone: Zone::new(sole(label::ZONE)?), capacity_type })
+    let capacity_type = CapacityType::parse(of.get(label::CAPACITY_TYPE)?.sole()?)?;
+    Some(Place { zone: Zone::new(of.get(label::ZONE)?.sole()?.clone()), capacity_type })
 }
 
 /// When the next offering without capacity is asked for again.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Pass;
 use super::memo::Memo;
-use crate::model::{InstanceType, Labels, NodePool, OfferingKey, PodSpec};
+use crate::model::{InstanceType, NodePool, OfferingKey, PodSpec};
 use crate::schedule::{BuyOption, PoolOffer, Prepared, TypeOffer};
 use crate::state::State;
 
@@ -37,7 +37,7 @@ impl Memo {
         }
         let specs = state.specs();
         for (spec, at) in specs[self.wary_to..].iter().zip(self.wary_to..) {
-            if spec.affinity.iter().any(|term| term.anti && term.weight.is_none()) {
+            if spec.has_required_anti_affinity() {
                 self.wary.insert(crate::event::SpecId(at as u32));
             }
         }
@@ -62,7 +62,6 @@ fn offers(state: &State, blocked: &[OfferingKey]) -> Vec<PoolOffer> {
         .into_iter()
         .map(|pool| PoolOffer {
             pool: Arc::clone(pool),
-            labels: Labels::new(),
             types: Arc::clone(&types),
             used: Default::default(),
             daemons: Arc::clone(&daemons),

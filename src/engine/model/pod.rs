@@ -237,6 +237,13 @@ pub struct PodAffinity {
     pub weight: Option<u8>,
 }
 
+impl PodAffinity {
+    /// Whether it is a requirement to be away from others, who then may not come to be beside the pod either.
+    pub fn is_required_anti(&self) -> bool {
+        self.anti && self.weight.is_none()
+    }
+}
+
 /// A preferred node affinity term.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PreferredTerm {
@@ -314,6 +321,11 @@ impl PodSpec {
             all
         };
         self.required_terms.iter().map(with).collect()
+    }
+
+    /// Whether it does not want some others beside it.
+    pub fn has_required_anti_affinity(&self) -> bool {
+        self.affinity.iter().any(PodAffinity::is_required_anti)
     }
 
     /// Whether it runs on every node that takes it, and so needs none of its own.

@@ -171,6 +171,12 @@ impl Requirement {
         self.values.contains(value) != self.complement && within(value, self.lower, self.upper)
     }
 
+    /// The only value that is allowed, if it is one.
+    pub fn sole(&self) -> Option<&Str> {
+        let one = !self.complement && self.values.len() == 1;
+        self.values.first().filter(|_| one)
+    }
+
     /// Whether no value is allowed.
     pub fn is_absent(&self) -> bool {
         !self.complement && self.values.is_empty()

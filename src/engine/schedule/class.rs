@@ -10,7 +10,7 @@ use super::problem::{Gang, PodVolume, Problem};
 use crate::event::SpecId;
 use crate::model::{
     HostPort, PodAffinity, PodSpec, PreferredTerm, Requirement, Requirements, Resources, Str, Taint,
-    TaintEffect, Toleration, TopologySpread, Unsatisfiable,
+    Toleration, TopologySpread, Unsatisfiable, first_untolerated,
 };
 use crate::settings::PreferencePolicy;
 
@@ -253,8 +253,9 @@ pub(super) fn first_refused<'a>(
     tolerations: &[Toleration],
     respects_preferences: bool,
 ) -> Option<&'a Taint> {
-    taints.iter().find(|taint| {
-        (respects_preferences || taint.effect != TaintEffect::PreferNoSchedule)
-            && !taint.is_tolerated_by(tolerations)
-    })
+    if respects_preferences {
+        taints.iter().find(|taint| !taint.is_tolerated_by(tolerations))
+    } else {
+        first_untolerated(taints, tolerations)
+    }
 }

@@ -159,17 +159,10 @@ impl<'v> Asked<'v> {
 
     /// The most that any that is left counts against limits.
     pub(super) fn most_capacity(&self, offer: &PoolOffer) -> Resources {
-        let shapes = self.shapes;
-        let list: &FitList = self.list;
-        if list.capacity.holders.iter().all(|at| self.holds(&list.fits[*at as usize])) {
-            return list.capacity.amounts.clone();
-        }
-        let left: Vec<Fit> = self.left().collect();
-        largest(left.iter().map(|fit| &offer.types[shapes[fit.shape as usize].type_at].capacity))
-            .unwrap_or_default()
+        self.most(&self.list.capacity, |fit| &offer.types[self.shape(fit).type_at].capacity)
     }
 
-    fn most(&self, known: &Most, of: impl Fn(&Fit) -> &'v Resources) -> Resources {
+    fn most<'r>(&self, known: &Most, of: impl Fn(&Fit) -> &'r Resources) -> Resources {
         if known.holders.iter().all(|at| self.holds(&self.list.fits[*at as usize])) {
             return known.amounts.clone();
         }

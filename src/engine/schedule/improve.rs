@@ -71,11 +71,10 @@ pub(super) fn improve(setup: &mut Setup<'_>, placement: &mut Placement, budget: 
 /// Whether the pods of a node could be put elsewhere without anybody else noticing.
 fn is_free(setup: &Setup<'_>, planned: &Planned) -> bool {
     let offer = &setup.problem.pools[planned.pool];
-    let wanted = setup.interner.get(planned.requirements);
     // Limits are a ledger that only a pass keeps; what is reserved or wanted in variety is not a matter of price alone.
     offer.limits().is_none()
         && planned.draws_on.is_empty()
-        && wanted.iter().all(|(_, one)| one.min_values.is_none())
+        && !setup.interner.has_min_values(planned.requirements)
         && planned.ports.is_empty()
         && planned.pods.iter().all(|pod| {
             let class = setup.class_of[*pod];
@@ -83,10 +82,7 @@ fn is_free(setup: &Setup<'_>, planned: &Planned) -> bool {
             let plain =
                 |amounts: &Resources| amounts.other().next().is_none() && amounts.ephemeral_bytes == 0;
             setup.levels[class].len() == 1
-                && ties.owned.is_empty()
-                && ties.counted_by.is_empty()
-                && ties.unwanted_by.is_empty()
-                && ties.wards_off.is_empty()
+                && ties.is_none()
                 && setup.classes[class].volumes.is_empty()
                 && setup.problem.pods[*pod].group.is_none()
                 && plain(&setup.classes[class].spec.requests)
@@ -94,7 +90,6 @@ fn is_free(setup: &Setup<'_>, planned: &Planned) -> bool {
 }
 
 /// Pods that ask for the same.
-#[derive(Clone)]
 struct Kind {
     requests: Resources,
     pods: Vec<usize>,

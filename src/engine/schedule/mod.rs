@@ -158,8 +158,8 @@ fn whole(setup: &mut Setup<'_>) -> Placement {
 }
 
 /// The best of several passes: the one that leaves the fewest pods, then the cheapest.
-fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
-    let first = Pass::run(setup, Style::default(), none_left_out, u64::MAX);
+fn best(setup: &mut Setup<'_>, left_out: &[bool]) -> Placement {
+    let first = Pass::run(setup, Style::default(), left_out, u64::MAX);
     let mut best = first.map(|first| (score(setup, &first), first)).unwrap_or_default();
     // What large problems may cost is in proportion to what one pass does; small ones are tried in every way.
     let pods = setup.problem.pods.len() as u64;
@@ -170,10 +170,11 @@ fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
     let held_back = leaves_some && best.1.held_back;
     let has_limits = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
     let mut work = best.1.work;
+    let by_price = Style { dearest_first: true, frugal: true, ..Style::default() };
     let styles = [
         Style { tight: true, ..Style::default() },
         Style { by_priority: true, tight: has_limits, ..Style::default() },
-        Style { dearest_first: true, frugal: true, ..Style::default() },
+        by_price,
         Style { frugal: true, ..Style::default() },
         Style { lazy: true, ..Style::default() },
         Style { lazy: true, frugal: true, ..Style::default() },
@@ -194,18 +195,17 @@ fn best(setup: &mut Setup<'_>, none_left_out: &[bool]) -> Placement {
         };
         // What may find places for more pods, or for more important ones, runs whole as the first does; and so does one that looks at
         // prices: where pods join whatever takes them, one that needs an accelerator ends up on the dearest machine there is.
-        let frugal = Style { dearest_first: true, frugal: true, ..Style::default() };
-        let whole = style == frugal || (!style.frugal && (style.tight || style.by_priority));
-        let most = if whole { u64::MAX } else { budget };
+        let runs_whole = style == by_price || (!style.frugal && (style.tight || style.by_priority));
+        let most = if runs_whole { u64::MAX } else { budget };
         if !of_use || most == 0 {
             continue;
         }
-        let Some(other) = Pass::run(setup, style, none_left_out, most) else {
+        let Some(other) = Pass::run(setup, style, left_out, most) else {
             work += budget;
             budget = 0;
             continue;
         };
-        if !whole {
+        if !runs_whole {
             budget = budget.saturating_sub(other.work);
         }
         work += other.work;
@@ -248,10 +248,7 @@ fn lost(setup: &Setup<'_>, placement: &Placement) -> BTreeSet<usize> {
     if setup.problem.rules.min_values != MinValuesPolicy::Strict {
         return BTreeSet::new();
     }
-    let asks = |pool: usize| {
-        let own = setup.interner.get(setup.supply.pools[pool].requirements);
-        own.iter().any(|(_, one)| one.min_values.is_some())
-    };
+    let asks = |pool: usize| setup.interner.has_min_values(setup.supply.pools[pool].requirements);
     let mut known = Offered::default();
     let of_use = placement.planned.iter().filter(|planned| asks(planned.pool));
     of_use

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::event::SpecId;
 use crate::model::{
-    HostPort, Labels, Limits, NodePool, PodGroup, PodKey, PodSpec, Price, Requirement, Requirements,
-    Resources, Str, Taint, Time, TypeName, Uid, label,
+    HostPort, Labels, Limits, NodePool, PodGroup, PodKey, PodSpec, Price, Requirements, Resources, Str,
+    Taint, Time, TypeName, Uid, label,
 };
 use crate::settings::{MinValuesPolicy, PreferencePolicy};
 
@@ -156,7 +156,7 @@ impl HostLabels {
     pub fn value(&self, key: &str) -> Option<&Str> {
         match self {
             Self::Known(labels) => labels.get(key),
-            Self::Possible(requirements) => sole(requirements.get(key)?),
+            Self::Possible(requirements) => requirements.get(key)?.sole(),
         }
     }
 
@@ -173,12 +173,6 @@ impl HostLabels {
             }),
         }
     }
-}
-
-/// The only value that a requirement allows.
-pub(super) fn sole(requirement: &Requirement) -> Option<&Str> {
-    let only = !requirement.is_complement() && requirement.values().len() == 1;
-    requirement.values().first().filter(|_| only)
 }
 
 /// A pod on a host.
@@ -206,8 +200,6 @@ pub struct HostDriver {
 pub struct PoolOffer {
     /// The pool.
     pub pool: Arc<NodePool>,
-    /// Labels and requirements that its nodes have, beyond those of its template.
-    pub labels: Labels,
     /// The instance types, in order of name.
     pub types: Arc<Vec<Arc<TypeOffer>>>,
     /// What its nodes take of its limits now, and how many they are.

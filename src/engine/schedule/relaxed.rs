@@ -2,10 +2,9 @@
 //!
 //! **Invariant:** whatever a plan may do is allowed here: constraints between pods, limits, ports and volumes are left out.
 
-use super::class::first_refused;
 use super::problem::Problem;
 use super::setup::Setup;
-use crate::model::{Price, Resources};
+use crate::model::{Price, Resources, first_untolerated};
 
 /// A size of node that can be launched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub fn relaxed(problem: &Problem<'_>) -> (Vec<Size>, Vec<Kind>) {
         let alternatives = least.alternatives.clone();
         for (pool, first) in first_of_pool.iter().enumerate() {
             let taints = &problem.pools[pool].pool.template.taints;
-            if first_refused(taints, &spec.tolerations, false).is_some() {
+            if first_untolerated(taints, &spec.tolerations).is_some() {
                 continue;
             }
             let own = setup.supply.pools[pool].requirements;

@@ -13,7 +13,7 @@ use super::bits::Bits;
 use super::fits::{Fit, FitList};
 use super::problem::{BuyOption, PoolOffer, Rules, TypeOffer};
 use super::requirements::{Interner, ReqId};
-use crate::model::{HostPort, PodSpec, Requirement, Requirements, Resources, Str, Taint, TaintEffect, label};
+use crate::model::{HostPort, PodSpec, Requirement, Requirements, Resources, Str, first_untolerated, label};
 
 /// What can be launched, ready for look-ups.
 #[derive(Debug)]
@@ -178,7 +178,6 @@ pub(super) fn template(offer: &PoolOffer) -> Requirements {
     let template = &offer.pool.template;
     let mut requirements = template.requirements.clone();
     requirements.add_all(&Requirements::from_labels(&template.labels));
-    requirements.add_all(&Requirements::from_labels(&offer.labels));
     requirements.add(label::NODEPOOL, Requirement::one_of([offer.pool.name.as_shared().clone()]));
     requirements
 }
@@ -203,10 +202,7 @@ fn daemons(rules: &Rules, offer: &PoolOffer, one: &TypeOffer) -> (Resources, Vec
 }
 
 fn runs(rules: &Rules, offer: &PoolOffer, node: &Requirements, one: &TypeOffer, spec: &Arc<PodSpec>) -> bool {
-    let keeps_away = |taint: &&Taint| {
-        taint.effect != TaintEffect::PreferNoSchedule && !taint.is_tolerated_by(&spec.tolerations)
-    };
-    if offer.pool.template.taints.iter().any(|taint| keeps_away(&taint)) {
+    if first_untolerated(&offer.pool.template.taints, &spec.tolerations).is_some() {
         return false;
     }
     spec.node_alternatives().iter().any(|wanted| {

@@ -6,7 +6,8 @@
 //!
 //! Source: Karpenter, pkg/controllers/provisioning/scheduling/topology.go and topologygroup.go.
 //!
-//! **Invariant:** a pod is counted in one domain of a label, or in none because its node will never have the label.
+//! **Invariant:** a pod counts as possible in each domain in which its node may come to be, and for sure in the one where that is certain: what must
+//! not be exceeded is held against the former, what must be there against the latter.
 
 mod build;
 mod counts;

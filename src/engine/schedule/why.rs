@@ -2,13 +2,12 @@
 //!
 //! **Invariant:** a reason names the last hurdle that a pool's best try did not take, so the nearest miss is the one that got furthest.
 
-use super::class::first_refused;
 use super::pass::{Placement, conflict, too_many_volumes};
 use super::problem::HostLabels;
 use super::setup::{Setup, first_unmet};
 use super::topology::{KeyId, Kind, Site};
 use crate::event::SpecId;
-use crate::model::Str;
+use crate::model::first_untolerated;
 use crate::reason::{Reason, ReasonId};
 
 /// What each pool lacked for a class, the one that came nearest in front.
@@ -53,7 +52,7 @@ fn of_pool(setup: &mut Setup<'_>, placement: &Placement, class: usize, pool: usi
     };
     let least =
         setup.levels[class].last().expect("a class has its least wishes at the end").alternatives.clone();
-    if let Some(taint) = first_refused(&offer.pool.template.taints, &spec.tolerations, false) {
+    if let Some(taint) = first_untolerated(&offer.pool.template.taints, &spec.tolerations) {
         return (1, named(ReasonId::TaintNotTolerated, &[("taint", taint.key.to_string())]));
     }
     let mut best: (u8, Reason) = (0, named(ReasonId::NoCapacity, &[]));
@@ -115,7 +114,10 @@ fn constraint(
 ) -> Option<(ReasonId, Vec<(&'static str, String)>)> {
     let ties = &setup.levels[class].last()?.ties;
     let groups = &setup.groups;
-    let label = |key: &Option<Str>| key.as_deref().unwrap_or_default().to_owned();
+    let of_group = |id| {
+        let group = groups.group(id);
+        (reason_of(group.of.kind), groups.key(group.key).label.as_deref().unwrap_or_default().to_owned())
+    };
     let mut kinds: Vec<(ReasonId, String)> = ties
         .owned
         .iter()
@@ -123,29 +125,12 @@ fn constraint(
             let key = groups.key(groups.group(owned.group).key);
             !(0..key.values.len() as u32).any(|domain| placement.counts.allows(groups, owned, domain))
         })
-        .map(|owned| {
-            let group = groups.group(owned.group);
-            let id = match group.of.kind {
-                Kind::Spread { .. } => ReasonId::SpreadExceeded,
-                Kind::Affinity => ReasonId::AffinityUnmet,
-                Kind::Anti | Kind::Inverse => ReasonId::AntiAffinity,
-            };
-            (id, label(&groups.key(group.key).label))
-        })
+        .map(|owned| of_group(owned.group))
         .collect();
     kinds.sort_unstable();
     let present = ties.unwanted_by.iter().filter(|id| placement.counts.has_any(**id));
-    let blocked = present.map(|id| label(&groups.key(groups.group(*id).key).label)).min();
-    let blocked = blocked.map(|label| (ReasonId::AntiAffinity, label));
-    let owned = ties.owned.first().map(|owned| {
-        let group = groups.group(owned.group);
-        let id = match group.of.kind {
-            Kind::Spread { .. } => ReasonId::SpreadExceeded,
-            Kind::Affinity => ReasonId::AffinityUnmet,
-            Kind::Anti | Kind::Inverse => ReasonId::AntiAffinity,
-        };
-        (id, label(&groups.key(group.key).label))
-    });
+    let blocked = present.map(|id| of_group(*id)).min();
+    let owned = ties.owned.first().map(|owned| of_group(owned.group));
     let (id, label) = kinds.into_iter().next().or(blocked).or(owned)?;
     Some((id, vec![("label", label)]))
 }
@@ -210,7 +195,7 @@ fn of_host(setup: &Setup<'_>, placement: &Placement, class: usize, at: usize) ->
     if let Some((resource, asked, free)) = spec.requests.first_excess(&free) {
         return Some((ReasonId::TooLarge, format!("{resource}: asked {asked}, free {free}")));
     }
-    if let Some(taint) = first_refused(&host.taints, &spec.tolerations, false) {
+    if let Some(taint) = first_untolerated(&host.taints, &spec.tolerations) {
         return Some((ReasonId::TaintNotTolerated, taint.key.to_string()));
     }
     let least = setup.levels[class].last()?;
@@ -237,9 +222,18 @@ fn of_host(setup: &Setup<'_>, placement: &Placement, class: usize, at: usize) ->
     let site = Site { target: at as u32, domain: &domain };
     let group = groups.group(placement.counts.first_conflict(groups, &least.ties, &site)?);
     let label = groups.key(group.key).label.as_deref().unwrap_or_default();
-    Some(match group.of.kind {
-        Kind::Spread { max_skew, .. } => (ReasonId::SpreadExceeded, format!("maxSkew {max_skew} on {label}")),
-        Kind::Affinity => (ReasonId::AffinityUnmet, label.to_owned()),
-        Kind::Anti | Kind::Inverse => (ReasonId::AntiAffinity, label.to_owned()),
-    })
+    let detail = match group.of.kind {
+        Kind::Spread { max_skew, .. } => format!("maxSkew {max_skew} on {label}"),
+        _ => label.to_owned(),
+    };
+    Some((reason_of(group.of.kind), detail))
+}
+
+/// What a constraint of a kind that is in the way is called.
+fn reason_of(kind: Kind) -> ReasonId {
+    match kind {
+        Kind::Spread { .. } => ReasonId::SpreadExceeded,
+        Kind::Affinity => ReasonId::AffinityUnmet,
+        Kind::Anti | Kind::Inverse => ReasonId::AntiAffinity,
+    }
 }

@@ -73,7 +73,6 @@ fn pool(name: &str, types: Vec<TypeOffer>) -> PoolOffer {
             hash: "".into(),
             ready: true,
         }),
-        labels: BTreeMap::new(),
         types: Arc::new(types.into_iter().map(Arc::new).collect()),
         used: (Resources::default(), 0),
         daemons: Arc::default(),

@@ -3,7 +3,6 @@
 //! **Invariant:** nothing is worked out anew here: what is told is what the plan says.
 
 use purser_engine::model::PodKey;
-use purser_engine::schedule::{self, Prepared};
 
 use super::Solved;
 use super::outcome::usd;
@@ -18,8 +17,7 @@ pub(super) fn explain(solved: &Solved, pod: &PodKey) -> Option<Vec<String>> {
     }
     let (world, plan) = (&solved.world, &solved.plan);
     let at = world.pods.iter().position(|pending| pending.key == *pod)?;
-    let (_, looked) = schedule::solve_explained(&world.problem(), &mut Prepared::default());
-    let of = looked.iter().find(|class| class.specs.contains(&world.pods[at].spec));
+    let of = solved.looked.iter().find(|class| class.specs.contains(&world.pods[at].spec));
     let refused = of.into_iter().flat_map(|class| &class.hosts);
     let refused: Vec<String> = refused
         .map(|(host, id, detail)| format!("  not {}: {id} ({detail})", world.hosts[*host].name))

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use purser_api::scenario::Scenario;
 use purser_engine::model::PodKey;
-use purser_engine::schedule::{self, Plan};
+use purser_engine::schedule::{self, Looked, Plan, Prepared, Problem};
 
 pub use outcome::{ExistingNode, Expression, NewNodeClaim, PodReason, Solution};
 
@@ -33,6 +33,8 @@ pub struct Solved {
     pub solution: Solution,
     world: World,
     plan: Plan,
+    /// What was looked at and did not do, if that was asked.
+    looked: Vec<Looked>,
     ignored: Ignoring,
 }
 
@@ -46,7 +48,12 @@ pub fn run(options: &SolveOptions) -> anyhow::Result<()> {
     for warning in warnings {
         writeln!(stderr, "purser: warning: {warning}")?;
     }
-    let mut solved = solve(&scenario);
+    let mut solved = match options.explain {
+        Some(_) => {
+            solve_by(&scenario, |problem| schedule::solve_explained(problem, &mut Prepared::default()))
+        }
+        None => solve(&scenario),
+    };
     if options.bound {
         solved.solution.lower_bound_per_hour = Some(lower_bound(&solved));
     }
@@ -66,15 +73,19 @@ pub fn run(options: &SolveOptions) -> anyhow::Result<()> {
 
 /// Finds out where the pods of a problem go.
 pub fn solve(scenario: &Scenario) -> Solved {
+    solve_by(scenario, |problem| (schedule::solve(problem), Vec::new()))
+}
+
+fn solve_by(scenario: &Scenario, scheduler: impl FnOnce(&Problem<'_>) -> (Plan, Vec<Looked>)) -> Solved {
     let (waiting, ignored) = eligible::pods(scenario);
     let world = World::new(scenario, &waiting);
-    let plan = schedule::solve(&world.problem());
+    let (plan, looked) = scheduler(&world.problem());
     let solution = outcome::solution(&world, &plan, &ignored);
-    Solved { solution, world, plan, ignored }
+    Solved { solution, world, plan, looked, ignored }
 }
 
 /// Makes the scheduler's problem of a scenario, for those who measure what comes of it.
-pub fn with_problem<T>(scenario: &Scenario, use_it: impl FnOnce(&schedule::Problem<'_>) -> T) -> T {
+pub fn with_problem<T>(scenario: &Scenario, use_it: impl FnOnce(&Problem<'_>) -> T) -> T {
     let (waiting, _) = eligible::pods(scenario);
     let world = World::new(scenario, &waiting);
     use_it(&world.problem())

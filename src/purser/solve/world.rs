@@ -14,9 +14,8 @@ use purser_api::scenario::{
 };
 use purser_engine::event::SpecId;
 use purser_engine::model::{
-    CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, NodePool, OwnerKind, PodKey,
-    PodPhase, PodSpec, PoolName, Price, Resources, Str, Taint, TaintEffect, TopologySpread, TypeName,
-    first_untolerated, label,
+    CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, OwnerKind, PodKey, PodPhase,
+    PodSpec, PoolName, Price, Resources, Str, Taint, TopologySpread, TypeName, first_untolerated, label,
 };
 use purser_engine::schedule::{
     BuyOption, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer, Problem,
@@ -41,13 +40,15 @@ impl World {
     pub(super) fn new(scenario: &Scenario, waiting: &[PodKey]) -> Self {
         let mut specs = Specs::default();
         let pods = pending(scenario, waiting, &mut specs);
-        let hosts = hosts(scenario, &waiting.iter().collect(), &mut specs);
-        let is_wary = |spec: &PodSpec| spec.affinity.iter().any(|term| term.anti && term.weight.is_none());
-        let wary = specs.all.iter().zip(0..).filter(|(spec, _)| is_wary(spec)).map(|(_, at)| SpecId(at));
+        let daemons: Vec<Arc<PodSpec>> =
+            scenario.daemon_sets.iter().map(|set| daemon_spec(scenario, set)).collect();
+        let hosts = hosts(scenario, &waiting.iter().collect(), &daemons, &mut specs);
+        let wary = specs.all.iter().zip(0..).filter(|(spec, _)| spec.has_required_anti_affinity());
+        let wary = wary.map(|(_, at)| SpecId(at));
         Self {
             wary: wary.collect(),
             rules: rules(scenario),
-            pools: pools(scenario),
+            pools: pools(scenario, daemons),
             hosts,
             pods,
             specs: specs.all,
@@ -185,11 +186,15 @@ fn volumes(scenario: &Scenario, pod: &PodKey, spec: &PodSpec) -> Vec<PodVolume> 
 }
 
 /// NodePools that launch nodes, heaviest first.
-fn pools(scenario: &Scenario) -> Vec<PoolOffer> {
+fn pools(scenario: &Scenario, daemons: Vec<Arc<PodSpec>>) -> Vec<PoolOffer> {
     let leaving = leaving_instances(scenario);
     let mut lists: BTreeMap<*const Vec<ScenarioType>, Arc<Vec<Arc<TypeOffer>>>> = BTreeMap::new();
-    let daemons: Arc<Vec<Arc<PodSpec>>> =
-        Arc::new(scenario.daemon_sets.iter().map(|set| daemon_spec(scenario, set)).collect());
+    let daemons = Arc::new(daemons);
+    let machines: BTreeMap<&InstanceId, &Resources> = scenario
+        .nodes
+        .iter()
+        .filter_map(|node| Some((node.facts.instance.as_ref()?, &node.capacity)))
+        .collect();
     let mut pools: Vec<PoolOffer> = Vec::new();
     for pool in &scenario.pools {
         let list = scenario.types_by_pool.get(&pool.name).unwrap_or(&scenario.types);
@@ -211,9 +216,8 @@ fn pools(scenario: &Scenario) -> Vec<PoolOffer> {
             Arc::new(types)
         });
         pools.push(PoolOffer {
-            labels: class_label(pool),
             types: Arc::clone(types),
-            used: used(scenario, &pool.name, &leaving),
+            used: used(scenario, &pool.name, &leaving, &machines),
             daemons: Arc::clone(&daemons),
             pool: Arc::new(pool.clone()),
         });
@@ -223,25 +227,22 @@ fn pools(scenario: &Scenario) -> Vec<PoolOffer> {
     pools
 }
 
-/// The label by which a node tells its class.
-fn class_label(_pool: &NodePool) -> Labels {
-    Labels::new()
-}
-
 /// What the nodes of a pool sum up to, those that leave apart.
-fn used(scenario: &Scenario, pool: &PoolName, leaving: &BTreeSet<InstanceId>) -> (Resources, u32) {
+fn used(
+    scenario: &Scenario,
+    pool: &PoolName,
+    leaving: &BTreeSet<InstanceId>,
+    machines: &BTreeMap<&InstanceId, &Resources>,
+) -> (Resources, u32) {
     let mut sum = (Resources::default(), 0);
     let stays = |instance: &Option<InstanceId>| instance.as_ref().is_none_or(|one| !leaving.contains(one));
     let mut claimed: BTreeSet<&InstanceId> = BTreeSet::new();
     for ScenarioClaim { facts } in &scenario.claims {
         claimed.extend(&facts.instance);
         if facts.pool.as_ref() == Some(pool) && stays(&facts.instance) {
-            let node = scenario
-                .nodes
-                .iter()
-                .find(|node| facts.instance.is_some() && node.facts.instance == facts.instance);
+            let machine = facts.instance.as_ref().and_then(|instance| machines.get(instance));
             // What the machine says of itself goes before what was expected of it.
-            let mut capacity = node.map(|node| node.capacity.clone()).unwrap_or_default();
+            let mut capacity = machine.map(|&capacity| capacity.clone()).unwrap_or_default();
             for (name, amount) in facts.capacity.iter() {
                 if capacity.get(name) == 0 {
                     capacity.set(name, amount);
@@ -325,7 +326,12 @@ fn allocatable(capacity: &Resources, overhead: &Overhead) -> Resources {
 }
 
 /// Nodes, and claims without one, initialized nodes first, then by name.
-fn hosts(scenario: &Scenario, waiting: &BTreeSet<&PodKey>, specs: &mut Specs) -> Vec<Host> {
+fn hosts(
+    scenario: &Scenario,
+    waiting: &BTreeSet<&PodKey>,
+    daemons: &[Arc<PodSpec>],
+    specs: &mut Specs,
+) -> Vec<Host> {
     let leaving_instances = leaving_instances(scenario);
     let leaving = leaving_nodes(scenario);
     let mut on_node: BTreeMap<&NodeName, Vec<&ScenarioPod>> = BTreeMap::new();
@@ -342,7 +348,7 @@ fn hosts(scenario: &Scenario, waiting: &BTreeSet<&PodKey>, specs: &mut Specs) ->
         let claim = node.facts.instance.as_ref().and_then(|instance| claim_of.get(instance).copied());
         seen.extend(&node.facts.instance);
         let here = on_node.get(&node.facts.name).map(Vec::as_slice).unwrap_or_default();
-        let mut building = Building { scenario, waiting, specs };
+        let mut building = Building { scenario, waiting, daemons, specs };
         let mut host = building.of_node(node, claim, here);
         let says = |key: &str| node.facts.labels.get(key).is_some_and(|value| &**value == "true");
         let leaves = leaving.contains(&node.facts.name)
@@ -357,7 +363,7 @@ fn hosts(scenario: &Scenario, waiting: &BTreeSet<&PodKey>, specs: &mut Specs) ->
     for claim in &scenario.claims {
         let Some(instance) = &claim.facts.instance else { continue };
         if !seen.contains(instance) {
-            let mut building = Building { scenario, waiting, specs };
+            let mut building = Building { scenario, waiting, daemons, specs };
             let mut host = building.of_claim(claim);
             host.open = !leaving_instances.contains(instance);
             all.push((true, host));
@@ -370,6 +376,8 @@ fn hosts(scenario: &Scenario, waiting: &BTreeSet<&PodKey>, specs: &mut Specs) ->
 struct Building<'a> {
     scenario: &'a Scenario,
     waiting: &'a BTreeSet<&'a PodKey>,
+    /// What the pods of each DaemonSet ask for.
+    daemons: &'a [Arc<PodSpec>],
     specs: &'a mut Specs,
 }
 
@@ -400,11 +408,7 @@ impl Building<'_> {
             }
         }
         if facts.unschedulable {
-            taints.push(Taint {
-                key: "node.kubernetes.io/unschedulable".into(),
-                value: "".into(),
-                effect: TaintEffect::NoSchedule,
-            });
+            taints.push(Taint::unschedulable());
         }
         let hostname = node.hostname.clone().unwrap_or_else(|| facts.name.as_shared().clone());
         let mut host = self.empty(facts.name.as_shared().clone(), hostname, labels, taints);
@@ -453,8 +457,7 @@ impl Building<'_> {
     /// Takes off what daemon pods that are still to come will ask for.
     fn set_daemons_aside(&self, host: &mut Host, here: &[&ScenarioPod]) {
         let mut expected = Resources::default();
-        for set in &self.scenario.daemon_sets {
-            let spec = daemon_spec(self.scenario, set);
+        for (set, spec) in self.scenario.daemon_sets.iter().zip(self.daemons) {
             let runs = first_untolerated(&host.taints, &spec.tolerations).is_none()
                 && spec.node_alternatives().iter().any(|wanted| host.labels.first_unmet(wanted).is_none());
             if !runs {

@@ -352,7 +352,6 @@ fn pool(name: &str, team: &str, mut types: Vec<Arc<TypeOffer>>) -> PoolOffer {
     };
     PoolOffer {
         pool: Arc::new(pool),
-        labels: Labels::new(),
         types: Arc::new(types),
         used: (Resources::default(), 0),
         daemons: Arc::new(Vec::new()),

@@ -80,11 +80,10 @@ pub(in crate::schedule) fn too_many_volumes<'h>(
     host.drivers.iter().find_map(|known| {
         let limit = known.limit? as usize;
         let mut claims: BTreeSet<&PodKey> = known.claims.iter().collect();
-        let before = claims.len();
         let sent = used.iter().flat_map(|used| &used.claims).filter(|(driver, _)| *driver == known.driver);
         claims.extend(sent.map(|(_, claim)| claim));
         let attached = claims.len();
         claims.extend(volumes.iter().filter(|v| v.driver == known.driver).map(|v| &v.claim));
-        (claims.len() > limit && claims.len() > attached.max(before)).then_some(&known.driver)
+        (claims.len() > limit && claims.len() > attached).then_some(&known.driver)
     })
 }

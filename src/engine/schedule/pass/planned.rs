@@ -7,13 +7,12 @@ use smallvec::SmallVec;
 
 use super::count::{self, Counted};
 use super::reservations::drawn_on;
-use super::settle::Settled;
+use super::settle::{Candidate, Settled};
 use super::{Answer, Pass};
 use crate::model::{HostPort, Price, Resources, Str};
 use crate::schedule::bits::Bits;
 use crate::schedule::fits::{self, FitList};
 use crate::schedule::pass::host::conflict;
-use crate::schedule::problem::sole;
 use crate::schedule::requirements::{Interner, ReqId};
 use crate::schedule::setup::Setup;
 use crate::schedule::supply::Shape;
@@ -162,6 +161,7 @@ impl Pass<'_, '_> {
                 return if keyed { Answer::NotNow } else { Answer::Never };
             }
         }
+        let candidate = Candidate { class, level, pool, node: Some(at), requests: &requests };
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
             let Some(both) = self.setup.interner.meet(self.setup.problem.rules, node, wanted) else {
@@ -170,7 +170,7 @@ impl Pass<'_, '_> {
             if keyed {
                 answer = Answer::NotNow;
             }
-            let Some(settled) = self.settle(class, level, pool, both, Some(at), &requests) else {
+            let Some(settled) = self.settle(candidate, both) else {
                 continue;
             };
             let price = settled.price;
@@ -203,8 +203,9 @@ impl Pass<'_, '_> {
             return None;
         }
         for pool in self.setup.open_pools(class, level).iter().copied() {
-            let Some(settled) = self.settle_alternatives(class, level, pool) else { continue };
-            let min_values_relaxed = !self.min_values_hold(class, pool, None, &settled, &spec.requests);
+            let candidate = Candidate { class, level, pool, node: None, requests: &spec.requests };
+            let Some(settled) = self.settle_alternatives(candidate) else { continue };
+            let min_values_relaxed = !self.min_values_hold(candidate, &settled);
             self.at.ledger[pool].1 += 1;
             self.at.planned.push(Planned {
                 pool,
@@ -231,8 +232,8 @@ impl Pass<'_, '_> {
     }
 
     /// A new node of a pool for a pod of a class: for the first of its alternatives that can be, or if frugal for the cheapest.
-    fn settle_alternatives(&mut self, class: usize, level: usize, pool: usize) -> Option<Settled> {
-        let requests = &self.setup.classes[class].spec.requests;
+    fn settle_alternatives(&mut self, of: Candidate<'_>) -> Option<Settled> {
+        let Candidate { class, level, pool, .. } = of;
         let own = self.setup.supply.pools[pool].requirements;
         let mut best: Option<Settled> = None;
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
@@ -240,7 +241,7 @@ impl Pass<'_, '_> {
             let Some(both) = self.setup.interner.meet(self.setup.problem.rules, own, wanted) else {
                 continue;
             };
-            let Some(settled) = self.settle(class, level, pool, both, None, requests) else { continue };
+            let Some(settled) = self.settle(of, both) else { continue };
             if !self.style.frugal {
                 return Some(settled);
             }
@@ -354,7 +355,7 @@ pub(super) fn sure_domain(
 ) -> Option<Domain> {
     let key = groups.key(key);
     let label = key.label.as_deref().unwrap_or_default();
-    key.find(sole(interner.get(requirements).get(label)?)?)
+    key.find(interner.get(requirements).get(label)?.sole()?)
 }
 
 /// The domains of a label in which a node of a pool may come to be under requirements.

@@ -7,7 +7,6 @@ use super::{Pass, reservations};
 use crate::model::{Price, Requirement, Resources, Str};
 use crate::schedule::bits::Bits;
 use crate::schedule::fits::{Asked, Fit, FitList};
-use crate::schedule::problem::sole;
 use crate::schedule::requirements::ReqId;
 use crate::schedule::topology::{Domain, KeyId, Kind};
 use crate::settings::MinValuesPolicy;
@@ -24,47 +23,41 @@ pub(super) struct Settled {
     pub price: Price,
 }
 
+/// A node that is asked to take a pod of a class.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Candidate<'r> {
+    pub class: usize,
+    pub level: usize,
+    pub pool: usize,
+    /// The planned node, or none for a new one.
+    pub node: Option<usize>,
+    /// What its pods would ask for, this one included.
+    pub requests: &'r Resources,
+}
+
 impl Pass<'_, '_> {
-    /// The narrowest change of a node's requirements that lets it take a pod of a class, with the shapes that are left; `node` is the planned node,
-    /// or none for a new one. Domains that are less full come first, then cheaper ones.
-    pub(super) fn settle(
-        &mut self,
-        class: usize,
-        level: usize,
-        pool: usize,
-        requirements: ReqId,
-        node: Option<usize>,
-        requests: &Resources,
-    ) -> Option<Settled> {
-        self.settle_key(class, level, pool, requirements, node, requests, 0)
+    /// The narrowest change of a node's requirements that lets it take a pod, with the shapes that are left. Domains that are less full come
+    /// first, then cheaper ones.
+    pub(super) fn settle(&mut self, of: Candidate<'_>, requirements: ReqId) -> Option<Settled> {
+        self.settle_key(of, requirements, 0)
     }
 
-    #[allow(clippy::too_many_arguments, reason = "a search that goes through keys one by one")]
-    fn settle_key(
-        &mut self,
-        class: usize,
-        level: usize,
-        pool: usize,
-        requirements: ReqId,
-        node: Option<usize>,
-        requests: &Resources,
-        next: usize,
-    ) -> Option<Settled> {
+    fn settle_key(&mut self, of: Candidate<'_>, requirements: ReqId, next: usize) -> Option<Settled> {
+        let Candidate { class, level, pool, .. } = of;
         let ties = &self.setup.levels[class][level].ties;
         let Some(id) = ties.keys.get(next).copied() else {
-            return self.settle_reservation(class, pool, requirements, node, requests);
+            return self.settle_reservation(of, requirements);
         };
         let groups = &self.setup.groups;
         let key = groups.key(id);
         let label = key.label.clone()?;
         let now = self.setup.interner.get(requirements).get(&label);
-        if let Some(value) = now.and_then(sole) {
+        if let Some(value) = now.and_then(Requirement::sole) {
             let open = match key.find(value) {
                 Some(domain) => self.at.counts.is_open(groups, ties, id, domain),
                 None => !self.needs_domain(class, level, id),
             };
-            return open
-                .then(|| self.settle_key(class, level, pool, requirements, node, requests, next + 1))?;
+            return open.then(|| self.settle_key(of, requirements, next + 1))?;
         }
         let domains: Vec<Domain> = key.of_pool[pool]
             .iter()
@@ -75,7 +68,7 @@ impl Pass<'_, '_> {
         if domains.is_empty() {
             // Nodes of this pool will not have the label.
             return (!self.needs_domain(class, level, id))
-                .then(|| self.settle_key(class, level, pool, requirements, node, requests, next + 1))?;
+                .then(|| self.settle_key(of, requirements, next + 1))?;
         }
         if self.style.lazy && !self.needs_domain(class, level, id) {
             let open: Vec<Domain> = domains
@@ -93,7 +86,7 @@ impl Pass<'_, '_> {
                     open.iter().map(|domain| key.values[*domain as usize].clone()).collect::<Vec<_>>();
                 self.setup.interner.pin(requirements, &label, Requirement::one_of(values))
             };
-            return self.settle_key(class, level, pool, narrower, node, requests, next + 1);
+            return self.settle_key(of, narrower, next + 1);
         }
         let mut open: Vec<(u32, Price, Domain, Settled)> = Vec::new();
         for domain in domains {
@@ -105,7 +98,7 @@ impl Pass<'_, '_> {
             let load = self.at.counts.load(groups, ties, id, domain);
             let value = &groups.key(id).values[domain as usize];
             let pinned = self.setup.interner.hold(requirements, id, &label, domain, value);
-            if let Some(settled) = self.fits(class, pool, pinned, node, requests) {
+            if let Some(settled) = self.fits(of, pinned) {
                 open.push((load, settled.price, domain, settled));
             }
         }
@@ -115,7 +108,7 @@ impl Pass<'_, '_> {
         let count = |at: usize| {
             let one: &(u32, Price, Domain, Settled) = &open[at];
             let among = open.iter().enumerate().any(|(other, two)| other != at && alike(one, two));
-            if among { self.left(class, pool, node, &one.3, requests).left().count() } else { 0 }
+            if among { self.left(of, &one.3).left().count() } else { 0 }
         };
         let counts: Vec<usize> = (0..open.len()).map(count).collect();
         let mut open: Vec<(u32, Price, usize, Domain)> = open
@@ -131,7 +124,7 @@ impl Pass<'_, '_> {
         for (_, _, _, domain) in open {
             let value = &self.setup.groups.key(id).values[domain as usize];
             let pinned = self.setup.interner.hold(requirements, id, &label, domain, value);
-            if let Some(settled) = self.settle_key(class, level, pool, pinned, node, requests, next + 1) {
+            if let Some(settled) = self.settle_key(of, pinned, next + 1) {
                 return Some(settled);
             }
         }
@@ -139,46 +132,32 @@ impl Pass<'_, '_> {
     }
 
     /// A node holds an instance of one of the reservations that are open to it, or has nothing to do with them: that is settled when it is opened.
-    fn settle_reservation(
-        &mut self,
-        class: usize,
-        pool: usize,
-        requirements: ReqId,
-        node: Option<usize>,
-        requests: &Resources,
-    ) -> Option<Settled> {
-        let settled = self.fits(class, pool, requirements, node, requests)?;
+    fn settle_reservation(&mut self, of: Candidate<'_>, requirements: ReqId) -> Option<Settled> {
+        let Candidate { pool, node, .. } = of;
+        let settled = self.fits(of, requirements)?;
         let holds = node.is_none_or(|at| !self.at.planned[at].draws_on.is_empty());
         let concerned = holds && !self.setup.supply.pools[pool].reservations.is_empty();
         let label = self.setup.problem.rules.reservation_label.clone().filter(|_| concerned);
-        let Some(label) = label else { return self.enough(class, pool, node, settled, requests) };
-        let wanted = self.setup.interner.get(requirements);
-        let leaves_alone = self.style.unreserved && wanted.iter().any(|(_, one)| one.min_values.is_some());
-        let own = self.left(class, pool, node, &settled, requests).left();
+        let Some(label) = label else { return self.enough(of, settled) };
+        let leaves_alone = self.style.unreserved && self.setup.interner.has_min_values(requirements);
+        let own = self.left(of, &settled).left();
         let own = reservations::drawn_on(self.setup, pool, requirements, own);
         if !leaves_alone && self.can_draw(node, &own) {
-            return self.enough(class, pool, node, settled, requests);
+            return self.enough(of, settled);
         }
         let now = self.setup.interner.get(requirements).get(&label);
         if node.is_some() || now.is_some_and(|now| !now.tolerates_absence()) {
             return None;
         }
         let without = self.setup.interner.pin(requirements, &label, Requirement::absent());
-        let settled = self.fits(class, pool, without, node, requests)?;
-        self.enough(class, pool, node, settled, requests)
+        let settled = self.fits(of, without)?;
+        self.enough(of, settled)
     }
 
-    fn enough(
-        &self,
-        class: usize,
-        pool: usize,
-        node: Option<usize>,
-        settled: Settled,
-        requests: &Resources,
-    ) -> Option<Settled> {
+    fn enough(&self, of: Candidate<'_>, settled: Settled) -> Option<Settled> {
         let may_relax = self.setup.problem.rules.min_values == MinValuesPolicy::BestEffort
-            && node.is_none_or(|at| self.at.planned[at].min_values_relaxed);
-        let enough = may_relax || self.min_values_hold(class, pool, node, &settled, requests);
+            && of.node.is_none_or(|at| self.at.planned[at].min_values_relaxed);
+        let enough = may_relax || self.min_values_hold(of, &settled);
         enough.then_some(settled)
     }
 
@@ -199,18 +178,12 @@ impl Pass<'_, '_> {
     }
 
     /// The shapes under requirements that hold so much and are within the pool's limits; `None` if there are none.
-    fn fits(
-        &mut self,
-        class: usize,
-        pool: usize,
-        requirements: ReqId,
-        node: Option<usize>,
-        requests: &Resources,
-    ) -> Option<Settled> {
+    fn fits(&mut self, of: Candidate<'_>, requirements: ReqId) -> Option<Settled> {
+        let Candidate { pool, node, .. } = of;
         let (problem, interner) = (&self.setup.problem, &self.setup.interner);
         let list = self.setup.supply.fits(problem.rules, problem.pools, interner, pool, requirements);
         self.at.work += 1;
-        if list.is_too_small(requests) {
+        if list.is_too_small(of.requests) {
             return None;
         }
         let limited = !problem.pools[pool].limits().is_none();
@@ -231,44 +204,35 @@ impl Pass<'_, '_> {
                 }
             }
         } else if limited {
-            struck = self.beyond_limits(class, pool, node, &list, requests).map(Arc::new);
+            struck = self.beyond_limits(of, &list).map(Arc::new);
             self.at.held_back |= struck.is_some();
         }
         let mut settled = Settled { requirements, list, struck, first: 0, price: Price(0) };
-        let (first, price) = self.left(class, pool, node, &settled, requests).cheapest(from)?;
+        let (first, price) = self.left(of, &settled).cheapest(from)?;
         self.at.work += u64::from(first - from) / 4;
         (settled.first, settled.price) = (first, price);
         Some(settled)
     }
 
-    /// The shapes that are left to a node, or a new one, that takes a pod of a class.
-    fn left<'v>(
-        &'v self,
-        class: usize,
-        pool: usize,
-        node: Option<usize>,
-        settled: &'v Settled,
-        requests: &'v Resources,
-    ) -> Asked<'v> {
-        let there: &[_] = node.map_or(&[], |at| &self.at.planned[at].ports);
+    /// The shapes that are left to a node that takes a pod.
+    fn left<'v>(&'v self, of: Candidate<'v>, settled: &'v Settled) -> Asked<'v> {
+        self.asked(of, &settled.list, settled.struck.as_deref())
+    }
+
+    fn asked<'v>(&'v self, of: Candidate<'v>, list: &'v FitList, struck: Option<&'v Bits>) -> Asked<'v> {
+        let there: &[_] = of.node.map_or(&[], |at| &self.at.planned[at].ports);
         Asked {
-            list: &settled.list,
-            shapes: &self.setup.supply.pools[pool].shapes,
-            struck: settled.struck.as_deref(),
-            requests,
-            ports: [there, &self.setup.classes[class].spec.host_ports],
+            list,
+            shapes: &self.setup.supply.pools[of.pool].shapes,
+            struck,
+            requests: of.requests,
+            ports: [there, &self.setup.classes[of.class].spec.host_ports],
         }
     }
 
     /// The shapes that would exceed the pool's limits.
-    fn beyond_limits(
-        &self,
-        class: usize,
-        pool: usize,
-        node: Option<usize>,
-        list: &Arc<FitList>,
-        requests: &Resources,
-    ) -> Option<Bits> {
+    fn beyond_limits(&self, of: Candidate<'_>, list: &FitList) -> Option<Bits> {
+        let Candidate { pool, node, .. } = of;
         let offer = &self.setup.problem.pools[pool];
         let shapes = &self.setup.supply.pools[pool].shapes;
         let (used, nodes) = &self.at.ledger[pool];
@@ -282,10 +246,7 @@ impl Pass<'_, '_> {
             return None;
         }
         let capacity = |fit: &Fit| &offer.types[shapes[fit.shape as usize].type_at].capacity;
-        let there: &[_] = node.map_or(&[], |at| &self.at.planned[at].ports);
-        let ports = [there, self.setup.classes[class].spec.host_ports.as_slice()];
-        let all = Asked { list, shapes, struck: None, requests, ports };
-        let mut left: Vec<Fit> = all.left().collect();
+        let mut left: Vec<Fit> = self.asked(of, list, None).left().collect();
         left.retain(|fit| offer.limits().first_exceeded(&used.plus(capacity(fit)), nodes).is_none());
         if self.style.tight
             && let Some(least) = left.iter().min_by_key(|fit| (fit.price, fit.shape)).map(capacity)
@@ -302,21 +263,14 @@ impl Pass<'_, '_> {
     }
 
     /// Whether the types that are left have as many different values as `minValues` asks for.
-    pub(super) fn min_values_hold(
-        &self,
-        class: usize,
-        pool: usize,
-        node: Option<usize>,
-        settled: &Settled,
-        requests: &Resources,
-    ) -> bool {
+    pub(super) fn min_values_hold(&self, of: Candidate<'_>, settled: &Settled) -> bool {
         if !self.setup.interner.has_min_values(settled.requirements) {
             return true;
         }
         let wanted = self.setup.interner.get(settled.requirements);
-        let offer = &self.setup.problem.pools[pool];
-        let shapes = &self.setup.supply.pools[pool].shapes;
-        let fits: Vec<Fit> = self.left(class, pool, node, settled, requests).left().collect();
+        let offer = &self.setup.problem.pools[of.pool];
+        let shapes = &self.setup.supply.pools[of.pool].shapes;
+        let fits: Vec<Fit> = self.left(of, settled).left().collect();
         wanted.iter().filter_map(|(key, one)| Some((key, one, one.min_values?))).all(|(key, one, least)| {
             let mut values = BTreeSet::new();
             for fit in &fits {

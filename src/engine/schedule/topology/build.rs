@@ -7,9 +7,10 @@ use rustc_hash::FxHashMap;
 use super::{Domain, GroupId, GroupKey, KeyId, Kind, NodeFilter, namespaces};
 use crate::event::SpecId;
 use crate::model::{
-    LabelOperator, LabelSelector, Labels, PodSpec, Requirement, Requirements, Str, Unsatisfiable, label,
+    LabelOperator, LabelSelector, Labels, PodSpec, Requirement, Requirements, Str, Unsatisfiable,
+    first_untolerated, label,
 };
-use crate::schedule::class::{Class, Wishes, first_refused};
+use crate::schedule::class::{Class, Wishes};
 use crate::schedule::problem::{Host, PoolOffer, Problem, TypeOffer};
 use crate::schedule::supply::template;
 
@@ -75,6 +76,16 @@ pub(in crate::schedule) struct Owned {
     pub counts_itself: bool,
     /// For spread: the domains among which it balances.
     pub eligible: Vec<Domain>,
+}
+
+impl Ties {
+    /// Whether it is tied to none.
+    pub(in crate::schedule) fn is_none(&self) -> bool {
+        self.owned.is_empty()
+            && self.counted_by.is_empty()
+            && self.unwanted_by.is_empty()
+            && self.wards_off.is_empty()
+    }
 }
 
 impl Groups {
@@ -178,7 +189,7 @@ impl Groups {
             let tolerations = group.of.nodes.tolerations.as_deref();
             for (offer, domains) in problem.pools.iter().zip(&key.of_pool) {
                 let taints = &offer.pool.template.taints;
-                if tolerations.is_none_or(|tolerations| first_refused(taints, tolerations, false).is_none()) {
+                if tolerations.is_none_or(|tolerations| first_untolerated(taints, tolerations).is_none()) {
                     group.registered.extend(domains);
                 }
             }
@@ -268,7 +279,7 @@ impl Groups {
         namespace: &Str,
     ) -> (Vec<GroupId>, Vec<GroupId>) {
         let (counted_by, _) = self.selecting(namespace, &spec.labels);
-        let wards_off = if spec.affinity.iter().any(is_required_anti) {
+        let wards_off = if spec.has_required_anti_affinity() {
             inverse(problem, spec, namespace).filter_map(|of| self.ids.get(&of).copied()).collect()
         } else {
             Vec::new()
@@ -302,7 +313,7 @@ impl NodeFilter {
             && self
                 .tolerations
                 .as_ref()
-                .is_none_or(|tolerations| first_refused(&host.taints, tolerations, false).is_none())
+                .is_none_or(|tolerations| first_untolerated(&host.taints, tolerations).is_none())
     }
 
     /// Whether a planned node will pass, whichever of the types it becomes; its taints are not looked at.
@@ -330,7 +341,7 @@ impl NodeFilter {
         let by_labels = self.alternatives.is_empty() || self.alternatives.iter().any(compatible);
         by_labels
             && self.tolerations.as_ref().is_none_or(|tolerations| {
-                first_refused(&offer.pool.template.taints, tolerations, false).is_none()
+                first_untolerated(&offer.pool.template.taints, tolerations).is_none()
             })
     }
 }
@@ -362,10 +373,6 @@ fn implies(own: &Requirement, wanted: &Requirement) -> bool {
         } else {
             own.values().iter().all(|value| wanted.has(value))
         }
-}
-
-fn is_required_anti(term: &crate::model::PodAffinity) -> bool {
-    term.anti && term.weight.is_none()
 }
 
 /// The groups of a class's own constraints.
@@ -418,7 +425,7 @@ fn inverse<'a>(
     spec: &'a PodSpec,
     namespace: &'a Str,
 ) -> impl Iterator<Item = GroupKey> {
-    spec.affinity.iter().filter(|term| is_required_anti(term)).map(|term| GroupKey {
+    spec.affinity.iter().filter(|term| term.is_required_anti()).map(|term| GroupKey {
         key: term.topology_key.clone(),
         kind: Kind::Inverse,
         namespaces: namespaces(term, namespace, problem.namespaces),
