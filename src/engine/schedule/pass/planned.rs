@@ -53,41 +53,29 @@ pub(in crate::schedule) struct Planned {
 }
 
 impl Planned {
-    /// A node for pods that nothing ties, on every shape that holds them; `None` if none does.
-    pub(in crate::schedule) fn untied(
-        setup: &Setup<'_>,
-        pool: usize,
-        requirements: ReqId,
-        list: &Arc<FitList>,
-        pods: Vec<usize>,
-        requests: Resources,
-    ) -> Option<Self> {
-        let mut planned = Self {
-            pool,
-            requirements,
-            list: Arc::clone(list),
-            struck: None,
-            first: 0,
-            domains: SmallVec::from_elem(None, usize::from(setup.groups.keys())),
-            requests,
-            headroom: Resources::default(),
-            price: Price(0),
-            pods,
-            ports: Vec::new(),
-            reserved: Resources::default(),
-            draws_on: BTreeSet::new(),
-            min_values_relaxed: false,
-            counted: Vec::new(),
-        };
-        let asked = planned.asked(&setup.supply.pools[pool].shapes);
+    /// A node like another with other pods, on every shape that holds them; `None` if none does.
+    pub(in crate::schedule) fn with_pods(setup: &Setup<'_>, other: &Self, pods: Vec<usize>) -> Option<Self> {
+        let mut requests = Resources::default();
+        for pod in &pods {
+            requests.add(&setup.classes[setup.class_of[*pod]].spec.requests);
+        }
+        let mut planned = Self { struck: None, first: 0, requests, pods, ..other.clone() };
+        let asked = planned.asked(&setup.supply.pools[planned.pool].shapes);
         let (first, price) = asked.cheapest(0)?;
         let headroom = asked.most_free().minus(&planned.requests);
-        (planned.first, planned.price, planned.headroom) = (first, price, headroom);
+        let offer = &setup.problem.pools[planned.pool];
+        let reserved = if offer.limits().resources.is_empty() {
+            Resources::default()
+        } else {
+            asked.most_capacity(offer)
+        };
+        (planned.first, planned.price, planned.headroom, planned.reserved) =
+            (first, price, headroom, reserved);
         Some(planned)
     }
 
     /// The domain of a label, if it is certain.
-    pub(super) fn domain(&self, key: KeyId) -> Option<Domain> {
+    pub(in crate::schedule) fn domain(&self, key: KeyId) -> Option<Domain> {
         self.domains[usize::from(key.0)]
     }
 

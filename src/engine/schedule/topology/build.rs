@@ -79,12 +79,11 @@ pub(in crate::schedule) struct Owned {
 }
 
 impl Ties {
-    /// Whether it is tied to none.
-    pub(in crate::schedule) fn is_none(&self) -> bool {
-        self.owned.is_empty()
-            && self.counted_by.is_empty()
-            && self.unwanted_by.is_empty()
-            && self.wards_off.is_empty()
+    /// All groups that it has to do with.
+    pub(in crate::schedule) fn all(&self) -> impl Iterator<Item = GroupId> {
+        let owned = self.owned.iter().map(|owned| owned.group);
+        let others = [&self.counted_by, &self.unwanted_by, &self.wards_off].into_iter().flatten();
+        owned.chain(others.copied())
     }
 }
 
