@@ -76,6 +76,7 @@ fn is_free(setup: &Setup<'_>, planned: &Planned) -> bool {
         && planned.draws_on.is_empty()
         && !setup.interner.has_min_values(planned.requirements)
         && planned.ports.is_empty()
+        && planned.devices.is_none()
         && planned.pods.iter().all(|pod| {
             let class = setup.class_of[*pod];
             let ties = &setup.levels[class][0].ties;
@@ -84,6 +85,7 @@ fn is_free(setup: &Setup<'_>, planned: &Planned) -> bool {
             setup.levels[class].len() == 1
                 && ties.is_none()
                 && setup.classes[class].volumes.is_empty()
+                && setup.classes[class].claims.known().is_some_and(<[_]>::is_empty)
                 && setup.problem.pods[*pod].group.is_none()
                 && plain(&setup.classes[class].spec.requests)
         })
