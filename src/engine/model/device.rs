@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Requirements, Str};
+use super::quantity::units;
+use super::{QuantityError, Requirements, Rounding, Str};
 
 /// A kind of claim, by number: claims that ask for the same are of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,17 @@ pub struct SharedId(pub u32);
 /// An amount of a counter or capacity, in billionths of its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Amount(pub i128);
+
+impl Amount {
+    /// Reads a quantity; what is smaller than a billionth of the unit counts as one.
+    ///
+    /// # Errors
+    /// If the text is malformed, negative or too large.
+    pub fn parse(text: &str) -> Result<Self, QuantityError> {
+        let parts = units(text, 1_000_000_000, Rounding::Up)?;
+        i128::try_from(parts).map(Self).map_err(|_| QuantityError::TooLarge(text.to_owned()))
+    }
+}
 
 /// The most devices that one claim can be given.
 ///
