@@ -68,7 +68,8 @@ fn node(name: &str, devices: Value) -> [Value; 3] {
         "karpenter.sh/nodepool": "p", "karpenter.sh/registered": "true", "karpenter.sh/initialized": "true",
         "node.kubernetes.io/instance-type": "one", "kubernetes.io/hostname": name,
     });
-    let status = json!({"providerID": name, "capacity": {"cpu": "8"}, "allocatable": {"cpu": "8", "pods": "20"}});
+    let status =
+        json!({"providerID": name, "capacity": {"cpu": "8"}, "allocatable": {"cpu": "8", "pods": "20"}});
     let class = json!({"requirements": [], "nodeClassRef": {"group": "g", "kind": "K", "name": "n"}});
     [
         json!({"apiVersion": "karpenter.sh/v1", "kind": "NodeClaim", "metadata": {"name": format!("c-{name}"), "labels": labels},
@@ -244,7 +245,9 @@ fn selectors_alternatives_and_constraints_choose_devices() {
         ),
         (
             "a domain that no device has",
-            wanted("!('other.example.com' in device.attributes) && !has(device.attributes['other.example.com'].x)"),
+            wanted(
+                "!('other.example.com' in device.attributes) && !has(device.attributes['other.example.com'].x)",
+            ),
             Ok(("one", vec!["a"])),
         ),
         (
@@ -335,13 +338,15 @@ fn selectors_alternatives_and_constraints_choose_devices() {
 
 #[test]
 fn missing_claims_are_named_and_ignored_ones_say_so() {
-    let objects = || {
-        [pod("a", ("resourceClaimName", "gone")), pod("b", ("resourceClaimTemplateName", "gone"))]
-    };
+    let objects =
+        || [pod("a", ("resourceClaimName", "gone")), pod("b", ("resourceClaimTemplateName", "gone"))];
     let result = solve(&scenario(objects()));
     for (pod, kind) in [("default/a", "ResourceClaim"), ("default/b", "ResourceClaimTemplate")] {
         let (id, params) = reason(&result, pod);
-        assert_eq!((id, &params["object"]), ("device-object-missing", &json!(format!("{kind} default/gone"))));
+        assert_eq!(
+            (id, &params["object"]),
+            ("device-object-missing", &json!(format!("{kind} default/gone")))
+        );
         assert!(result["podErrors"][pod].as_str().unwrap().contains("default/gone"));
     }
     let mut ignoring = scenario(objects());
@@ -355,9 +360,7 @@ fn missing_claims_are_named_and_ignored_ones_say_so() {
 
 #[test]
 fn partitions_and_shared_devices_take_no_more_than_there_is() {
-    let partition = |name: &str, memory: &str| {
-        json!({"name": name, "consumesCounters": [{"counterSet": "card", "counters": {"memory": {"value": memory}}}]})
-    };
+    let partition = |name: &str, memory: &str| json!({"name": name, "consumesCounters": [{"counterSet": "card", "counters": {"memory": {"value": memory}}}]});
     let mut cut = scenario([
         template("t", json!({"requests": exactly(json!({}))})),
         pod("a", ("resourceClaimTemplateName", "t")),
@@ -382,7 +385,8 @@ fn partitions_and_shared_devices_take_no_more_than_there_is() {
         }
     }
     for (at, half) in [(0, false), (1, true), (2, true)] {
-        cut["instanceTypes"][0]["resourceSlices"][0]["devices"][at]["attributes"] = json!({"half": {"bool": half}});
+        cut["instanceTypes"][0]["resourceSlices"][0]["devices"][at]["attributes"] =
+            json!({"half": {"bool": half}});
     }
     assert_eq!(launches(&solve(&cut)).len(), 2);
 
