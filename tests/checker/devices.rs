@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::demand::Demand;
+use crate::host::Host;
 use crate::model::{Allocation, Outcome};
 use crate::objects::{NodeSelector, Objects};
 use crate::plan::Plan;
 use crate::pod::Pod;
 use crate::quantity::Quantity;
 use crate::selection::takes;
+use crate::sets::{Allowed, INSTANCE_TYPE, NODE_POOL};
 use crate::violation::{Rule, Violation};
 use crate::world::World;
 
@@ -64,7 +66,7 @@ pub(crate) fn check(plan: &Plan<'_, '_>, outcome: &Outcome, world: &World<'_>, f
                     let node = one.node.as_deref();
                     node.is_some_and(|node| host.is_called(node))
                 });
-                let there = on_node(&host.name, world);
+                let there = on_node(host, world);
                 problems.extend(judge(&pods, index, plan, &given.collect::<Vec<_>>(), &there, world));
             }
             Some(claim) => {
@@ -108,8 +110,9 @@ fn of_slices<'a>(slices: impl Iterator<Item = &'a Value>) -> There<'a> {
     there
 }
 
-/// The devices of a node that exists.
-fn on_node<'a>(node: &str, world: &World<'a>) -> There<'a> {
+/// The devices of a node that exists; of drivers that have not come up yet, while it starts, what its instance type says.
+fn on_node<'a>(host: &Host, world: &World<'a>) -> There<'a> {
+    let node = host.name.as_str();
     let objects: &'a Objects = &world.scenario.objects;
     let slices = || objects.slices.iter().map(|slice| &slice["spec"]);
     let pool = |slice: &Value| (text(slice, "/driver").to_owned(), text(slice, "/pool/name").to_owned());
@@ -119,7 +122,22 @@ fn on_node<'a>(node: &str, world: &World<'a>) -> There<'a> {
             .filter(|other| pool(other) == pool(slice))
             .all(|other| generation(other) <= generation(slice))
     };
-    of_slices(slices().filter(|slice| text(slice, "/nodeName") == node && newest(slice)))
+    let whole = |slice: &Value| {
+        let all =
+            slices().filter(|other| pool(other) == pool(slice) && generation(other) == generation(slice));
+        all.count() as i64 >= slice["pool"]["resourceSliceCount"].as_i64().unwrap_or(1)
+    };
+    let here: Vec<&Value> =
+        slices().filter(|slice| text(slice, "/nodeName") == node && newest(slice)).collect();
+    let label =
+        |key: &str| host.profiles.first().and_then(|profile| profile.get(key).and_then(Allowed::single));
+    let starting = label("karpenter.sh/initialized") != Some("true");
+    let pool_of_node = label(NODE_POOL).and_then(|pool| world.pool(pool)).filter(|_| starting);
+    let kind = pool_of_node
+        .and_then(|pool| pool.types.iter().find(|kind| Some(kind.name.as_str()) == label(INSTANCE_TYPE)));
+    let expected = kind.into_iter().flat_map(|kind| &kind.resource_slices);
+    let is_new = |slice: &&Value| here.iter().all(|one| text(one, "/driver") != text(slice, "/driver"));
+    of_slices(here.iter().copied().filter(|slice| whole(slice)).chain(expected.filter(is_new)))
 }
 
 fn text<'a>(value: &'a Value, at: &str) -> &'a str {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use purser_api::devices::{Book, ClaimSource, SliceTemplate};
 use purser_api::scenario::{Scenario, ScenarioPod, ScenarioType};
 use purser_engine::model::{InventoryId, NodeName, PodClaim, PodKey, PoolName, TypeName, label};
-use purser_engine::schedule::{DevicePlace, Devices, Given, Host, PendingPod, Plan, PoolOffer};
+use purser_engine::schedule::{DevicePlace, Devices, Given, Host, PendingPod, Plan, PodDevices, PoolOffer};
 use serde::Serialize;
 
 use super::world::World;
@@ -120,8 +120,10 @@ pub(super) fn allocations(scenario: &Scenario, world: &World, plan: &Plan) -> Ve
     let Some(devices) = &world.devices else { return Vec::new() };
     let by_key: BTreeMap<&PodKey, &ScenarioPod> =
         scenario.pods.iter().map(|pod| (&pod.facts.key, pod)).collect();
+    let mut given: Vec<&PodDevices> = plan.devices.iter().collect();
+    given.sort_by_key(|one| (&world.pods[one.pod].key, one.claim, one.place));
     let mut all: Vec<DeviceAllocation> = Vec::new();
-    for one in &plan.devices {
+    for one in given {
         let key = &world.pods[one.pod].key;
         let Some(claim) = by_key.get(key).and_then(|pod| pod.claims.get(one.claim)) else { continue };
         let kind = match &devices.pods[one.pod] {
@@ -142,7 +144,7 @@ pub(super) fn allocations(scenario: &Scenario, world: &World, plan: &Plan) -> Ve
             }
         };
         let Some(inventory) = inventory.map(|id| devices.inventory(id)) else { continue };
-        let given = |given: &Given| {
+        let print = |given: &Given| {
             let (request, device) = (&kind.requests[given.request], &inventory.devices()[given.device].name);
             let request = match &request.alternatives[given.alternative].name {
                 Some(alternative) => format!("{}/{alternative}", request.name),
@@ -162,7 +164,7 @@ pub(super) fn allocations(scenario: &Scenario, world: &World, plan: &Plan) -> Ve
             node,
             new_node_claim,
             instance_types,
-            devices: one.devices.iter().map(given).collect(),
+            devices: one.devices.iter().map(print).collect(),
         };
         // Types on which it gets the same are named together.
         let alike = |known: &&mut DeviceAllocation| {
