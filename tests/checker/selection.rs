@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cel::extractors::This;
 use cel::objects::Opaque;
-use cel::{Context, ExecutionError, Program, Value as Cel};
+use cel::{Context, Env, ExecutionError, Value as Cel, extensions};
 use serde_json::Value;
 
 use crate::devices::quantity as quantity_of;
@@ -48,9 +48,11 @@ fn order(this: &Cel, other: &Cel) -> Result<i64, ExecutionError> {
 
 /// Whether an expression takes a device of a driver.
 pub(crate) fn takes(expression: &str, driver: &str, device: &Value) -> Result<bool, String> {
-    let program = Program::compile(expression).map_err(|error| error.to_string())?;
-    let mut context = Context::default();
     let add = |error: cel::DeclarationError| error.to_string();
+    let mut env = Env::stdlib();
+    env.add_extension(extensions::strings).map_err(add)?;
+    let program = env.compile(expression).map_err(|error| error.to_string())?;
+    let mut context = Context::with_env(Arc::new(env));
     context
         .add_function("quantity", |text: Arc<String>| {
             opaque(Exact::Quantity(quantity_of(&Value::from(text.as_str()))))

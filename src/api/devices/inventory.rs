@@ -270,8 +270,8 @@ impl Taking<'_> {
         for (asked, id) in self.asked.iter().zip(0..) {
             let id = SelectorId(id);
             // In their order: what a class rules out is never asked more.
-            let verdicts = asked.selectors.iter().map(|selector| selector.takes(&subject));
-            match verdicts.filter(|verdict| *verdict != Ok(true)).next() {
+            let mut verdicts = asked.selectors.iter().map(|selector| selector.takes(&subject));
+            match verdicts.find(|verdict| *verdict != Ok(true)) {
                 None if shared => {
                     takers.extend(of_shared(capacity, &asked.capacity).map(|taken| (id, taken)))
                 }
