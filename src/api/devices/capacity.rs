@@ -8,17 +8,17 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::resource::v1::{CapacityRequestPolicy, DeviceCapacity};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use purser_engine::model::Amount;
+use purser_engine::model::DeviceAmount;
 
-pub(super) fn amount(written: &Quantity) -> Option<Amount> {
-    Amount::parse(&written.0).ok()
+pub(super) fn amount(written: &Quantity) -> Option<DeviceAmount> {
+    DeviceAmount::parse(&written.0).ok()
 }
 
 /// What a request takes of each capacity of a shared device, in order of their names; `None` if the device is not for it.
 pub(super) fn of_shared(
     capacity: &BTreeMap<String, DeviceCapacity>,
-    wanted: &BTreeMap<String, Amount>,
-) -> Option<Vec<Amount>> {
+    wanted: &BTreeMap<String, DeviceAmount>,
+) -> Option<Vec<DeviceAmount>> {
     if wanted.keys().any(|name| !capacity.contains_key(name)) {
         return None;
     }
@@ -32,7 +32,7 @@ pub(super) fn of_shared(
 /// Whether a device that is given whole has as much as is wanted.
 pub(super) fn is_enough(
     capacity: &BTreeMap<String, DeviceCapacity>,
-    wanted: &BTreeMap<String, Amount>,
+    wanted: &BTreeMap<String, DeviceAmount>,
 ) -> bool {
     wanted.iter().all(|(name, wanted)| {
         let has = capacity.get(name).and_then(|has| amount(&has.value));
@@ -41,7 +41,7 @@ pub(super) fn is_enough(
 }
 
 /// What is taken of one capacity: what is wanted, or the least that is allowed and not less.
-fn taken(has: &DeviceCapacity, wanted: Option<Amount>) -> Option<Amount> {
+fn taken(has: &DeviceCapacity, wanted: Option<DeviceAmount>) -> Option<DeviceAmount> {
     let Some(policy) = &has.request_policy else {
         return wanted.map_or_else(|| amount(&has.value), Some);
     };
@@ -53,7 +53,7 @@ fn taken(has: &DeviceCapacity, wanted: Option<Amount>) -> Option<Amount> {
 }
 
 /// The least amount that a policy allows and that is not less than what is wanted.
-fn allowed(policy: &CapacityRequestPolicy, wanted: Amount) -> Option<Amount> {
+fn allowed(policy: &CapacityRequestPolicy, wanted: DeviceAmount) -> Option<DeviceAmount> {
     if let Some(range) = &policy.valid_range {
         let least = amount(&range.min)?;
         let most = range.max.as_ref().map(amount);

@@ -11,8 +11,8 @@ use k8s_openapi::api::resource::v1::{
     ResourceClaimSpec,
 };
 use purser_engine::model::{
-    Amount, ClaimKind, DeviceAsk, DeviceCount, DeviceReach, DeviceRequest, Inventory, InventoryId, KindId,
-    PodClaim, PodKey, SameAttribute, SelectorId, SharedId, Str,
+    ClaimKind, DeviceAmount, DeviceAsk, DeviceCount, DeviceReach, DeviceRequest, Inventory, InventoryId,
+    KindId, PodClaim, PodKey, SameAttribute, SelectorId, SharedId, Str,
 };
 use purser_engine::reason::{Reason, ReasonId};
 
@@ -58,10 +58,10 @@ pub(super) struct Asked {
     /// All of these must take it, the class's in front.
     pub selectors: Vec<Rc<Selector>>,
     /// At least so much of its capacities.
-    pub capacity: BTreeMap<String, Amount>,
+    pub capacity: BTreeMap<String, DeviceAmount>,
 }
 
-type AskedKey<'o> = (Vec<&'o str>, BTreeMap<String, Amount>);
+type AskedKey<'o> = (Vec<&'o str>, BTreeMap<String, DeviceAmount>);
 
 /// An object that claims rest on, by what it is called and where in it one is.
 #[derive(Clone, Copy)]
@@ -277,7 +277,7 @@ impl<'o> Book<'o> {
         let mut wanted = BTreeMap::new();
         for (name, quantity) in capacity.and_then(|capacity| capacity.requests.as_ref()).into_iter().flatten()
         {
-            let read = Amount::parse(&quantity.0);
+            let read = DeviceAmount::parse(&quantity.0);
             let amount = read.map_err(|error| place.unsupported(&format!("capacity {name}: {error}")))?;
             wanted.insert(name.clone(), amount);
         }

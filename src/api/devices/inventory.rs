@@ -12,7 +12,9 @@ use k8s_openapi::api::resource::v1::{
     CounterSet, Device as WrittenDevice, DeviceAttribute, DeviceRequestAllocationResult, ResourceClaim,
     ResourceSliceSpec,
 };
-use purser_engine::model::{Amount, Device, DeviceName, Inventory, InventoryId, NodeName, SelectorId, Str};
+use purser_engine::model::{
+    Device, DeviceAmount, DeviceName, Inventory, InventoryId, NodeName, SelectorId, Str,
+};
 use semver::Version;
 
 use super::capacity::{amount, is_enough, of_shared};
@@ -170,7 +172,7 @@ impl<'o> Book<'o> {
                         Some((*at?, amount(&counter.value)?))
                     })
                 });
-                let consumed: Option<Vec<(usize, Amount)>> = consumed.collect();
+                let consumed: Option<Vec<(usize, DeviceAmount)>> = consumed.collect();
                 if let (Some(consumed), false) = (&consumed, in_use.is_empty()) {
                     for (at, amount) in consumed {
                         left[*at].0 -= amount.0;
@@ -228,13 +230,13 @@ fn is_usable(device: &WrittenDevice) -> bool {
 }
 
 /// What is left of each capacity of a shared device, in order of their names.
-fn room(device: &WrittenDevice, in_use: &[&DeviceRequestAllocationResult]) -> Vec<Amount> {
+fn room(device: &WrittenDevice, in_use: &[&DeviceRequestAllocationResult]) -> Vec<DeviceAmount> {
     let left = |(name, has): (&String, &k8s_openapi::api::resource::v1::DeviceCapacity)| {
         let consumed = |one: &&DeviceRequestAllocationResult| {
             one.consumed_capacity.as_ref().and_then(|all| all.get(name)).and_then(amount)
         };
         let taken: i128 = in_use.iter().filter_map(consumed).map(|amount| amount.0).sum();
-        Amount(amount(&has.value).unwrap_or_default().0 - taken)
+        DeviceAmount(amount(&has.value).unwrap_or_default().0 - taken)
     };
     device.capacity.iter().flatten().map(left).collect()
 }
@@ -261,7 +263,7 @@ struct Taking<'a> {
 }
 
 impl Taking<'_> {
-    fn takers(&mut self, driver: &str, device: &WrittenDevice) -> BTreeMap<SelectorId, Vec<Amount>> {
+    fn takers(&mut self, driver: &str, device: &WrittenDevice) -> BTreeMap<SelectorId, Vec<DeviceAmount>> {
         let subject = Subject::new(cel_device(driver, device));
         let shared = device.allow_multiple_allocations == Some(true);
         let none = BTreeMap::new();

@@ -1,14 +1,14 @@
 //! What is read of claims and slices, and what the engine gets of them.
 
-use purser_engine::model::{Amount, DeviceCount, DeviceReach, Inventory, NodeName, PodClaim};
+use purser_engine::model::{DeviceAmount, DeviceCount, DeviceReach, Inventory, NodeName, PodClaim};
 use purser_engine::reason::{Reason, ReasonId};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::error::FieldError;
 
-fn quantity(text: &str) -> Amount {
-    Amount::parse(text).unwrap()
+fn quantity(text: &str) -> DeviceAmount {
+    DeviceAmount::parse(text).unwrap()
 }
 
 /// Objects with a class that takes everything of one driver.
@@ -112,7 +112,7 @@ fn counters_and_capacities_have_what_claims_left() {
     let shared = &inventory.devices()[2];
     assert_eq!(shared.room, Some(vec![quantity("30Gi")]));
     // Without a policy it takes what is asked for, or all of it.
-    let needs: Vec<Vec<Amount>> = shared.takers.values().cloned().collect();
+    let needs: Vec<Vec<DeviceAmount>> = shared.takers.values().cloned().collect();
     assert_eq!(needs, [vec![quantity("8Gi")], vec![quantity("40Gi")]]);
 }
 

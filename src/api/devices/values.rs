@@ -12,7 +12,7 @@ use cel::common::traits::{Container, Indexer};
 use cel::common::types::{CelBool, CelInt, CelMap, CelMapKey, CelString, Type};
 use cel::common::value::{CowVal, StaticVal, Val};
 use cel::{Env, ExecutionError};
-use purser_engine::model::Amount;
+use purser_engine::model::DeviceAmount;
 use semver::Version;
 
 static QUANTITY: Type = Type::new_unspecified_type("kubernetes.Quantity");
@@ -25,7 +25,7 @@ pub(super) type Owned = Box<dyn Val>;
 
 /// A quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct CelQuantity(pub Amount);
+pub(super) struct CelQuantity(pub DeviceAmount);
 
 /// A semantic version; what it was built from is of no account.
 #[derive(Debug, Clone)]
@@ -202,12 +202,12 @@ fn failed(function: &str, message: String) -> ExecutionError {
 }
 
 fn quantity(text: &CelString<'_>) -> Result<CelQuantity, ExecutionError> {
-    let read = Amount::parse(text.inner());
+    let read = DeviceAmount::parse(text.inner());
     read.map(CelQuantity).map_err(|error| failed("quantity", error.to_string()))
 }
 
 fn is_quantity(text: &CelString<'_>) -> CelBool {
-    Amount::parse(text.inner()).is_ok().into()
+    DeviceAmount::parse(text.inner()).is_ok().into()
 }
 
 fn semver(text: &CelString<'_>) -> Result<CelSemver, ExecutionError> {
@@ -248,11 +248,11 @@ fn as_integer(quantity: &CelQuantity) -> Result<CelInt, ExecutionError> {
 }
 
 fn add(one: &CelQuantity, other: &CelQuantity) -> CelQuantity {
-    CelQuantity(Amount(one.0.0.saturating_add(other.0.0)))
+    CelQuantity(DeviceAmount(one.0.0.saturating_add(other.0.0)))
 }
 
 fn sub(one: &CelQuantity, other: &CelQuantity) -> CelQuantity {
-    CelQuantity(Amount(one.0.0.saturating_sub(other.0.0)))
+    CelQuantity(DeviceAmount(one.0.0.saturating_sub(other.0.0)))
 }
 
 /// Comparisons of two values of a type.

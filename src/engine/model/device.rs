@@ -26,9 +26,9 @@ pub struct SharedId(pub u32);
 
 /// An amount of a counter or capacity, in billionths of its unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Amount(pub i128);
+pub struct DeviceAmount(pub i128);
 
-impl Amount {
+impl DeviceAmount {
     /// Reads a quantity; what is smaller than a billionth of the unit counts as one.
     ///
     /// # Errors
@@ -134,11 +134,11 @@ pub struct Device {
     /// Attributes by which devices must be alike, by number, with a number for each value.
     pub attributes: BTreeMap<u32, u32>,
     /// What it takes of the inventory's counters: index and amount.
-    pub counters: Vec<(usize, Amount)>,
+    pub counters: Vec<(usize, DeviceAmount)>,
     /// How much is left of each of its capacities, if it can be given to several claims at once.
-    pub room: Option<Vec<Amount>>,
+    pub room: Option<Vec<DeviceAmount>>,
     /// The selectors that take it, with what each needs of its capacities if it is shared.
-    pub takers: BTreeMap<SelectorId, Vec<Amount>>,
+    pub takers: BTreeMap<SelectorId, Vec<DeviceAmount>>,
 }
 
 /// The devices of a node.
@@ -149,7 +149,7 @@ pub struct Inventory {
     /// For each device a number, equal for those that can stand for each other.
     alike: Vec<usize>,
     /// What is left of counters that devices share.
-    counters: Vec<Amount>,
+    counters: Vec<DeviceAmount>,
     /// Selectors of which it is not known what they take here.
     undecided: BTreeSet<SelectorId>,
     /// Selectors of which it is not known whether the devices here are all that they take.
@@ -161,7 +161,7 @@ impl Inventory {
     /// take devices that are not among them.
     pub fn new(
         devices: Vec<Device>,
-        counters: Vec<Amount>,
+        counters: Vec<DeviceAmount>,
         undecided: BTreeSet<SelectorId>,
         incomplete: BTreeSet<SelectorId>,
     ) -> Self {
@@ -185,7 +185,7 @@ impl Inventory {
     }
 
     /// What is left of counters that devices share.
-    pub fn counters(&self) -> &[Amount] {
+    pub fn counters(&self) -> &[DeviceAmount] {
         &self.counters
     }
 

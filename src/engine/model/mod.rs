@@ -17,8 +17,8 @@ mod time;
 mod volume;
 
 pub use device::{
-    Amount, ClaimKind, Device, DeviceAsk, DeviceCount, DeviceName, DeviceReach, DeviceRequest, Inventory,
-    InventoryId, KindId, MOST_DEVICES, PodClaim, SameAttribute, SelectorId, SharedId,
+    ClaimKind, Device, DeviceAmount, DeviceAsk, DeviceCount, DeviceName, DeviceReach, DeviceRequest,
+    Inventory, InventoryId, KindId, MOST_DEVICES, PodClaim, SameAttribute, SelectorId, SharedId,
 };
 pub use instance_type::{CapacityType, InstanceType, Offering, OfferingKey};
 pub use name::{

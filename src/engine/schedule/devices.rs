@@ -13,7 +13,7 @@ use super::problem::Devices;
 use super::setup::Setup;
 use super::{DevicePlace, Launch, PodDevices};
 use crate::model::{
-    Amount, ClaimKind, Device, DeviceAsk, DeviceCount, Inventory, KindId, MOST_DEVICES, SameAttribute,
+    ClaimKind, Device, DeviceAmount, DeviceAsk, DeviceCount, Inventory, KindId, MOST_DEVICES, SameAttribute,
 };
 
 /// So many devices are looked at for the claims of one pod on one node.
@@ -45,9 +45,9 @@ pub(super) struct Ledger {
     /// How often each device was given.
     uses: Vec<u32>,
     /// What is left of the counters.
-    counters: Vec<Amount>,
+    counters: Vec<DeviceAmount>,
     /// What is left of the capacities of shared devices.
-    room: Vec<Vec<Amount>>,
+    room: Vec<Vec<DeviceAmount>>,
     /// For each pod in the order in which they came: what those of its claims got that were allocated for it.
     pub given: Vec<Vec<Vec<Given>>>,
 }

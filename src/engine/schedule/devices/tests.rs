@@ -20,7 +20,7 @@ fn device(at: usize) -> Device {
     }
 }
 
-fn inventory(devices: Vec<Device>, counters: Vec<Amount>) -> Inventory {
+fn inventory(devices: Vec<Device>, counters: Vec<DeviceAmount>) -> Inventory {
     Inventory::new(devices, counters, Default::default(), Default::default())
 }
 
@@ -120,7 +120,7 @@ fn a_search_that_takes_too_long_ends_and_says_so() {
 
 /// A small problem: devices with attributes, counters, capacities; claims with alternatives and constraints.
 fn problems() -> impl Strategy<Value = (Inventory, Vec<ClaimKind>)> {
-    let amount = || (1i128..4).prop_map(Amount);
+    let amount = || (1i128..4).prop_map(DeviceAmount);
     let one = (
         prop::bool::weighted(0.9),
         btree_map(0u32..2, 0u32..2, 0..3),
@@ -131,9 +131,9 @@ fn problems() -> impl Strategy<Value = (Inventory, Vec<ClaimKind>)> {
     let devices = vec(one, 0..5).prop_map(|all| {
         let make = |(at, (available, attributes, counters, room, takers)): (
             usize,
-            (_, _, Vec<_>, Option<Amount>, _),
+            (_, _, Vec<_>, Option<DeviceAmount>, _),
         )| {
-            let takers: std::collections::BTreeMap<SelectorId, Amount> = takers;
+            let takers: std::collections::BTreeMap<SelectorId, DeviceAmount> = takers;
             let needs = |need| room.map(|_| vec![need]).unwrap_or_default();
             Device {
                 available,
