@@ -1,6 +1,6 @@
 //! Device selectors: CEL expressions about one device.
 //!
-//! **Invariant:** a selector says true, false, or why it can say neither; it never panics, whatever was written.
+//! **Invariant:** a selector says true, false, or why it can say neither.
 
 use std::sync::{Arc, LazyLock};
 

@@ -261,7 +261,8 @@ pub(super) fn wishes<'a>(
     all
 }
 
-/// Node selector with each required term, each with each combination of places from which the volumes and allocated devices can be reached together.
+/// Node selector with each required term, each with each combination of places from which the volumes, and devices that are allocated, can be
+/// reached together.
 ///
 /// Source: Karpenter, pkg/controllers/provisioning/scheduling/volumetopology.go.
 fn alternatives(class: &Class<'_>) -> Vec<Requirements> {

@@ -76,7 +76,6 @@ fn is_free(setup: &Setup<'_>, planned: &Planned) -> bool {
         && planned.draws_on.is_empty()
         && !setup.interner.has_min_values(planned.requirements)
         && planned.ports.is_empty()
-        && planned.devices.is_none()
         && planned.pods.iter().all(|pod| {
             let class = setup.class_of[*pod];
             let ties = &setup.levels[class][0].ties;

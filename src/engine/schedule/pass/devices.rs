@@ -16,6 +16,9 @@ use crate::schedule::problem::Devices;
 use crate::schedule::setup::Setup;
 use crate::schedule::stock::StockId;
 
+/// So many devices looked at count as one target looked at.
+const STEPS_FOR_WORK: u64 = 16;
+
 /// Where in a ledger it is what a pod was given.
 #[derive(Debug, Clone)]
 pub(in crate::schedule) struct GivenAt {
@@ -99,12 +102,12 @@ impl Pass<'_, '_> {
         }
         let inventory = devices.hosts[target as usize].map(|id| devices.inventory(id));
         let inventory = inventory.ok_or(Answer::Never)?;
-        let found = match known {
+        let (found, steps) = match known {
             Some(ledger) => ledger.with(devices, inventory, &wanted),
             None => Ledger::new(inventory).with(devices, inventory, &wanted),
         };
-        self.at.work += u64::from(found.1) / STEPS_FOR_WORK;
-        found.0.map(Some).map_err(|_| self.lacking(class))
+        self.at.work += u64::from(steps) / STEPS_FOR_WORK;
+        found.map(Some).map_err(|_| self.lacking(class))
     }
 
     /// What is left of a planned node's devices with a pod of a class there; nothing if none of its pods takes any.
@@ -212,6 +215,3 @@ impl Pass<'_, '_> {
         }
     }
 }
-
-/// So many devices looked at count as one target looked at.
-const STEPS_FOR_WORK: u64 = 16;
