@@ -128,6 +128,16 @@ fn arrows_point_one_way() {
 }
 
 #[test]
+fn device_selectors_are_read_at_the_border_alone() {
+    let graph = Graph::load();
+    let packages: Vec<&str> =
+        graph.names.values().map(String::as_str).filter(|name| name.starts_with("purser")).collect();
+    for package in packages.into_iter().filter(|name| !["purser-api", "purser-checker"].contains(name)) {
+        assert!(!graph.direct(package).contains("cel"), "{package} must not name cel");
+    }
+}
+
+#[test]
 fn one_crate_knows_the_storage_and_the_wire() {
     let graph = Graph::load();
     let packages: Vec<&str> =

@@ -10,6 +10,7 @@
 
 pub mod crd;
 mod decode;
+pub mod devices;
 mod duration;
 mod error;
 mod files;

@@ -12,6 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use purser_engine::model::{LabelSelector, OwnerKind, PodSpec, Str};
 
+use crate::devices::{ClaimRef, claim_refs_of_template};
 use crate::error::{At, FieldError};
 use crate::pod::{Priorities, pod_spec};
 use crate::quantity::{namespace, object_name};
@@ -51,6 +52,8 @@ pub struct Workload {
     pub owned: bool,
     /// What its pods ask for.
     pub template: Arc<PodSpec>,
+    /// The resource claims of its pods.
+    pub claims: Vec<ClaimRef>,
 }
 
 /// A DaemonSet.
@@ -62,6 +65,8 @@ pub struct DaemonSetFacts {
     pub name: Str,
     /// What its pods ask for.
     pub spec: Arc<PodSpec>,
+    /// The resource claims of its pods.
+    pub claims: Vec<ClaimRef>,
 }
 
 /// A number of pods, or a part of them.
@@ -196,6 +201,7 @@ pub fn daemon_set(object: &DaemonSet, priorities: &Priorities) -> Result<DaemonS
         namespace: namespace(&object.metadata).into(),
         name: name.into(),
         spec: Arc::new(pod_spec(&spec.template, TEMPLATE, OwnerKind::DaemonSet, priorities)?),
+        claims: spec.template.spec.as_ref().map(claim_refs_of_template).unwrap_or_default(),
     })
 }
 
@@ -277,6 +283,7 @@ fn make(
         completions,
         owned: metadata.owner_references.iter().flatten().any(|owner| owner.controller == Some(true)),
         template: Arc::new(pod_spec(template, path, owner, priorities)?),
+        claims: template.spec.as_ref().map(claim_refs_of_template).unwrap_or_default(),
     })
 }
 

@@ -85,6 +85,18 @@ reasons! {
     GroupIncomplete = 20, "group-incomplete", "See why the others of the group have no place; launch for fewer of them, or raise the limits.";
     /// A volume that the pod uses cannot be used.
     VolumeUnusable = 21, "volume-unusable", "Create the PersistentVolumeClaim, its StorageClass or its volume, or mend them.";
+    /// An object that a resource claim of the pod rests on is not there.
+    DeviceObjectMissing = 40, "device-object-missing", "Create the ResourceClaim, ResourceClaimTemplate or DeviceClass.";
+    /// A device selector that a resource claim of the pod rests on is wrong.
+    DeviceSelectorInvalid = 41, "device-selector-invalid", "Mend the CEL expression: it must be about `device` and say true or false.";
+    /// A resource claim of the pod asks for something that is not supported.
+    DeviceFeatureUnsupported = 42, "device-feature-unsupported", "Leave the feature out of the claim, or make the node another way.";
+    /// The devices that a resource claim of the pod asks for are not there, or not free.
+    DevicesUnavailable = 43, "devices-unavailable", "Compare the claim and its DeviceClass with the ResourceSlices of nodes and instance types.";
+    /// Whether there are devices for a resource claim of the pod would take too long to find out.
+    DeviceSearchTooLong = 44, "device-search-too-long", "Ask for fewer devices at once, or split the claim.";
+    /// A resource claim of the pod is allocated elsewhere, or is for pods that are elsewhere.
+    ClaimElsewhere = 45, "claim-elsewhere", "Give each pod a claim of its own with a ResourceClaimTemplate, or make room where the claim is.";
 }
 
 impl fmt::Display for ReasonId {
@@ -94,7 +106,7 @@ impl fmt::Display for ReasonId {
 }
 
 /// A reason with what it is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reason {
     /// Which.
     pub id: ReasonId,

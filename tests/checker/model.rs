@@ -58,6 +58,29 @@ pub struct Outcome {
     pub(crate) ignored_pods: Vec<String>,
     pub(crate) total_price_per_hour: Option<f64>,
     pub(crate) order: Option<Vec<String>>,
+    pub(crate) device_allocations: Vec<Allocation>,
+}
+
+/// The devices that a claim gets.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Allocation {
+    pub(crate) pod: String,
+    pub(crate) claim: String,
+    pub(crate) resource_claim: Option<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) new_node_claim: Option<usize>,
+    pub(crate) instance_types: Vec<String>,
+    pub(crate) devices: Vec<GivenDevice>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct GivenDevice {
+    pub(crate) request: String,
+    pub(crate) driver: String,
+    pub(crate) pool: String,
+    pub(crate) device: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -105,6 +128,7 @@ pub(crate) struct InstanceType {
     pub(crate) overhead: Overhead,
     pub(crate) requirements: Vec<Expression>,
     pub(crate) offerings: Vec<Offering>,
+    pub(crate) resource_slices: Vec<Value>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

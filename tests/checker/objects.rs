@@ -69,6 +69,7 @@ data! {
         start_time: Option<String>,
         container_statuses: Vec<ContainerStatus>,
         init_container_statuses: Vec<ContainerStatus>,
+        resource_claim_statuses: Vec<Value>,
     }
     ContainerStatus { name: String, allocated_resources: Resources, resources: ContainerResources, }
     Affinity { node_affinity: NodeAffinity, pod_affinity: PodAffinity, pod_anti_affinity: PodAffinity, }
@@ -205,6 +206,12 @@ pub(crate) struct Objects {
     pub(crate) volumes: Vec<PersistentVolume>,
     pub(crate) storage_classes: Vec<StorageClass>,
     pub(crate) csi_nodes: Vec<CsiNode>,
+    /// As `namespace/name`.
+    pub(crate) resource_claims: BTreeMap<String, Value>,
+    /// As `namespace/name`.
+    pub(crate) resource_claim_templates: BTreeMap<String, Value>,
+    pub(crate) device_classes: BTreeMap<String, Value>,
+    pub(crate) slices: Vec<Value>,
 }
 
 impl Objects {
@@ -230,10 +237,25 @@ impl Objects {
                 "PersistentVolumeClaim" => all.volume_claims.push(serde_json::from_value(manifest)?),
                 "PersistentVolume" => all.volumes.push(serde_json::from_value(manifest)?),
                 "StorageClass" => all.storage_classes.push(serde_json::from_value(manifest)?),
+                "ResourceClaim" => drop(all.resource_claims.insert(full_name(&manifest), manifest)),
+                "ResourceClaimTemplate" => {
+                    all.resource_claim_templates.insert(full_name(&manifest), manifest);
+                }
+                "DeviceClass" => {
+                    let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+                    all.device_classes.insert(name, manifest);
+                }
+                "ResourceSlice" => all.slices.push(manifest),
                 "CSINode" => all.csi_nodes.push(serde_json::from_value(manifest)?),
                 _ => {}
             }
         }
         Ok(all)
     }
+}
+
+/// `namespace/name`.
+fn full_name(manifest: &Value) -> String {
+    let text = |field: &str| manifest["metadata"][field].as_str().unwrap_or_default();
+    format!("{}/{}", text("namespace"), text("name"))
 }

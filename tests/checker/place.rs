@@ -47,6 +47,10 @@ pub(crate) fn find(world: &World<'_>, plan: &Plan<'_, '_>, pod: &str) -> Option<
     if !world.pending.contains(&index) || reason_to_ignore(own, &world.dialect).is_some() {
         return None;
     }
+    // Where there would be devices for it is not looked for.
+    if own.wants_devices {
+        return None;
+    }
     let search = Search { world, plan, index, own, verdicts: RefCell::default() };
     if let Some(found) = search.existing() {
         return Some(found);

@@ -58,7 +58,7 @@ pub enum Rule {
     NodeLeaving,
     /// `order` names each placed pod exactly once.
     Order,
-    /// A pod asks for devices while dynamic resource allocation is ignored.
+    /// A pod's resource claims get what they ask for, and no device more than it has; none while dynamic resource allocation is ignored.
     DynamicResources,
 }
 

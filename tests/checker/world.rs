@@ -40,8 +40,8 @@ impl<'a> World<'a> {
             .daemon_sets
             .iter()
             .map(|set| Daemon::new(set, scenario, &dialect))
-            // Devices are out of the checker's sight, and such daemon pods with them.
-            .filter(|daemon| !daemon.wants_devices)
+            // While claims are ignored, so are daemon pods that have some.
+            .filter(|daemon| !daemon.wants_devices || settings.ignore_dra_requests == Some(false))
             .collect();
         let mut keys: BTreeSet<String> = pods.iter().flat_map(Pod::keys).collect();
         keys.extend(daemons.iter().flat_map(|daemon| daemon.keys().map(str::to_owned)));

@@ -8,6 +8,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod choices;
+mod devices;
 mod scenario;
 
 use std::path::Path;

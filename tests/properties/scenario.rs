@@ -8,6 +8,9 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::choices::Choices;
+use crate::devices;
+
 /// What a scenario is made of.
 #[derive(Debug, Clone)]
 pub(crate) struct Recipe {
@@ -40,24 +43,6 @@ pub(crate) fn recipes() -> impl Strategy<Value = Recipe> {
         })
 }
 
-/// Choices, one byte each.
-struct Choices<'b>(std::slice::Iter<'b, u8>);
-
-impl Choices<'_> {
-    fn next(&mut self) -> usize {
-        self.0.next().copied().unwrap_or(0).into()
-    }
-
-    fn pick<'v, T: ?Sized>(&mut self, values: &[&'v T]) -> &'v T {
-        values[self.next() % values.len()]
-    }
-
-    /// Whether to, with so many percent.
-    fn with(&mut self, percent: usize) -> bool {
-        self.next() * 100 / 256 >= 100 - percent
-    }
-}
-
 const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
 const CAPACITY_TYPES: [&str; 3] = ["on-demand", "spot", "reserved"];
 const APPS: [&str; 4] = ["app-0", "app-1", "app-2", "app-3"];
@@ -69,11 +54,12 @@ const DRIVER: &str = "csi.example.com";
 
 /// A scenario; pods, types and other objects come in the order of the recipe.
 pub(crate) fn scenario(recipe: &Recipe) -> Value {
-    let mut own = Choices(recipe.settings.iter());
+    let mut own = Choices::of(&recipe.settings);
+    let claims_count = devices::count(&recipe.settings);
     let settings = json!({
         "preferencePolicy": own.pick(&["Respect", "Respect", "Ignore"]),
         "minValuesPolicy": own.pick(&["Strict", "BestEffort"]),
-        "ignoreDRARequests": true,
+        "ignoreDRARequests": !claims_count,
         "maxInstanceTypes": ([60, 60, 5, 3][own.next() % 4]),
         "featureGates": {"ReservedCapacity": true},
         "wellKnownLabels": ["size"],
@@ -90,18 +76,34 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
             }),
         ),
     ];
-    let types: Vec<Value> =
+    let mut types: Vec<Value> =
         recipe.types.iter().enumerate().map(|(at, bytes)| instance_type(at, bytes)).collect();
+    if claims_count {
+        objects.extend(devices::classes());
+        for (one, bytes) in types.iter_mut().zip(&recipe.types) {
+            one["resourceSlices"] = devices::of_type(bytes);
+        }
+    }
     objects.extend(recipe.pools.iter().enumerate().map(|(at, bytes)| pool(at, bytes)));
     objects.extend(recipe.daemons.iter().enumerate().map(|(at, bytes)| daemon(at, bytes)));
     for (at, bytes) in recipe.nodes.iter().enumerate() {
         node(at, bytes, recipe.pools.len(), &types, &mut objects);
+        let is_there = objects
+            .iter()
+            .any(|one| one["kind"] == "Node" && one["metadata"]["name"] == format!("node-{at}"));
+        if claims_count && is_there {
+            let one = &types[Choices::of(bytes).next() % types.len()];
+            devices::of_node(&format!("node-{at}"), bytes, one, &mut objects);
+        }
     }
     for (at, bytes) in recipe.pods.iter().enumerate() {
-        let mut own = Choices(bytes.iter());
+        let mut own = Choices::of(bytes);
         let replicas = own.next() % 4 + 1;
         let namespace = own.pick(&["default", "default", "default", "other"]);
-        let (labels, spec) = pod(&mut own);
+        let (labels, mut spec) = pod(&mut own);
+        if claims_count && let Some(claims) = devices::claims(at, namespace, bytes, &mut objects) {
+            spec["resourceClaims"] = claims;
+        }
         for replica in 0..replicas {
             let name = format!("pod-{at:02}-{replica}");
             let mut spec = spec.clone();
@@ -128,7 +130,7 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
     })
 }
 
-fn object(version: &str, kind: &str, name: &str, meta: Value, spec: Value) -> Value {
+pub(crate) fn object(version: &str, kind: &str, name: &str, meta: Value, spec: Value) -> Value {
     let mut meta = meta;
     meta["name"] = json!(name);
     meta["uid"] = json!(format!("{kind}-{name}"));
@@ -144,7 +146,7 @@ fn with(mut object: Value, fields: Value) -> Value {
 }
 
 fn instance_type(at: usize, bytes: &[u8]) -> Value {
-    let mut own = Choices(bytes.iter());
+    let mut own = Choices::of(bytes);
     let cpu = [2, 4, 8, 16, 1][own.next() % 5];
     let memory = cpu * [4, 2, 8][own.next() % 3];
     let arch = own.pick(&["amd64", "amd64", "arm64"]);
@@ -196,7 +198,7 @@ fn instance_type(at: usize, bytes: &[u8]) -> Value {
 }
 
 fn pool(at: usize, bytes: &[u8]) -> Value {
-    let mut own = Choices(bytes.iter());
+    let mut own = Choices::of(bytes);
     let mut requirements = Vec::new();
     match own.next() % 4 {
         1 => requirements.push(json!({"key": ZONE, "operator": "In", "values": ["zone-a", "zone-b"]})),
@@ -246,7 +248,7 @@ fn pool(at: usize, bytes: &[u8]) -> Value {
 }
 
 fn daemon(at: usize, bytes: &[u8]) -> Value {
-    let mut own = Choices(bytes.iter());
+    let mut own = Choices::of(bytes);
     let cpu = own.pick(&["100m", "300m", "700m"]);
     let mut spec =
         json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu, "memory": "64Mi"}}}]});
@@ -267,7 +269,7 @@ fn daemon(at: usize, bytes: &[u8]) -> Value {
 
 /// A node with its claim and pods; or a claim on its way.
 fn node(at: usize, bytes: &[u8], pools: usize, types: &[Value], objects: &mut Vec<Value>) {
-    let mut own = Choices(bytes.iter());
+    let mut own = Choices::of(bytes);
     let one = &types[own.next() % types.len()];
     let pool = own.next() % pools;
     let taints = objects.iter().find(|object| object["metadata"]["name"] == format!("pool-{pool}"));

@@ -16,6 +16,7 @@ use serde_json::Value;
 use super::lenient::{Reading, decode_leniently};
 use super::{Catalogues, Scenario, entries, list, text};
 use crate::crd;
+use crate::devices::SliceTemplate;
 use crate::error::{ApiError, At, FieldError};
 use crate::quantity::resources;
 use crate::requirement::requirements;
@@ -33,6 +34,8 @@ pub struct ScenarioType {
     pub overhead: Overhead,
     /// How it can be bought, in the order written.
     pub offerings: Vec<ScenarioOffering>,
+    /// The devices of its nodes.
+    pub slices: Vec<SliceTemplate>,
 }
 
 /// What is kept of a machine.
@@ -104,6 +107,7 @@ impl From<&InstanceType> for ScenarioType {
             capacity: known.capacity.clone(),
             overhead: Overhead { kube_reserved: known.overhead.clone(), ..Overhead::default() },
             offerings: known.offerings.iter().map(offering).collect(),
+            slices: Vec::new(),
         }
     }
 }
@@ -122,6 +126,8 @@ struct WrittenType {
     requirements: Vec<crd::Requirement>,
     #[serde(default)]
     offerings: Vec<WrittenOffering>,
+    #[serde(default)]
+    resource_slices: Vec<SliceTemplate>,
 }
 
 #[derive(Default, Deserialize)]
@@ -217,6 +223,7 @@ fn instance_type(reading: &mut Reading<'_>, written: &Value) -> Result<ScenarioT
         capacity: resources(&root.field("capacity"), Some(&written.capacity), Rounding::Down)?,
         overhead: overhead(&root.field("overhead"), &written.overhead)?,
         offerings: offerings?,
+        slices: written.resource_slices,
     })
 }
 

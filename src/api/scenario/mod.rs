@@ -28,6 +28,7 @@ pub use pods::{Ignored, ScenarioPod};
 pub use selectors::PodSelector;
 pub use settings::{MinValuesPolicy, PreferencePolicy, ScenarioSettings};
 
+use crate::devices::DeviceObjects;
 use crate::error::{ApiError, At, FieldError};
 use crate::pod::Origin;
 use crate::text::documents;
@@ -80,8 +81,8 @@ pub struct Scenario {
     pub attachments: Vec<Attachment>,
     /// NodeOverlays.
     pub overlays: Vec<Overlay>,
-    /// Objects of dynamic resource allocation, as written: ResourceClaim, DeviceClass, ResourceSlice.
-    pub devices: Vec<Value>,
+    /// Objects of dynamic resource allocation.
+    pub devices: DeviceObjects,
     /// What was known of nodes beyond the objects.
     pub state: Vec<StateNode>,
 }

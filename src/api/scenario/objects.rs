@@ -6,9 +6,10 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet}
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use purser_engine::model::{Requirements, Resources, Rounding, Str};
+use purser_engine::model::{PodKey, Requirements, Resources, Rounding, Str};
 use serde::Deserialize;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,10 +19,11 @@ use std::collections::BTreeMap;
 use super::lenient::{Reading, decode_leniently, decode_noting};
 use super::{Scenario, nodes, pods, selectors};
 use crate::crd;
+use crate::devices::{DeviceObjects, as_v1};
 use crate::error::{ApiError, At, FieldError};
 use crate::node_pool::node_pool;
 use crate::pod::Priorities;
-use crate::quantity::{object_name, resources};
+use crate::quantity::{namespace, object_name, resources};
 use crate::read::{describe, is_priority_class, namespace_labels, priority_class, text_field};
 use crate::requirement::requirements;
 use crate::volume;
@@ -156,12 +158,41 @@ fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Res
         ("v1", "ReplicationController") => {
             made::<ReplicationController>(reading, scenario, value, workload::replication_controller)?;
         }
-        (version, "ResourceClaim" | "DeviceClass" | "ResourceSlice")
-            if version.starts_with("resource.k8s.io/") =>
-        {
-            scenario.devices.push(value.clone());
-        }
+        (version, kind) if version.starts_with("resource.k8s.io/") => match as_v1(version, value) {
+            Some(value) => devices(reading, &mut scenario.devices, kind, &value)?,
+            None => reading.warn(&format!("objects of {version} are not read, so it was passed over")),
+        },
         _ => reading.warn(&format!("objects of {api_version} are not read, so it was passed over")),
+    }
+    Ok(())
+}
+
+/// Reads an object of dynamic resource allocation.
+fn devices(
+    reading: &mut Reading<'_>,
+    into: &mut DeviceObjects,
+    kind: &str,
+    value: &Value,
+) -> Result<(), FieldError> {
+    let key = |metadata: &ObjectMeta| Ok(PodKey::new(namespace(metadata), object_name(metadata)?));
+    match kind {
+        "ResourceClaim" => {
+            let claim: ResourceClaim = decode_noting(reading, value)?;
+            into.claims.insert(key(&claim.metadata)?, claim);
+        }
+        "ResourceClaimTemplate" => {
+            let template: ResourceClaimTemplate = decode_noting(reading, value)?;
+            into.templates.insert(key(&template.metadata)?, template);
+        }
+        "DeviceClass" => {
+            let class: DeviceClass = decode_noting(reading, value)?;
+            into.classes.insert(object_name(&class.metadata)?.into(), class);
+        }
+        "ResourceSlice" => {
+            let slice: ResourceSlice = decode_noting(reading, value)?;
+            into.slices.insert(object_name(&slice.metadata)?.into(), slice);
+        }
+        _ => reading.warn("objects of this kind are not read, so it was passed over"),
     }
     Ok(())
 }

@@ -9,6 +9,7 @@ use purser_engine::model::{CapacityType, OwnerKind, PodFacts, Str, Time, label};
 use serde_json::Value;
 
 use super::lenient::{Reading, decode_noting};
+use crate::devices::{ClaimRef, claim_refs};
 use crate::error::{At, FieldError};
 use crate::pod::{Origin, is_unschedulable, owner, pod_facts};
 use crate::{names, quantity};
@@ -30,6 +31,8 @@ pub struct ScenarioPod {
     pub controller: Option<(Str, Str)>,
     /// The DaemonSet that made it.
     pub daemon_set: Option<Str>,
+    /// Its resource claims.
+    pub claims: Vec<ClaimRef>,
 }
 
 /// Why a pod is not looked at.
@@ -66,6 +69,7 @@ pub(super) fn pod(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioPo
     Ok(ScenarioPod {
         controller: controllers.next().map(|owner| (owner.kind.as_str().into(), owner.name.as_str().into())),
         daemon_set: sets.next().map(|owner| owner.name.as_str().into()),
+        claims: claim_refs(&pod),
         provisionable: waits && !places_itself,
         ignored,
         deleting: pod.metadata.deletion_timestamp.is_some(),

@@ -61,6 +61,7 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
         pods: &pods,
         namespaces: &state.namespaces,
         wary: &memo.wary,
+        devices: None,
     };
     let plan = if T::ON {
         let (plan, looked) = schedule::solve_explained(&problem, &mut memo.prepared);

@@ -3,6 +3,7 @@
 //! **Invariant:** a value of these types is valid. Parsing and validation happen at the border (`purser-api`,
 //! `purser-events`); inside, nothing is checked twice.
 
+mod device;
 mod instance_type;
 mod name;
 mod node;
@@ -15,6 +16,10 @@ mod taint;
 mod time;
 mod volume;
 
+pub use device::{
+    ClaimKind, Device, DeviceAmount, DeviceAsk, DeviceCount, DeviceName, DeviceReach, DeviceRequest,
+    Inventory, InventoryId, KindId, MOST_DEVICES, PodClaim, SameAttribute, SelectorId, SharedId,
+};
 pub use instance_type::{CapacityType, InstanceType, Offering, OfferingKey};
 pub use name::{
     ClaimName, ClassName, InstanceId, Labels, NodeName, PoolName, ResourceName, Str, TypeName, Zone, label,

@@ -52,44 +52,51 @@ impl Quantity {
         Self::parse_scaled(text, 1_000, rounding)
     }
 
-    /// Syntax as in k8s.io/apimachinery/pkg/api/resource: a decimal number, then a binary suffix, a decimal suffix or
-    /// an exponent.
     fn parse_scaled(text: &str, scale: u128, rounding: Rounding) -> Result<Self, QuantityError> {
-        let malformed = || QuantityError::Malformed(text.to_owned());
-        let (negative, unsigned) = match text.as_bytes().first() {
-            Some(b'-') => (true, &text[1..]),
-            Some(b'+') => (false, &text[1..]),
-            _ => (false, text),
-        };
-        let number_end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
-        let (number, suffix) = unsigned.split_at(number_end);
-        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Err(malformed());
-        }
-        // More digits than these cannot change an i64 count; the limit keeps the arithmetic below within u128.
-        if whole.trim_start_matches('0').len() > 20 {
-            return Err(QuantityError::TooLarge(text.to_owned()));
-        }
-        let fraction = fraction.trim_end_matches('0');
-        let (kept, dropped) = fraction.split_at(fraction.len().min(9));
-        let mut mantissa: u128 = 0;
-        for digit in whole.bytes().chain(kept.bytes()) {
-            mantissa = mantissa * 10 + u128::from(digit - b'0');
-        }
-        let (multiplier, divisor) = suffix_ratio(suffix).ok_or_else(malformed)?;
-        let denominator = divisor * 10u128.pow(kept.len() as u32);
-        let numerator = mantissa
-            .checked_mul(multiplier)
-            .and_then(|n| n.checked_mul(scale))
-            .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))?;
-        let inexact = numerator % denominator != 0 || !dropped.is_empty();
-        let units = numerator / denominator + u128::from(inexact && rounding == Rounding::Up);
-        if negative && (units > 0 || inexact) {
-            return Err(QuantityError::Negative(text.to_owned()));
-        }
+        let units = units(text, scale, rounding)?;
         i64::try_from(units).map(Self).map_err(|_| QuantityError::TooLarge(text.to_owned()))
     }
+}
+
+/// A quantity in so many parts of its unit.
+///
+/// Syntax as in k8s.io/apimachinery/pkg/api/resource: a decimal number, then a binary suffix, a decimal suffix or
+/// an exponent.
+pub(super) fn units(text: &str, scale: u128, rounding: Rounding) -> Result<u128, QuantityError> {
+    let malformed = || QuantityError::Malformed(text.to_owned());
+    let (negative, unsigned) = match text.as_bytes().first() {
+        Some(b'-') => (true, &text[1..]),
+        Some(b'+') => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let number_end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let (number, suffix) = unsigned.split_at(number_end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return Err(malformed());
+    }
+    // More digits than these cannot change an i64 count; the limit keeps the arithmetic below within u128.
+    if whole.trim_start_matches('0').len() > 20 {
+        return Err(QuantityError::TooLarge(text.to_owned()));
+    }
+    let fraction = fraction.trim_end_matches('0');
+    let (kept, dropped) = fraction.split_at(fraction.len().min(9));
+    let mut mantissa: u128 = 0;
+    for digit in whole.bytes().chain(kept.bytes()) {
+        mantissa = mantissa * 10 + u128::from(digit - b'0');
+    }
+    let (multiplier, divisor) = suffix_ratio(suffix).ok_or_else(malformed)?;
+    let denominator = divisor * 10u128.pow(kept.len() as u32);
+    let numerator = mantissa
+        .checked_mul(multiplier)
+        .and_then(|n| n.checked_mul(scale))
+        .ok_or_else(|| QuantityError::TooLarge(text.to_owned()))?;
+    let inexact = numerator % denominator != 0 || !dropped.is_empty();
+    let units = numerator / denominator + u128::from(inexact && rounding == Rounding::Up);
+    if negative && (units > 0 || inexact) {
+        return Err(QuantityError::Negative(text.to_owned()));
+    }
+    Ok(units)
 }
 
 /// What a suffix multiplies and divides by.

@@ -9,9 +9,10 @@ use rustc_hash::FxHashMap;
 use super::problem::{Gang, PodVolume, Problem};
 use crate::event::SpecId;
 use crate::model::{
-    HostPort, PodAffinity, PodSpec, PreferredTerm, Requirement, Requirements, Resources, Str, Taint,
-    Toleration, TopologySpread, Unsatisfiable, first_untolerated,
+    DeviceReach, HostPort, PodAffinity, PodClaim, PodSpec, PreferredTerm, Requirement, Requirements,
+    Resources, Str, Taint, Toleration, TopologySpread, Unsatisfiable, first_untolerated,
 };
+use crate::reason::Reason;
 use crate::settings::PreferencePolicy;
 
 /// Pods that are equal for all that scheduling knows.
@@ -21,8 +22,45 @@ pub(super) struct Class<'a> {
     pub spec: &'a PodSpec,
     pub namespace: &'a Str,
     pub volumes: &'a [PodVolume],
+    pub claims: Claims<'a>,
     /// Indices into the problem's pods, by age.
     pub pods: Vec<usize>,
+}
+
+/// The resource claims of a pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Claims<'a> {
+    /// These, if there are any.
+    Known(&'a [PodClaim]),
+    /// They cannot be had.
+    Refused(&'a Reason),
+    /// The problem does not say what they ask for.
+    NotEvaluated(&'a Str),
+}
+
+impl<'a> Claims<'a> {
+    fn of(problem: &Problem<'a>, pod: usize, spec: &'a PodSpec) -> Self {
+        let of_pod = problem.devices.and_then(|devices| devices.pods.get(pod));
+        match (of_pod, spec.resource_claims.first()) {
+            (Some(Ok(claims)), _) => Self::Known(claims),
+            (Some(Err(reason)), _) => Self::Refused(reason),
+            (None, Some(claim)) => Self::NotEvaluated(claim),
+            (None, None) => Self::Known(&[]),
+        }
+    }
+
+    /// The claims, if they can be had.
+    pub(super) fn known(self) -> Option<&'a [PodClaim]> {
+        match self {
+            Self::Known(claims) => Some(claims),
+            Self::Refused(_) | Self::NotEvaluated(_) => None,
+        }
+    }
+
+    /// Whether any of them is used by other pods too.
+    pub(super) fn any_shared(self) -> bool {
+        self.known().unwrap_or_default().iter().any(|claim| matches!(claim, PodClaim::Shared(..)))
+    }
 }
 
 /// By what pods are put into one class.
@@ -36,7 +74,7 @@ struct ClassKey<'a> {
     spread: &'a [TopologySpread],
     affinity: &'a [PodAffinity],
     host_ports: &'a [HostPort],
-    resource_claims: &'a [Str],
+    claims: Claims<'a>,
     priority: i32,
     group: Option<&'a Gang>,
     volumes: &'a [PodVolume],
@@ -55,12 +93,14 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
     // Most pods share their spec with others, so that its fields are hashed once.
     let mut by_spec: FxHashMap<(SpecId, &'a Str), usize> = FxHashMap::default();
     for (at, pod) in problem.pods.iter().enumerate() {
-        let plain = pod.volumes.is_empty() && pod.group.is_none();
+        let spec: &'a PodSpec = &problem.specs[pod.spec.0 as usize];
+        let claims = Claims::of(problem, at, spec);
+        let unclaimed = claims == Claims::Known(&[]);
+        let plain = pod.volumes.is_empty() && pod.group.is_none() && unclaimed;
         if let (true, Some(class)) = (plain, by_spec.get(&(pod.spec, &pod.key.namespace))) {
             classes[*class].pods.push(at);
             continue;
         }
-        let spec: &'a PodSpec = &problem.specs[pod.spec.0 as usize];
         let key = ClassKey {
             requests: &spec.requests,
             node_selector: &spec.node_selector,
@@ -70,7 +110,7 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
             spread: &spec.spread,
             affinity: &spec.affinity,
             host_ports: &spec.host_ports,
-            resource_claims: &spec.resource_claims,
+            claims,
             priority: spec.priority,
             group: pod.group.as_ref(),
             volumes: &pod.volumes,
@@ -83,6 +123,7 @@ pub(super) fn classes<'a>(problem: &Problem<'a>) -> (Vec<Class<'a>>, Vec<(usize,
                 spec,
                 namespace: &pod.key.namespace,
                 volumes: &pod.volumes,
+                claims,
                 pods: Vec::new(),
             });
             classes.len() - 1
@@ -220,12 +261,18 @@ pub(super) fn wishes<'a>(
     all
 }
 
-/// Node selector with each required term, each with each combination of places from which the volumes can be reached together.
+/// Node selector with each required term, each with each combination of places from which the volumes, and devices that are allocated, can be
+/// reached together.
 ///
 /// Source: Karpenter, pkg/controllers/provisioning/scheduling/volumetopology.go.
 fn alternatives(class: &Class<'_>) -> Vec<Requirements> {
     let mut all = class.spec.node_alternatives();
-    for volume in class.volumes.iter().filter(|volume| !volume.topologies.is_empty()) {
+    let volumes = class.volumes.iter().map(|volume| &volume.topologies);
+    let devices = class.claims.known().unwrap_or_default().iter().filter_map(|claim| match claim {
+        PodClaim::Allocated(DeviceReach::Labels(places)) => Some(places),
+        _ => None,
+    });
+    for places in volumes.chain(devices).filter(|places| !places.is_empty()) {
         let combine = |wanted: &Requirements, place: &Requirements| {
             let mut combined = wanted.clone();
             combined.add_all(place);
@@ -236,10 +283,8 @@ fn alternatives(class: &Class<'_>) -> Vec<Requirements> {
                 .any(|(key, one)| one.is_absent() && !absent(wanted, key) && !absent(place, key));
             (combined, possible)
         };
-        let both: Vec<(Requirements, bool)> = all
-            .iter()
-            .flat_map(|wanted| volume.topologies.iter().map(|place| combine(wanted, place)))
-            .collect();
+        let both: Vec<(Requirements, bool)> =
+            all.iter().flat_map(|wanted| places.iter().map(|place| combine(wanted, place))).collect();
         // Combinations that cannot be are of use only to say what is in the way.
         let any = both.iter().any(|(_, possible)| *possible);
         all = both.into_iter().filter(|(_, possible)| *possible || !any).map(|(both, _)| both).collect();

@@ -47,12 +47,14 @@ fn is_free(setup: &Setup<'_>, planned: &Planned) -> bool {
     planned.draws_on.is_empty()
         && !setup.interner.has_min_values(planned.requirements)
         && planned.ports.is_empty()
+        && planned.devices.is_none()
         && planned.pods.iter().all(|pod| {
             let class = setup.class_of[*pod];
             let by_name = |key: &KeyId| *key == KeyId::HOSTNAME;
             // In whichever domain other nodes like it are, it is too.
             let stays = |key: &KeyId| !by_name(key) && planned.domain(*key).is_some();
             setup.classes[class].volumes.is_empty()
+                && setup.classes[class].claims.known().is_some_and(<[_]>::is_empty)
                 && setup.levels[class].iter().all(|level| {
                     let ties = &level.ties;
                     ties.all().all(|group| stays(&setup.groups.group(group).key))

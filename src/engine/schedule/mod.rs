@@ -11,6 +11,7 @@
 
 mod bits;
 mod class;
+mod devices;
 mod fits;
 mod gangs;
 mod improve;
@@ -19,6 +20,7 @@ mod problem;
 mod relaxed;
 mod requirements;
 mod setup;
+mod stock;
 mod supply;
 mod topology;
 mod why;
@@ -29,9 +31,10 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+pub use devices::Given;
 pub use problem::{
-    BuyOption, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer, Problem,
-    Rules, TypeOffer,
+    BuyOption, Devices, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer,
+    Problem, Rules, TypeOffer,
 };
 pub use relaxed::{Kind, Size, relaxed};
 pub use why::Looked;
@@ -56,8 +59,37 @@ pub struct Plan {
     pub unplaced: Vec<Unplaced>,
     /// Indices of the pods that have a place, in an order in which each finds the constraints between pods satisfied.
     pub order: Vec<usize>,
+    /// What the claims of pods get.
+    pub devices: Vec<PodDevices>,
     /// Targets and shapes looked at.
     pub work: u64,
+}
+
+/// What a claim of a pod gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PodDevices {
+    /// Index of the pod for which it was allocated.
+    pub pod: usize,
+    /// Index of the claim among the pod's.
+    pub claim: usize,
+    /// Where.
+    pub place: DevicePlace,
+    /// The devices.
+    pub devices: Vec<Given>,
+}
+
+/// Where devices are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DevicePlace {
+    /// On a host, by index.
+    Host(usize),
+    /// On a node to launch, should it be of a type.
+    Launch {
+        /// Index of the launch.
+        launch: usize,
+        /// Index into the types of its pool.
+        type_at: usize,
+    },
 }
 
 /// A node to launch.
@@ -278,9 +310,12 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
     }
     let mut order = placement.order.clone();
     let mut launches = Vec::new();
+    let mut launched = Vec::with_capacity(placement.planned.len());
     let mut known = Offered::default();
     for planned in &placement.planned {
-        match launch(setup, planned, &mut known) {
+        let launch = launch(setup, planned, &mut known);
+        launched.push(launch.is_some().then_some(launches.len()));
+        match launch {
             Some(launch) => launches.push(launch),
             None => {
                 let name = setup.problem.pools[planned.pool].pool.name.to_string();
@@ -293,7 +328,9 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
             }
         }
     }
-    Plan { hosts: of_hosts.into_iter().collect(), launches, unplaced, order, work: placement.work }
+    let launched: Vec<_> = launched.into_iter().map(|at| at.map(|at| (at, &launches[at]))).collect();
+    let devices = devices::given(setup, &placement, &launched);
+    Plan { hosts: of_hosts.into_iter().collect(), launches, unplaced, order, devices, work: placement.work }
 }
 
 /// What launches offer: by pool, requirements, whether `minValues` was let go, reservations and shapes that are left.

@@ -7,6 +7,7 @@
 //! count breaks a constraint, no pool exceeds its limits whichever of the types that are left comes.
 
 mod count;
+mod devices;
 mod host;
 mod join;
 mod planned;
@@ -17,13 +18,14 @@ use std::collections::BTreeMap;
 
 use rustc_hash::FxHashMap;
 
+pub(super) use devices::{GivenAt, NodeDevices};
 pub(super) use host::{Used, conflict, too_many_volumes};
 pub(super) use planned::Planned;
 
 use super::bits::Bits;
 use super::setup::Setup;
 use super::topology::{Counts, KeyId, Site};
-use crate::model::{Price, Resources, Str};
+use crate::model::{Price, Resources, SharedId, Str};
 
 /// In which way a pass packs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,6 +68,10 @@ pub(super) struct Placement {
     pub ledger: Vec<(Resources, u32)>,
     pub counts: Counts,
     pub used: FxHashMap<u32, Used>,
+    /// Where claims are that several pods use.
+    pub shared: BTreeMap<SharedId, u32>,
+    /// For each pod that was given devices, where in the ledger of its target that is.
+    pub given: BTreeMap<usize, GivenAt>,
     /// Pods that were left out.
     pub left_out: Vec<bool>,
     /// How many instances reservations have left.
@@ -137,6 +143,8 @@ impl<'s, 'a> Pass<'s, 'a> {
             ledger: setup.problem.pools.iter().map(|offer| offer.used.clone()).collect(),
             counts: setup.counts.clone(),
             used: FxHashMap::default(),
+            shared: BTreeMap::new(),
+            given: BTreeMap::new(),
             left_out: left_out.to_vec(),
             reservations: reservations::left(setup.problem.pools),
             order: Vec::new(),
@@ -213,12 +221,13 @@ impl<'s, 'a> Pass<'s, 'a> {
     /// Whether a class without a place may find one later in the pass.
     fn may_change(&self, class: usize) -> bool {
         self.setup.levels[class].iter().any(|level| !level.ties.owned.is_empty())
+            || self.setup.classes[class].claims.any_shared()
     }
 
     /// Finds a place for a pod, giving up its preferences one by one.
     fn place(&mut self, class: usize, pod: usize, asking: &mut Asking) -> bool {
         let levels = self.setup.levels[class].len();
-        if !self.setup.classes[class].spec.resource_claims.is_empty() {
+        if self.setup.classes[class].claims.known().is_none() {
             return false;
         }
         asking.levels.resize_with(levels, Default::default);
@@ -238,6 +247,7 @@ impl<'s, 'a> Pass<'s, 'a> {
     fn record(&mut self, class: usize, level: usize, pod: usize, target: u32) {
         self.at.target[pod] = Some(target);
         self.at.order.push(pod);
+        self.settle_claims(class, pod, target);
         let hosts = self.setup.problem.hosts.len();
         let planned = (target as usize).checked_sub(hosts);
         if let Some(planned) = planned {

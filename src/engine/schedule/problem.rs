@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::event::SpecId;
 use crate::model::{
-    HostPort, Labels, Limits, NodePool, PodGroup, PodKey, PodSpec, Price, Requirements, Resources, Str,
-    Taint, Time, TypeName, Uid, label,
+    ClaimKind, HostPort, Inventory, InventoryId, KindId, Labels, Limits, NodePool, PodClaim, PodGroup,
+    PodKey, PodSpec, Price, Requirements, Resources, Str, Taint, Time, TypeName, Uid, label,
 };
+use crate::reason::Reason;
 use crate::settings::{MinValuesPolicy, PreferencePolicy};
 
 /// One scheduling problem.
@@ -30,6 +31,37 @@ pub struct Problem<'a> {
     pub namespaces: &'a BTreeMap<Str, Labels>,
     /// Specs with a required anti-affinity: those that may be on hosts, at least.
     pub wary: &'a BTreeSet<SpecId>,
+    /// Devices and claims on them; without them a pod that has claims gets no place.
+    pub devices: Option<&'a Devices>,
+}
+
+/// Devices, and who claims them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Devices {
+    /// Kinds of claims, by number.
+    pub kinds: Vec<ClaimKind>,
+    /// Inventories, by number.
+    pub inventories: Vec<Inventory>,
+    /// The claims of each pod of the problem, or why none of them can be had.
+    pub pods: Vec<Result<Vec<PodClaim>, Reason>>,
+    /// The devices of each host.
+    pub hosts: Vec<Option<InventoryId>>,
+    /// The devices of each type of each pool.
+    pub types: Vec<Vec<Option<InventoryId>>>,
+    /// The claims of each DaemonSet of the pools.
+    pub daemons: Vec<Vec<KindId>>,
+}
+
+impl Devices {
+    /// What claims of a kind ask for.
+    pub fn kind(&self, kind: KindId) -> &ClaimKind {
+        &self.kinds[kind.0 as usize]
+    }
+
+    /// The devices with this number.
+    pub fn inventory(&self, id: InventoryId) -> &Inventory {
+        &self.inventories[id.0 as usize]
+    }
 }
 
 /// What is up to the operator.

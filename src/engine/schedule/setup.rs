@@ -8,13 +8,15 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::bits::Bits;
-use super::class::{Class, Wishes, classes, first_refused, wishes};
+use super::class::{Claims, Class, Wishes, classes, first_refused, wishes};
 use super::fits::Fit;
+use super::pass::NodeDevices;
 use super::problem::{Host, HostLabels, PoolOffer, Problem};
 use super::requirements::{Interner, ReqId};
+use super::stock::Stocks;
 use super::supply::{Shape, Supply, buys, type_conflict};
 use super::topology::{Counts, Domain, GroupId, Groups, KeyId, Selecting, Ties};
-use crate::model::{Price, Requirements, Str, Taint, TaintEffect, label};
+use crate::model::{KindId, Price, Requirements, Str, Taint, TaintEffect, label};
 
 /// By the nodes that a group looks at, pool and requirements of a node: whether it may look, and whether it does for sure.
 type LooksAt = FxHashMap<(usize, usize, ReqId), (bool, bool)>;
@@ -52,6 +54,10 @@ pub(super) struct Setup<'a> {
     pub looks_at: RefCell<LooksAt>,
     /// Where what can be bought.
     pub buyable: RefCell<Buyable>,
+    /// The devices of new nodes.
+    pub stocks: Stocks,
+    /// The devices of new nodes of a pool, once pods of a class came.
+    pub fresh: FxHashMap<(usize, Vec<KindId>), Option<NodeDevices>>,
     /// How many kinds of levels there are.
     pub kinds: usize,
 }
@@ -67,7 +73,7 @@ pub(super) struct Level {
     names_host: bool,
     /// Index of what would do for it.
     pub access: usize,
-    /// A number for what it would do with, and how much of it.
+    /// A number for what it would do with, how much of it, and which devices.
     pub kind: usize,
 }
 
@@ -122,12 +128,15 @@ impl<'a> Setup<'a> {
         };
         let sizes: Vec<usize> = classes.iter().map(number).collect();
         let mut of_kind = FxHashMap::default();
+        let mut of_claims = FxHashMap::from_iter([(Claims::Known(&[]), 0)]);
         let mut levels = Vec::with_capacity(classes.len());
         let mut accesses = Vec::new();
         let mut known = FxHashMap::default();
         let mut selecting = Selecting::default();
         for (number, (class, wishes)) in classes.iter().zip(&all).enumerate() {
             let size = sizes[number];
+            let next = of_claims.len();
+            let claims = *of_claims.entry(class.claims).or_insert(next);
             let ready = wishes.iter().zip(&own[number]).map(|(wishes, own)| {
                 let alternatives: Vec<ReqId> =
                     wishes.alternatives.iter().map(|one| interner.id(one)).collect();
@@ -152,7 +161,7 @@ impl<'a> Setup<'a> {
                     respects_prefer_no_schedule: wishes.respects_prefer_no_schedule,
                     names_host: wishes.alternatives.iter().any(|one| one.get(label::HOSTNAME).is_some()),
                     access,
-                    kind: *of_kind.entry((access, size)).or_insert(next),
+                    kind: *of_kind.entry((access, size, claims)).or_insert(next),
                 }
             });
             levels.push(ready.collect());
@@ -163,6 +172,8 @@ impl<'a> Setup<'a> {
             hurdles: FxHashMap::default(),
             looks_at: RefCell::default(),
             buyable: RefCell::default(),
+            stocks: Stocks::new(&problem),
+            fresh: FxHashMap::default(),
             sizes,
             pinned: pinned(&groups),
             alone: FxHashMap::default(),

@@ -186,19 +186,31 @@ pub(super) fn template(offer: &PoolOffer) -> Requirements {
 fn daemons(rules: &Rules, offer: &PoolOffer, one: &TypeOffer) -> (Resources, Vec<HostPort>) {
     let mut requests = Resources::default();
     let mut ports = Vec::new();
-    if offer.daemons.is_empty() {
-        return (requests, ports);
+    for at in daemons_on(rules, offer, one, |_| true) {
+        let spec = &offer.daemons[at];
+        requests.add(&spec.requests);
+        ports.extend(spec.host_ports.iter().cloned());
+    }
+    (requests, ports)
+}
+
+/// Indices of the DaemonSets whose pods run on nodes of a type, of those that are asked for.
+pub(super) fn daemons_on(
+    rules: &Rules,
+    offer: &PoolOffer,
+    one: &TypeOffer,
+    asked: impl Fn(&usize) -> bool,
+) -> Vec<usize> {
+    let sets: Vec<usize> = (0..offer.daemons.len()).filter(asked).collect();
+    if sets.is_empty() {
+        return sets;
     }
     let mut node = template(offer);
     // By the time that daemon pods come, a node carries these.
     for ready in [label::REGISTERED, label::INITIALIZED] {
         node.add(ready, Requirement::one_of(["true".into()]));
     }
-    for spec in offer.daemons.iter().filter(|spec| runs(rules, offer, &node, one, spec)) {
-        requests.add(&spec.requests);
-        ports.extend(spec.host_ports.iter().cloned());
-    }
-    (requests, ports)
+    sets.into_iter().filter(|at| runs(rules, offer, &node, one, &offer.daemons[*at])).collect()
 }
 
 fn runs(rules: &Rules, offer: &PoolOffer, node: &Requirements, one: &TypeOffer, spec: &Arc<PodSpec>) -> bool {

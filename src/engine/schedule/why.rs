@@ -2,12 +2,16 @@
 //!
 //! **Invariant:** a reason names the last hurdle that a pool's best try did not take, so the nearest miss is the one that got furthest.
 
+use std::collections::BTreeMap;
+
+use super::class::{Claims, Class};
+use super::devices::{Ledger, Shortage};
 use super::pass::{Placement, conflict, too_many_volumes};
 use super::problem::HostLabels;
 use super::setup::{Setup, first_unmet};
 use super::topology::{KeyId, Kind, Site};
 use crate::event::SpecId;
-use crate::model::first_untolerated;
+use crate::model::{DeviceReach, InventoryId, PodClaim, first_untolerated};
 use crate::reason::{Reason, ReasonId};
 
 /// What each pool lacked for a class, the one that came nearest in front.
@@ -16,9 +20,8 @@ pub(super) fn reasons(
     placement: &Placement,
     class: usize,
 ) -> Vec<(Option<usize>, Reason)> {
-    if let Some(claim) = setup.classes[class].spec.resource_claims.first() {
-        let field = [("field", format!("resourceClaims: {claim}"))];
-        return vec![(None, Reason::new(ReasonId::ConstraintNotEvaluated, field))];
+    if let Some(reason) = of_claims(setup, placement, class) {
+        return vec![(None, reason)];
     }
     let group = setup.classes[class].pods.iter().find_map(|pod| {
         let left_out = placement.target[*pod].is_none() && placement.left_out[*pod];
@@ -42,6 +45,54 @@ pub(super) fn reasons(
     all.into_iter().map(|(_, pool, reason)| (pool, reason)).collect()
 }
 
+/// What is in the way of a class's claims wherever it goes.
+fn of_claims(setup: &Setup<'_>, placement: &Placement, class: usize) -> Option<Reason> {
+    let of_class = &setup.classes[class];
+    let claims = match of_class.claims {
+        Claims::Known(claims) => claims,
+        Claims::Refused(reason) => return Some(reason.clone()),
+        Claims::NotEvaluated(claim) => {
+            let field = [("field", format!("resourceClaims: {claim}"))];
+            return Some(Reason::new(ReasonId::ConstraintNotEvaluated, field));
+        }
+    };
+    let elsewhere = |claim: &PodClaim| match claim {
+        PodClaim::Shared(id, _) => placement.shared.contains_key(id),
+        PodClaim::Allocated(DeviceReach::Nodes(_)) => true,
+        PodClaim::Allocated(DeviceReach::Labels(_) | DeviceReach::Anywhere) | PodClaim::Own(_) => false,
+    };
+    let at = claims.iter().position(elsewhere)?;
+    Some(Reason::new(ReasonId::ClaimElsewhere, [("claim", name_of_claim(of_class, at))]))
+}
+
+/// What a pod calls one of its claims.
+fn name_of_claim(class: &Class<'_>, at: usize) -> String {
+    class.spec.resource_claims.get(at).map(ToString::to_string).unwrap_or_default()
+}
+
+/// The first of a class's claims for which too little is left of a node's devices.
+fn shortage(
+    setup: &Setup<'_>,
+    class: usize,
+    on: Option<(InventoryId, &Ledger)>,
+) -> Option<(ReasonId, String)> {
+    let devices = setup.problem.devices?;
+    let of_class = &setup.classes[class];
+    let mut wanted = Vec::new();
+    for (at, claim) in of_class.claims.known().unwrap_or_default().iter().enumerate() {
+        let (PodClaim::Own(kind) | PodClaim::Shared(_, kind)) = claim else { continue };
+        wanted.push(*kind);
+        let found = on.map(|(id, left)| left.with(devices, devices.inventory(id), &wanted).0);
+        let id = match found {
+            Some(Ok(_)) => continue,
+            Some(Err(Shortage::Unknown)) => ReasonId::DeviceSearchTooLong,
+            Some(Err(Shortage::None)) | None => ReasonId::DevicesUnavailable,
+        };
+        return Some((id, name_of_claim(of_class, at)));
+    }
+    None
+}
+
 fn of_pool(setup: &mut Setup<'_>, placement: &Placement, class: usize, pool: usize) -> (u8, Reason) {
     let problem = setup.problem;
     let offer = &problem.pools[pool];
@@ -62,6 +113,7 @@ fn of_pool(setup: &mut Setup<'_>, placement: &Placement, class: usize, pool: usi
         }
     };
     let own = setup.interner.get(setup.supply.pools[pool].requirements).clone();
+    let mut short_of = BTreeMap::new();
     for alternative in least {
         let wanted = setup.interner.get(alternative);
         if let Some(key) = own.first_conflict(wanted, |key| problem.rules.is_well_known(key)) {
@@ -86,19 +138,28 @@ fn of_pool(setup: &mut Setup<'_>, placement: &Placement, class: usize, pool: usi
                 reached(3, &|| named(ReasonId::HostPortTaken, &[("port", port.port.to_string())]));
                 continue;
             }
+            let stock = setup.stocks.of(pool, shape.type_at);
+            let short = short_of.entry(stock).or_insert_with(|| {
+                let stock = stock.map(|id| setup.stocks.get(id));
+                shortage(setup, class, stock.map(|stock| (stock.inventory, &stock.start)))
+            });
+            if let Some((id, claim)) = short {
+                reached(4, &|| named(*id, &[("claim", claim.clone())]));
+                continue;
+            }
             if !hurdle.can_be_bought {
-                reached(4, &|| named(ReasonId::NoCapacity, &[]));
+                reached(5, &|| named(ReasonId::NoCapacity, &[]));
                 continue;
             }
             let (used, nodes) = &placement.ledger[pool];
             let with = used.plus(&one.capacity);
             if let Some((limit, _, _)) = offer.limits().first_exceeded(&with, *nodes as usize + 1) {
-                reached(5, &|| named(ReasonId::LimitReached, &[("limit", limit.to_owned())]));
+                reached(6, &|| named(ReasonId::LimitReached, &[("limit", limit.to_owned())]));
                 continue;
             }
             let constraint = constraint(setup, placement, class);
             let (id, params) = constraint.unwrap_or((ReasonId::MinValuesUnmet, Vec::new()));
-            reached(6, &|| named(id, &params));
+            reached(7, &|| named(id, &params));
             // Nothing comes nearer.
             break;
         }
@@ -216,6 +277,16 @@ fn of_host(setup: &Setup<'_>, placement: &Placement, class: usize, at: usize) ->
     }
     if let Some(driver) = too_many_volumes(host, used, of_class.volumes) {
         return Some((ReasonId::VolumeLimit, driver.to_string()));
+    }
+    if let Some(reason) = of_claims(setup, placement, class) {
+        return Some((reason.id, reason.to_string()));
+    }
+    if let Some(devices) = setup.problem.devices {
+        let fresh = || Some(Ledger::new(devices.inventory(devices.hosts[at]?)));
+        let left = used.and_then(|used| used.devices.clone()).or_else(fresh);
+        if let Some((id, claim)) = shortage(setup, class, devices.hosts[at].zip(left.as_ref())) {
+            return Some((id, format!("claim {claim}")));
+        }
     }
     let groups = &setup.groups;
     let domain = |key: KeyId| groups.key(key).of_host[at];

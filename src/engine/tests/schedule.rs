@@ -152,6 +152,7 @@ impl Lab {
             specs: &self.specs,
             pods: &self.pods,
             namespaces: &BTreeMap::new(),
+            devices: None,
         })
     }
 }

@@ -131,6 +131,7 @@ fn expand_workloads(scenario: &mut Scenario) {
                 deleting: false,
                 started: None,
                 daemon_set: None,
+                claims: workload.claims.clone(),
             });
         }
     }

@@ -5,6 +5,7 @@
 //! **Invariant:** every pod that waits is in the result exactly once: placed, not placed and why, or not the autoscaler's business.
 
 mod bound;
+mod devices;
 mod eligible;
 mod explain;
 mod input;
@@ -20,6 +21,7 @@ use purser_api::scenario::Scenario;
 use purser_engine::model::PodKey;
 use purser_engine::schedule::{self, Looked, Plan, Prepared, Problem};
 
+pub use devices::{DeviceAllocation, GivenDevice};
 pub use outcome::{ExistingNode, Expression, NewNodeClaim, PodReason, Solution};
 
 use crate::cli::{OutputFormat, SolveOptions};
@@ -80,7 +82,8 @@ fn solve_by(scenario: &Scenario, scheduler: impl FnOnce(&Problem<'_>) -> (Plan, 
     let (waiting, ignored) = eligible::pods(scenario);
     let world = World::new(scenario, &waiting);
     let (plan, looked) = scheduler(&world.problem());
-    let solution = outcome::solution(&world, &plan, &ignored);
+    let mut solution = outcome::solution(&world, &plan, &ignored);
+    solution.device_allocations = devices::allocations(scenario, &world, &plan);
     Solved { solution, world, plan, looked, ignored }
 }
 

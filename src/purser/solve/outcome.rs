@@ -9,6 +9,7 @@ use purser_engine::reason::Reason;
 use purser_engine::schedule::{Launch, Plan, PoolOffer};
 use serde::Serialize;
 
+use super::devices::DeviceAllocation;
 use super::eligible::Ignoring;
 use super::world::World;
 
@@ -33,6 +34,9 @@ pub struct Solution {
     pub reasons: BTreeMap<String, Vec<PodReason>>,
     /// How many targets and sizes of nodes were looked at.
     pub work: u64,
+    /// The devices that claims of pods get.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub device_allocations: Vec<DeviceAllocation>,
     /// Pods that have a place, in an order in which kube-scheduler can bind them one after the other.
     pub order: Vec<String>,
 }

@@ -18,10 +18,11 @@ use purser_engine::model::{
     PodSpec, PoolName, Price, Resources, Str, Taint, TopologySpread, TypeName, first_untolerated, label,
 };
 use purser_engine::schedule::{
-    BuyOption, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer, Problem,
-    Rules, TypeOffer,
+    BuyOption, Devices, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer,
+    Problem, Rules, TypeOffer,
 };
 
+use super::devices::devices;
 use super::eligible::{leaving_instances, leaving_nodes, reach};
 
 /// A scenario made ready.
@@ -33,6 +34,7 @@ pub(super) struct World {
     pub(super) pods: Vec<PendingPod>,
     namespaces: BTreeMap<Str, Labels>,
     wary: BTreeSet<SpecId>,
+    pub(super) devices: Option<Devices>,
 }
 
 impl World {
@@ -45,10 +47,12 @@ impl World {
         let hosts = hosts(scenario, &waiting.iter().collect(), &daemons, &mut specs);
         let wary = specs.all.iter().zip(0..).filter(|(spec, _)| spec.has_required_anti_affinity());
         let wary = wary.map(|(_, at)| SpecId(at));
+        let pools = pools(scenario, daemons);
         Self {
+            devices: devices(scenario, &pods, &hosts, &pools),
             wary: wary.collect(),
             rules: rules(scenario),
-            pools: pools(scenario, daemons),
+            pools,
             hosts,
             pods,
             specs: specs.all,
@@ -66,6 +70,7 @@ impl World {
             pods: &self.pods,
             namespaces: &self.namespaces,
             wary: &self.wary,
+            devices: self.devices.as_ref(),
         }
     }
 }
@@ -189,7 +194,7 @@ fn volumes(scenario: &Scenario, pod: &PodKey, spec: &PodSpec) -> Vec<PodVolume> 
 fn pools(scenario: &Scenario, daemons: Vec<Arc<PodSpec>>) -> Vec<PoolOffer> {
     let leaving = leaving_instances(scenario);
     let mut lists: BTreeMap<*const Vec<ScenarioType>, Arc<Vec<Arc<TypeOffer>>>> = BTreeMap::new();
-    let daemons = Arc::new(daemons);
+    let daemons = Arc::new(daemons.into_iter().filter(|spec| counts(scenario, spec)).collect::<Vec<_>>());
     let machines: BTreeMap<&InstanceId, &Resources> = scenario
         .nodes
         .iter()
@@ -225,6 +230,11 @@ fn pools(scenario: &Scenario, daemons: Vec<Arc<PodSpec>>) -> Vec<PoolOffer> {
     // Karpenter's order: weight, then name, both descending.
     pools.sort_by(|a, b| (b.pool.weight, &b.pool.name).cmp(&(a.pool.weight, &a.pool.name)));
     pools
+}
+
+/// Whether daemon pods are reckoned with: not those with claims, while claims are ignored.
+fn counts(scenario: &Scenario, spec: &PodSpec) -> bool {
+    !scenario.settings.ignore_dra_requests || spec.resource_claims.is_empty()
 }
 
 /// What the nodes of a pool sum up to, those that leave apart.
@@ -460,7 +470,7 @@ impl Building<'_> {
         for (set, spec) in self.scenario.daemon_sets.iter().zip(self.daemons) {
             let runs = first_untolerated(&host.taints, &spec.tolerations).is_none()
                 && spec.node_alternatives().iter().any(|wanted| host.labels.first_unmet(wanted).is_none());
-            if !runs {
+            if !runs || !counts(self.scenario, spec) {
                 continue;
             }
             expected.add(&spec.requests);

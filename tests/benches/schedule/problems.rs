@@ -59,6 +59,7 @@ impl Made {
             pods: &self.pods,
             namespaces: &self.namespaces,
             wary: &self.wary,
+            devices: None,
         }
     }
 

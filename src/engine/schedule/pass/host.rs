@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Answer, Pass};
 use crate::model::{HostPort, PodKey, Resources};
+use crate::schedule::devices::Ledger;
 use crate::schedule::problem::{Host, PodVolume};
 use crate::schedule::topology::{KeyId, Kind, Site};
 
@@ -14,6 +15,8 @@ pub(in crate::schedule) struct Used {
     pub ports: Vec<HostPort>,
     /// Claims, with the driver that attaches them.
     pub claims: BTreeSet<(crate::model::Str, PodKey)>,
+    /// What is left of its devices, if any were given.
+    pub devices: Option<Ledger>,
 }
 
 impl Pass<'_, '_> {
@@ -47,10 +50,17 @@ impl Pass<'_, '_> {
                 _ => Answer::NotNow,
             };
         }
+        let devices = match self.devices_of_host(class, target) {
+            Ok(devices) => devices,
+            Err(answer) => return answer,
+        };
         self.free[at].subtract(&spec.requests);
         let used = self.at.used.entry(target).or_default();
         used.requests.add(&spec.requests);
         used.ports.extend(spec.host_ports.iter().cloned());
+        if devices.is_some() {
+            used.devices = devices;
+        }
         used.claims.extend(volumes.iter().map(|volume| (volume.driver.clone(), volume.claim.clone())));
         Answer::Taken
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::count::{self, Counted};
+use super::devices::NodeDevices;
 use super::reservations::drawn_on;
 use super::settle::{Candidate, Settled};
 use super::{Answer, Pass};
@@ -50,6 +51,8 @@ pub(in crate::schedule) struct Planned {
     pub min_values_relaxed: bool,
     /// Its pods, by the groups that count them.
     pub counted: Vec<Counted>,
+    /// What is left of its devices on each type, if any of its pods claims some.
+    pub devices: Option<NodeDevices>,
 }
 
 impl Planned {
@@ -149,7 +152,18 @@ impl Pass<'_, '_> {
                 return if keyed { Answer::NotNow } else { Answer::Never };
             }
         }
-        let candidate = Candidate { class, level, pool, node: Some(at), requests: &requests };
+        let devices = match self.devices_of_planned(class, at) {
+            Ok(devices) => devices,
+            Err(refusal) => return refusal,
+        };
+        let candidate = Candidate {
+            class,
+            level,
+            pool,
+            node: Some(at),
+            requests: &requests,
+            without: devices.as_ref().map(NodeDevices::struck),
+        };
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
             let Some(both) = self.setup.interner.meet(self.setup.problem.rules, node, wanted) else {
@@ -171,6 +185,7 @@ impl Pass<'_, '_> {
             let planned = &mut self.at.planned[at];
             planned.become_settled(settled);
             planned.requests = requests;
+            planned.devices = devices;
             planned.ports.extend(spec.host_ports.iter().cloned());
             if planned.requirements != node {
                 self.find_domains(at);
@@ -191,7 +206,9 @@ impl Pass<'_, '_> {
             return None;
         }
         for pool in self.setup.open_pools(class, level).iter().copied() {
-            let candidate = Candidate { class, level, pool, node: None, requests: &spec.requests };
+            let Ok(devices) = self.devices_of_new(class, pool) else { continue };
+            let without = devices.as_ref().map(NodeDevices::struck);
+            let candidate = Candidate { class, level, pool, node: None, requests: &spec.requests, without };
             let Some(settled) = self.settle_alternatives(candidate) else { continue };
             let min_values_relaxed = !self.min_values_hold(candidate, &settled);
             self.at.ledger[pool].1 += 1;
@@ -211,6 +228,7 @@ impl Pass<'_, '_> {
                 draws_on: BTreeSet::new(),
                 min_values_relaxed,
                 counted: Vec::new(),
+                devices,
             });
             self.find_domains(self.at.planned.len() - 1);
             self.refresh(self.at.planned.len() - 1);
@@ -253,6 +271,8 @@ impl Pass<'_, '_> {
             return *known;
         }
         let own = self.setup.supply.pools[pool].requirements;
+        let devices = self.devices_of_new(class, pool).ok().flatten();
+        let struck = devices.as_ref().map(NodeDevices::struck);
         let requests = &self.setup.classes[class].spec.requests;
         let mut best = None;
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
@@ -263,7 +283,7 @@ impl Pass<'_, '_> {
             let (problem, interner) = (&self.setup.problem, &self.setup.interner);
             let list = self.setup.supply.fits(problem.rules, problem.pools, interner, pool, both);
             let shapes = &self.setup.supply.pools[pool].shapes;
-            let asked = fits::Asked { list: &list, shapes, struck: None, requests, ports: [&[], &[]] };
+            let asked = fits::Asked { list: &list, shapes, struck, requests, ports: [&[], &[]] };
             best = best.into_iter().chain(asked.cheapest(0).map(|(_, price)| price)).min();
         }
         self.setup.alone.insert((class, level, pool), best);

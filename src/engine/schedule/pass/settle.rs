@@ -33,6 +33,8 @@ pub(super) struct Candidate<'r> {
     pub node: Option<usize>,
     /// What its pods would ask for, this one included.
     pub requests: &'r Resources,
+    /// Shapes that lack devices for its pods.
+    pub without: Option<&'r Bits>,
 }
 
 impl Pass<'_, '_> {
@@ -207,6 +209,11 @@ impl Pass<'_, '_> {
             struck = self.beyond_limits(of, &list).map(Arc::new);
             self.at.held_back |= struck.is_some();
         }
+        if let Some(without) = of.without {
+            let mut all = struck.as_deref().cloned().unwrap_or_default();
+            all.insert_all(without);
+            struck = Some(Arc::new(all));
+        }
         let mut settled = Settled { requirements, list, struck, first: 0, price: Price(0) };
         let (first, price) = self.left(of, &settled).cheapest(from)?;
         self.at.work += u64::from(first - from) / 4;
@@ -246,7 +253,7 @@ impl Pass<'_, '_> {
             return None;
         }
         let capacity = |fit: &Fit| &offer.types[shapes[fit.shape as usize].type_at].capacity;
-        let mut left: Vec<Fit> = self.asked(of, list, None).left().collect();
+        let mut left: Vec<Fit> = self.asked(of, list, of.without).left().collect();
         left.retain(|fit| offer.limits().first_exceeded(&used.plus(capacity(fit)), nodes).is_none());
         if self.style.tight
             && let Some(least) = left.iter().min_by_key(|fit| (fit.price, fit.shape)).map(capacity)

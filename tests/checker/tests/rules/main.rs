@@ -6,6 +6,7 @@
 
 mod accounts;
 mod cluster;
+mod devices;
 mod nodes;
 mod place;
 mod topology;
