@@ -12,6 +12,7 @@ use crate::decode::decode;
 use crate::error::{ApiError, At, FieldError};
 use crate::node_claim::NodeClaimFacts;
 use crate::node_class::{NodeClass, ec2_node_class, kwok_node_class};
+use crate::node_overlay::{NodeOverlayFacts, node_overlay};
 use crate::pod::{Origin, Priorities, PriorityClass, pod_facts};
 use crate::quantity::{labels, object_name};
 use crate::text::{Document, documents};
@@ -24,6 +25,8 @@ use crate::{crd, node, node_claim, node_pool};
 pub enum Object {
     /// A NodePool.
     NodePool(NodePool),
+    /// A NodeOverlay.
+    NodeOverlay(Box<NodeOverlayFacts>),
     /// An EC2NodeClass or KWOKNodeClass.
     NodeClass(NodeClass),
     /// A NodeClaim.
@@ -135,7 +138,7 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let known = match (group, kind) {
         ("karpenter.sh", "NodePool" | "NodeClaim") | ("karpenter.k8s.aws", "EC2NodeClass") => "v1",
-        ("karpenter.kwok.sh", "KWOKNodeClass") => "v1alpha1",
+        ("karpenter.kwok.sh", "KWOKNodeClass") | ("karpenter.sh", "NodeOverlay") => "v1alpha1",
         ("", "Node" | "Pod" | "Namespace" | "ReplicationController") => "v1",
         ("", "PersistentVolumeClaim" | "PersistentVolume") => "v1",
         ("storage.k8s.io", "StorageClass" | "CSINode") => "v1",
@@ -158,6 +161,7 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
     }
     Ok(match kind {
         "NodePool" => Object::NodePool(node_pool::node_pool(&decode::<crd::NodePool>(value)?)?),
+        "NodeOverlay" => Object::NodeOverlay(Box::new(node_overlay(&decode(value)?)?)),
         "NodeClaim" => Object::NodeClaim(Box::new(node_claim::node_claim(&decode(value)?)?)),
         "EC2NodeClass" => Object::NodeClass(ec2_node_class(&decode(value)?)?),
         "KWOKNodeClass" => Object::NodeClass(kwok_node_class(&decode(value)?)?),

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq};
 use crate::model::{
-    CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
-    OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements, Str, Time, TypeName, Uid,
-    VolumeClaim, VolumeLimits, Zone,
+    CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName,
+    NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements, Str, Time,
+    TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
 };
 use crate::settings::Settings;
 
@@ -29,6 +29,10 @@ pub enum Observation {
     NodePool(Arc<NodePool>),
     /// A NodePool is not.
     NoNodePool(PoolName),
+    /// A NodeOverlay is.
+    NodeOverlay(Str, NodeOverlay),
+    /// A NodeOverlay is not.
+    NoNodeOverlay(Str),
     /// A NodeClaim object is not, though the log has the claim.
     NoNodeClaim(ClaimName),
     /// A DaemonSet is: its namespace and name, and what its pods ask for.

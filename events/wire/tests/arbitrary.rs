@@ -18,7 +18,7 @@ use purser_engine::model::{
     Unsatisfiable, VolumeRef,
 };
 use purser_engine::reason::{Reason, ReasonId};
-use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
+use purser_engine::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
 
 fn text() -> BoxedStrategy<Str> {
     prop_oneof!["[a-z0-9.-]{0,24}", ".{0,8}"].prop_map(Str::from).boxed()
@@ -371,6 +371,8 @@ prop_compose! {
         preference_policy in select(vec![PreferencePolicy::Respect, PreferencePolicy::Ignore]),
         min_values_policy in select(vec![MinValuesPolicy::Strict, MinValuesPolicy::BestEffort]),
         default_spread in vec(spread(), 0..2),
+        gates in btree_set(select(FeatureGate::ALL.to_vec()), 0..6),
+        expendable_below in any::<Option<i32>>(),
     ) -> Settings {
         let [
             batch_idle, batch_max, launch_timeout, registration_timeout, insufficient_capacity_ttl, launch_retry,
@@ -379,7 +381,7 @@ prop_compose! {
         Settings {
             batch_idle, batch_max, max_instance_types, launch_timeout, registration_timeout, insufficient_capacity_ttl,
             launch_retry, eviction_retry, nomination_window, garbage_collect_after, preference_policy,
-            min_values_policy, default_spread,
+            min_values_policy, default_spread, feature_gates: FeatureGates(gates), expendable_below,
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod node_claim;
 mod node_class;
+mod node_overlay;
 mod node_pool;
 
 pub use node_claim::{NodeClaim, NodeClaimResources, NodeClaimSpec, NodeClaimStatus};
@@ -13,6 +14,7 @@ pub use node_class::{
     AmiSelectorTerm, BlockDevice, BlockDeviceMapping, Ec2NodeClass, Ec2NodeClassSpec, KubeletConfiguration,
     KwokNodeClass, KwokNodeClassSpec, NodeClassStatus,
 };
+pub use node_overlay::{NodeOverlay, NodeOverlaySpec};
 pub use node_pool::{
     Budget, BudgetReason, ConsolidationPolicy, DisruptionSpec, NodeClassReference, NodePool, NodePoolSpec,
     NodePoolStatus, NodeTemplate, NodeTemplateSpec, Requirement, RequirementOperator, TemplateMetadata,

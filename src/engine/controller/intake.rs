@@ -8,7 +8,9 @@ use rustc_hash::FxHashMap;
 
 use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
-use crate::model::{Labels, NodeFacts, NodeName, PodFacts, PodKey, PodPhase, PodSpec, VolumeClaim};
+use crate::model::{
+    Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase, PodSpec, VolumeClaim,
+};
 use crate::port::{Entry, Input, InstanceFacts, Observation};
 use crate::state::{Pod, State};
 
@@ -101,6 +103,15 @@ impl Intake<'_> {
             }
             Observation::NoNodePool(pool) if state.pools.contains_key(pool) => {
                 Fact::NodePoolDeleted { pool: pool.clone() }.into()
+            }
+            Observation::NodeOverlay(name, overlay) if state.overlays.get(name) != Some(overlay) => {
+                let NodeOverlay { weight, requirements, price, price_adjustment, capacity } = overlay.clone();
+                let name = name.clone();
+                Fact::NodeOverlayObserved { name, weight, requirements, price, price_adjustment, capacity }
+                    .into()
+            }
+            Observation::NoNodeOverlay(name) if state.overlays.contains_key(name) => {
+                Fact::NodeOverlayDeleted { name: name.clone() }.into()
             }
             Observation::NoNodeClaim(claim) if state.claims.contains_key(claim) => {
                 Fact::NodeClaimDeleted { claim: claim.clone() }.into()

@@ -10,6 +10,7 @@
 //! - a NodePool is not ready, and its nodes are left alone;
 //! - a node gets no pods and is left alone;
 //! - an instance type is not offered;
+//! - a NodeOverlay changes nothing;
 //! - a PodDisruptionBudget selects nothing (the API server, which grants evictions, still knows all of it);
 //! - a Namespace has no labels;
 //! - a PersistentVolumeClaim can be used by no pod.
@@ -26,14 +27,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use parts::{
-    CLAIM_PARTS, NAMESPACE_PARTS, NODE_PARTS, POD_PARTS, POOL_PARTS, Part, SELECTOR_PARTS, TYPE_PARTS,
+    CLAIM_PARTS, NAMESPACE_PARTS, NODE_PARTS, OVERLAY_PARTS, POD_PARTS, POOL_PARTS, Part, SELECTOR_PARTS,
+    TYPE_PARTS,
 };
 
 use crate::event::LaunchFailure;
 use crate::model::{
     Budget, BudgetNodes, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
-    NodeFacts, NodePool, PodFacts, PodPhase, PodSpec, Requirement, Requirements, Str, Toleration,
-    TolerationOperator, VolumeClaim, VolumeLimits,
+    NodeFacts, NodeOverlay, NodePool, PodFacts, PodPhase, PodSpec, Requirement, Requirements, Str,
+    Toleration, TolerationOperator, VolumeClaim, VolumeLimits,
 };
 use crate::port::{MAX_EVENT_BYTES, Observation};
 use crate::state::State;
@@ -81,6 +83,9 @@ pub fn refusals(state: &State) -> Vec<String> {
     }
     for (name, offer) in &state.types {
         all.extend(refused_requirements(&offer.requirements).map(|text| of("instance type", name, text)));
+    }
+    for (name, overlay) in &state.overlays {
+        all.extend(refused_requirements(&overlay.requirements).map(|text| of("NodeOverlay", name, text)));
     }
     for (name, pod) in &state.pods {
         all.extend(refused(&state.spec(pod.spec).labels).map(|text| of("Pod", name, text)));
@@ -134,6 +139,9 @@ pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>>
         Observation::InstanceType(offer) => {
             type_stand_in(offer).map(|offer| Observation::InstanceType(Arc::new(offer)))
         }
+        Observation::NodeOverlay(name, overlay) => {
+            overlay_stand_in(overlay).map(|overlay| Observation::NodeOverlay(name.clone(), overlay))
+        }
         Observation::DisruptionBudget { budget, selector, disruptions_allowed, always_allow_unhealthy } => {
             selector_stand_in(selector).map(|selector| Observation::DisruptionBudget {
                 budget: budget.clone(),
@@ -174,6 +182,7 @@ fn names(observation: &Observation) -> [Option<&str>; 3] {
         Observation::VolumeClaim(key, claim) => {
             [Some(&*key.namespace), Some(&*key.name), Some(&*claim.driver)]
         }
+        Observation::NodeOverlay(name, overlay) => [Some(&**name), overlay.price_adjustment.as_deref(), None],
         Observation::Namespace(name, _) => [Some(&**name), None, None],
         Observation::VolumeLimits { node, .. } => [Some(node.as_str()), None, None],
         Observation::DaemonSet(key, _)
@@ -268,6 +277,14 @@ fn type_stand_in(offer: &InstanceType) -> Option<InstanceType> {
     offer.requirements.add(REFUSED, Requirement::one_of([text]));
     offer.offerings.clear();
     Some(offer)
+}
+
+fn overlay_stand_in(overlay: &NodeOverlay) -> Option<NodeOverlay> {
+    let (overlay, text) = without_largest(overlay, &OVERLAY_PARTS, "it changes nothing")?;
+    // No offering has such a label.
+    let mut requirements = Requirements::new();
+    requirements.add(REFUSED, Requirement::one_of([text]));
+    Some(NodeOverlay { requirements, ..overlay })
 }
 
 fn selector_stand_in(selector: &LabelSelector) -> Option<LabelSelector> {

@@ -30,6 +30,7 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     let mut nodes = FxHashMap::with_capacity_and_hasher(state.nodes.len(), Default::default());
     let mut types = FxHashMap::default();
     let mut pools = FxHashSet::default();
+    let mut overlays = FxHashSet::default();
     let mut daemon_sets = FxHashSet::default();
     let mut budgets = FxHashSet::default();
     let mut namespaces = FxHashSet::default();
@@ -55,6 +56,9 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             }
             Observation::NodePool(pool) => {
                 pools.insert(&pool.name);
+            }
+            Observation::NodeOverlay(name, _) => {
+                overlays.insert(name);
             }
             Observation::DaemonSet(name, _) => {
                 daemon_sets.insert(name);
@@ -92,6 +96,7 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
         }
     }
     absent.extend(lacking(state.pools.keys(), &pools, Observation::NoNodePool));
+    absent.extend(lacking(state.overlays.keys(), &overlays, Observation::NoNodeOverlay));
     absent.extend(lacking(state.daemon_sets.keys(), &daemon_sets, Observation::NoDaemonSet));
     absent.extend(lacking(state.disruption_budgets.keys(), &budgets, Observation::NoDisruptionBudget));
     absent.extend(lacking(state.namespaces.keys(), &namespaces, Observation::NoNamespace));

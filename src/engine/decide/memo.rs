@@ -4,14 +4,18 @@
 //! changed. Dropping it changes no decision. It takes what the last evaluation decided for done: where that did not come to pass,
 //! because a controller died or had no space, it has to be dropped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
 use super::hosts::Hosts;
 use crate::event::{Seq, SpecId};
-use crate::model::{OfferingKey, Time};
+use crate::model::{OfferingKey, PoolName, Resources, Time, TypeName};
+use crate::overlay::Conflict;
 use crate::schedule::{PoolOffer, Prepared};
+
+/// What pods can use of types, by pool and type.
+pub(super) type Overlaid = BTreeMap<(PoolName, TypeName), Resources>;
 
 /// Remembered between evaluations.
 #[derive(Debug, Default)]
@@ -23,6 +27,10 @@ pub struct Memo {
     pub(super) offers: Vec<PoolOffer>,
     /// The same, ready for the scheduler's look-ups.
     pub(super) prepared: Prepared,
+    /// What pods can use of types, where overlays say otherwise than the types.
+    pub(super) overlaid: Overlaid,
+    /// Overlays that are not applied.
+    pub(super) overlay_conflicts: Vec<Conflict>,
     /// Where pods can go without a launch.
     pub(super) hosts: Hosts,
     /// Specs of pods that do not want others beside them, among the first so many.

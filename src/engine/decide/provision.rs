@@ -25,7 +25,7 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
         return;
     }
     memo.refresh(pass);
-    memo.hosts.refresh(pass);
+    memo.hosts.refresh(pass, &memo.overlaid);
     let mut pods = Vec::new();
     let mut unusable: BTreeMap<Reason, Vec<PodKey>> = BTreeMap::new();
     let mut running = Running::default();

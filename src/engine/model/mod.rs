@@ -6,6 +6,7 @@
 mod instance_type;
 mod name;
 mod node;
+mod overlay;
 mod pod;
 mod pool;
 mod quantity;
@@ -20,6 +21,7 @@ pub use name::{
     ClaimName, ClassName, InstanceId, Labels, NodeName, PoolName, ResourceName, Str, TypeName, Zone, label,
 };
 pub use node::NodeFacts;
+pub use overlay::{NodeOverlay, PriceChange};
 pub use pod::{
     DoNotDisrupt, HostPort, LabelExpression, LabelOperator, LabelSelector, NamespaceSelector, OwnerKind,
     PodAffinity, PodFacts, PodGroup, PodKey, PodPhase, PodSpec, PreferredTerm, Protocol, SpreadPolicy,

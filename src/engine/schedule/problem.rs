@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::event::SpecId;
 use crate::model::{
-    HostPort, Labels, Limits, NodePool, PodGroup, PodKey, PodSpec, Price, Requirements, Resources, Str,
-    Taint, Time, TypeName, Uid, label,
+    HostPort, InstanceType, Labels, Limits, NodePool, PodGroup, PodKey, PodSpec, Price, Requirements,
+    Resources, Str, Taint, Time, TypeName, Uid, label,
 };
 use crate::settings::{MinValuesPolicy, PreferencePolicy};
 
@@ -228,6 +228,26 @@ pub struct TypeOffer {
     pub allocatable: Vec<Resources>,
     /// Where and how it can be bought.
     pub offerings: Vec<BuyOption>,
+}
+
+impl TypeOffer {
+    /// A type as it is offered, all of it to be had.
+    pub fn of(one: &InstanceType) -> Self {
+        let offerings = one.offerings.iter().map(|offering| BuyOption {
+            requirements: InstanceType::offering_requirements(offering),
+            price: offering.price,
+            available: true,
+            allocatable: 0,
+            reservation: None,
+        });
+        Self {
+            name: one.name.clone(),
+            requirements: one.requirements.clone(),
+            capacity: one.capacity.clone(),
+            allocatable: vec![one.allocatable()],
+            offerings: offerings.collect(),
+        }
+    }
 }
 
 /// One way to buy an instance type.

@@ -9,7 +9,7 @@ use super::codec::{Persist, Reader};
 use crate::event::{LabelSetId, LaunchOption, Place, Seq, SpecId, Target};
 use crate::model::*;
 use crate::reason::{Reason, ReasonId};
-use crate::settings::{MinValuesPolicy, PreferencePolicy, Settings};
+use crate::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
 use crate::state::*;
 
 macro_rules! structs {
@@ -69,7 +69,7 @@ macro_rules! plain_enums {
 }
 
 names!(NodeName, ClaimName, PoolName, ClassName, InstanceId, TypeName, Zone);
-wrappers!(Time, Span, Price, Uid, Seq, SpecId, LabelSetId, LabelSelector);
+wrappers!(Time, Span, Price, Uid, Seq, SpecId, LabelSetId, LabelSelector, FeatureGates);
 
 plain_enums! {
     PodPhase { Pending = 0, Held = 1, Bound = 2, Terminating = 3, Ended = 4 }
@@ -83,6 +83,10 @@ plain_enums! {
     Protocol { Tcp = 0, Udp = 1, Sctp = 2 }
     PreferencePolicy { Respect = 0, Ignore = 1 }
     MinValuesPolicy { Strict = 0, BestEffort = 1 }
+    FeatureGate {
+        NodeRepair = 0, ReservedCapacity = 1, SpotToSpotConsolidation = 2, NodeOverlay = 3, StaticCapacity = 4,
+        CapacityBuffer = 5,
+    }
     ConsolidationPolicy { WhenEmpty = 0, WhenEmptyOrUnderutilized = 1, Balanced = 2 }
     DisruptionReason {
         Empty = 0, Underutilized = 1, Drifted = 2, Expired = 3, Interrupted = 4, LaunchTimeout = 5, RegistrationTimeout = 6,
@@ -124,7 +128,7 @@ structs! {
     Settings {
         batch_idle, batch_max, max_instance_types, launch_timeout, registration_timeout, insufficient_capacity_ttl,
         launch_retry, eviction_retry, nomination_window, garbage_collect_after, preference_policy, min_values_policy,
-        default_spread,
+        default_spread, feature_gates, expendable_below,
     }
     Pod { uid, spec, created, phase, node, waiting_since, plan }
     Planned { pods, requests }

@@ -22,13 +22,12 @@ pub use claims::Claims;
 pub use occupancy::Occupancy;
 pub use touched::Touched;
 
-pub use crate::model::VolumeClaim;
+pub use crate::model::{NodeOverlay, VolumeClaim};
 
 use crate::event::{LabelSetId, Seq, SpecId, Target};
 use crate::model::{
     ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
-    OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources, Str, Time, TypeName,
-    Uid, VolumeLimits,
+    OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Resources, Str, Time, TypeName, Uid, VolumeLimits,
 };
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -185,21 +184,6 @@ pub struct NodeClass {
     pub ready: bool,
     /// Why not, if not.
     pub message: Str,
-}
-
-/// What is known of a NodeOverlay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeOverlay {
-    /// Heavier overlays come first.
-    pub weight: u32,
-    /// On which offerings.
-    pub requirements: Requirements,
-    /// A price in place of the offering's.
-    pub price: Option<Price>,
-    /// A change of the offering's price.
-    pub price_adjustment: Option<Str>,
-    /// Resources beyond the type's own.
-    pub capacity: Resources,
 }
 
 /// What is known of a PodDisruptionBudget.

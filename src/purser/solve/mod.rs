@@ -54,6 +54,9 @@ pub fn run(options: &SolveOptions) -> anyhow::Result<()> {
         }
         None => solve(&scenario),
     };
+    for warning in &solved.world.warnings {
+        writeln!(stderr, "purser: warning: {warning}")?;
+    }
     if options.bound {
         solved.solution.lower_bound_per_hour = Some(lower_bound(&solved));
     }

@@ -10,19 +10,25 @@ use std::sync::Arc;
 
 use purser_api::DaemonSetFacts;
 use purser_api::scenario::{
-    Overhead, Scenario, ScenarioClaim, ScenarioNode, ScenarioOffering, ScenarioPod, ScenarioType,
+    FeatureGate, Overhead, Scenario, ScenarioClaim, ScenarioNode, ScenarioOffering, ScenarioPod,
+    ScenarioSettings, ScenarioType,
 };
 use purser_engine::event::SpecId;
 use purser_engine::model::{
     CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, OwnerKind, PodKey, PodPhase,
-    PodSpec, PoolName, Price, Resources, Str, Taint, TopologySpread, TypeName, first_untolerated, label,
+    PodSpec, PoolName, Price, Resources, Str, Taint, TopologySpread, TypeName, VolumeClaim,
+    first_untolerated, label,
 };
+use purser_engine::overlay;
 use purser_engine::schedule::{
     BuyOption, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer, Problem,
     Rules, TypeOffer,
 };
 
-use super::eligible::{leaving_instances, leaving_nodes, reach};
+use super::eligible::{leaving_instances, leaving_nodes};
+
+/// Prices here count in billionths of a dollar.
+const NANOS: i64 = 1_000_000_000;
 
 /// A scenario made ready.
 pub(super) struct World {
@@ -33,6 +39,8 @@ pub(super) struct World {
     pub(super) pods: Vec<PendingPod>,
     namespaces: BTreeMap<Str, Labels>,
     wary: BTreeSet<SpecId>,
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
 }
 
 impl World {
@@ -45,10 +53,23 @@ impl World {
         let hosts = hosts(scenario, &waiting.iter().collect(), &daemons, &mut specs);
         let wary = specs.all.iter().zip(0..).filter(|(spec, _)| spec.has_required_anti_affinity());
         let wary = wary.map(|(_, at)| SpecId(at));
+        let wary = wary.collect();
+        let mut pools = pools(scenario, daemons);
+        let gates = &scenario.settings.feature_gates;
+        let mut warnings = Vec::new();
+        if gates.has(FeatureGate::NodeOverlay) {
+            let conflicts = overlay::apply(scenario.overlays.clone(), &mut pools, NANOS);
+            warnings.extend(conflicts.iter().map(ToString::to_string));
+        } else if !scenario.overlays.is_empty() {
+            warnings.push("NodeOverlays are not applied: the feature gate NodeOverlay is closed".to_owned());
+        }
+        // Overlays conflict over pools that may not launch, too.
+        pools.retain(|offer| offer.pool.ready && offer.pool.replicas.is_none());
         Self {
-            wary: wary.collect(),
+            wary,
+            warnings,
             rules: rules(scenario),
-            pools: pools(scenario, daemons),
+            pools,
             hosts,
             pods,
             specs: specs.all,
@@ -175,17 +196,14 @@ fn volumes(scenario: &Scenario, pod: &PodKey, spec: &PodSpec) -> Vec<PodVolume> 
     claims
         .filter_map(|key| {
             let claim = scenario.volume_claims.iter().find(|claim| claim.key == key)?;
-            let reach = reach(scenario, claim).ok()?;
-            Some(PodVolume {
-                claim: key,
-                driver: reach.driver.unwrap_or_default(),
-                topologies: reach.topologies,
-            })
+            // One that cannot be reached any more is attached all the same where a pod runs that has it.
+            let VolumeClaim { driver, topologies, .. } = scenario.storage.resolve(claim);
+            Some(PodVolume { claim: key, driver, topologies })
         })
         .collect()
 }
 
-/// NodePools that launch nodes, heaviest first.
+/// NodePools with what they can launch, heaviest first.
 fn pools(scenario: &Scenario, daemons: Vec<Arc<PodSpec>>) -> Vec<PoolOffer> {
     let leaving = leaving_instances(scenario);
     let mut lists: BTreeMap<*const Vec<ScenarioType>, Arc<Vec<Arc<TypeOffer>>>> = BTreeMap::new();
@@ -198,18 +216,12 @@ fn pools(scenario: &Scenario, daemons: Vec<Arc<PodSpec>>) -> Vec<PoolOffer> {
     let mut pools: Vec<PoolOffer> = Vec::new();
     for pool in &scenario.pools {
         let list = scenario.types_by_pool.get(&pool.name).unwrap_or(&scenario.types);
-        let usable = pool.ready
-            && pool.replicas.is_none()
-            && !scenario.type_errors.contains_key(&pool.name)
-            && !list.is_empty();
-        if !usable {
+        if scenario.type_errors.contains_key(&pool.name) || list.is_empty() {
             continue;
         }
         let types = lists.entry(Arc::as_ptr(list)).or_insert_with(|| {
-            let mut types: Vec<Arc<TypeOffer>> = list
-                .iter()
-                .map(|one| Arc::new(type_offer(&scenario.settings.reservation_label, one)))
-                .collect();
+            let mut types: Vec<Arc<TypeOffer>> =
+                list.iter().map(|one| Arc::new(type_offer(&scenario.settings, one))).collect();
             // Of two of one name the first counts.
             types.sort_by(|a, b| a.name.cmp(&b.name));
             types.dedup_by(|b, a| a.name == b.name);
@@ -264,12 +276,17 @@ fn used(
 }
 
 /// An instance type, with an amount of allocatable resources for each kind of offering.
-fn type_offer(label: &str, one: &ScenarioType) -> TypeOffer {
+fn type_offer(settings: &ScenarioSettings, one: &ScenarioType) -> TypeOffer {
+    let label = &settings.reservation_label;
+    let usable = |offering: &ScenarioOffering| {
+        offering.capacity_type() != Some(CapacityType::Reserved)
+            || settings.feature_gates.has(FeatureGate::ReservedCapacity)
+    };
     let mut allocatable = vec![allocatable(&one.capacity, &one.overhead)];
     let offerings = one.offerings.iter().map(|offering| BuyOption {
         requirements: offering.requirements.clone(),
         price: Price(offering.price_nano_usd),
-        available: offering.available,
+        available: offering.available && usable(offering),
         allocatable: allocatable_of(one, offering, &mut allocatable),
         reservation: reservation(label, offering),
     });
