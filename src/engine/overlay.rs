@@ -133,6 +133,29 @@ pub fn allocatable<'a>(
     pools: impl IntoIterator<Item = &'a Arc<NodePool>>,
     types: impl IntoIterator<Item = &'a Arc<InstanceType>>,
 ) -> BTreeMap<(PoolName, TypeName), Resources> {
+    if overlays.is_empty() {
+        return BTreeMap::new();
+    }
+    let (bare, mut offers) = bare_offers(pools, types);
+    apply(overlays, &mut offers, MICROS);
+    changed_allocatable(&bare, &offers)
+}
+
+/// Which overlays cannot be applied to these pools and types.
+pub fn conflicts<'a>(
+    overlays: Vec<Overlay>,
+    pools: impl IntoIterator<Item = &'a Arc<NodePool>>,
+    types: impl IntoIterator<Item = &'a Arc<InstanceType>>,
+) -> Vec<Conflict> {
+    let (_, mut offers) = bare_offers(pools, types);
+    apply(overlays, &mut offers, MICROS)
+}
+
+/// Pools that can all launch these types.
+fn bare_offers<'a>(
+    pools: impl IntoIterator<Item = &'a Arc<NodePool>>,
+    types: impl IntoIterator<Item = &'a Arc<InstanceType>>,
+) -> (Arc<Vec<Arc<TypeOffer>>>, Vec<PoolOffer>) {
     let bare: Arc<Vec<Arc<TypeOffer>>> =
         Arc::new(types.into_iter().map(|one| Arc::new(TypeOffer::of(one))).collect());
     let offer = |pool: &Arc<NodePool>| PoolOffer {
@@ -141,9 +164,8 @@ pub fn allocatable<'a>(
         used: Default::default(),
         daemons: Default::default(),
     };
-    let mut offers: Vec<PoolOffer> = pools.into_iter().map(offer).collect();
-    apply(overlays, &mut offers, MICROS);
-    changed_allocatable(&bare, &offers)
+    let offers = pools.into_iter().map(offer).collect();
+    (bare, offers)
 }
 
 /// Prices in records and State count in millionths of a dollar.

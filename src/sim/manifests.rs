@@ -101,6 +101,9 @@ pub fn from_objects(
     for object in objects {
         match &object.value {
             Object::NodePool(pool) => scenario.pools.push(Arc::new(pool.clone())),
+            Object::NodeOverlay(facts) => {
+                scenario.overlays.insert(facts.name.clone(), facts.overlay.clone());
+            }
             Object::Node(node) if !node.labels.contains_key(label::NODEPOOL) => {
                 scenario.nodes.push(node.clone())
             }
@@ -261,6 +264,7 @@ fn refuse_twins(objects: &[Located<Object>]) -> Result<(), ManifestError> {
     for object in objects {
         let described = match &object.value {
             Object::NodePool(pool) => format!("NodePool {}", pool.name),
+            Object::NodeOverlay(overlay) => format!("NodeOverlay {}", overlay.name),
             Object::Node(node) => format!("Node {}", node.name),
             Object::Pod(pod) => format!("Pod {}", pod.key),
             Object::DaemonSet(set) => format!("DaemonSet {}/{}", set.namespace, set.name),

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    CapacityType, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool, OfferingKey, PodKey,
-    PodSpec, PoolName, Price, Span, Str, Time, TypeName, VolumeClaim, VolumeLimits, Zone,
+    CapacityType, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodeOverlay, NodePool,
+    OfferingKey, PodKey, PodSpec, PoolName, Price, Span, Str, Time, TypeName, VolumeClaim, VolumeLimits,
+    Zone,
 };
 use purser_engine::settings::Settings;
 
@@ -27,6 +28,8 @@ pub struct Scenario {
     pub types: Vec<Arc<InstanceType>>,
     /// NodePools.
     pub pools: Vec<Arc<NodePool>>,
+    /// NodeOverlays, by name.
+    pub overlays: BTreeMap<Str, NodeOverlay>,
     /// DaemonSets.
     pub daemon_sets: Vec<DaemonSet>,
     /// PodDisruptionBudgets.
@@ -62,6 +65,7 @@ impl Scenario {
             end: None,
             types: Vec::new(),
             pools: Vec::new(),
+            overlays: BTreeMap::new(),
             daemon_sets: Vec::new(),
             budgets: Vec::new(),
             workloads: Vec::new(),
@@ -211,6 +215,10 @@ pub enum Change {
     NodePool(Arc<NodePool>),
     /// A NodePool is deleted.
     NoNodePool(PoolName),
+    /// A NodeOverlay is applied.
+    NodeOverlay(Str, NodeOverlay),
+    /// A NodeOverlay is deleted.
+    NoNodeOverlay(Str),
     /// An instance type is offered so.
     InstanceType(Arc<InstanceType>),
     /// An instance type is no longer offered.

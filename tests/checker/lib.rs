@@ -19,6 +19,7 @@ mod limits;
 mod model;
 mod objects;
 mod order;
+mod overlays;
 mod place;
 mod plan;
 mod pod;

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::objects::{Expression, Objects, SpreadConstraint, Taint};
+use crate::objects::{Expression, NodePool, Objects, SpreadConstraint, Taint};
+use crate::overlays;
 use crate::quantity::{Resources, add_to, amount};
+use crate::sets::{CAPACITY_TYPE, Dialect};
 
 /// Why a scenario or a result could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +90,7 @@ pub(crate) struct Settings {
     #[serde(rename = "ignoreDRARequests")]
     pub(crate) ignore_dra_requests: Option<bool>,
     pub(crate) max_instance_types: Option<usize>,
+    pub(crate) feature_gates: BTreeMap<String, Value>,
     pub(crate) default_topology_spread_constraints: Vec<SpreadConstraint>,
     pub(crate) well_known_labels: BTreeSet<String>,
     pub(crate) normalized_labels: BTreeMap<String, String>,
@@ -126,6 +129,14 @@ pub(crate) struct Offering {
     pub(crate) reservation_capacity: Option<usize>,
     pub(crate) capacity_override: Resources,
     pub(crate) overhead_override: Overhead,
+}
+
+impl Offering {
+    fn is_reserved(&self) -> bool {
+        let says =
+            |one: &Expression| one.key == CAPACITY_TYPE && one.values.iter().any(|value| value == "reserved");
+        self.capacity_type == "reserved" || self.requirements.iter().any(says)
+    }
 }
 
 impl InstanceType {
@@ -201,6 +212,27 @@ impl Scenario {
         for (pool, name) in raw.instance_types_by_node_pool_ref {
             instance_types_by_pool.insert(pool, load(&name)?);
         }
+        let objects = Objects::read(raw.objects).map_err(format)?;
+        if overlays::is_open(&raw.settings.feature_gates, "NodeOverlay") && !objects.overlays.is_empty() {
+            let dialect = Dialect::new(&raw.settings.normalized_labels, &raw.settings.well_known_labels);
+            let list = |pool: &NodePool| {
+                instance_types_by_pool.get(&pool.metadata.name).unwrap_or(&instance_types).clone()
+            };
+            // Where there are no types to be had, no overlay counts.
+            let failed = |pool: &&NodePool| !raw.instance_type_errors.contains_key(&pool.metadata.name);
+            let pools: Vec<NodePool> = objects.node_pools.iter().filter(failed).cloned().collect();
+            let mut lists: Vec<Vec<InstanceType>> = pools.iter().map(list).collect();
+            overlays::apply(&objects.overlays, &pools, &mut lists, &dialect);
+            for (pool, list) in pools.into_iter().zip(lists) {
+                instance_types_by_pool.insert(pool.metadata.name, list);
+            }
+        }
+        if raw.settings.feature_gates.get("ReservedCapacity") == Some(&Value::Bool(false)) {
+            let lists = instance_types_by_pool.values_mut().chain(std::iter::once(&mut instance_types));
+            for offering in lists.flatten().flat_map(|kind| &mut kind.offerings) {
+                offering.available &= !offering.is_reserved();
+            }
+        }
         let marked = raw.state.nodes.into_iter().filter(|node| node.marked_for_deletion);
         Ok(Self {
             now: raw.now,
@@ -209,7 +241,7 @@ impl Scenario {
             instance_types_by_pool,
             broken_pools: raw.instance_type_errors.into_keys().collect(),
             marked_for_deletion: marked.map(|node| node.provider_id).collect(),
-            objects: Objects::read(raw.objects).map_err(format)?,
+            objects,
         })
     }
 

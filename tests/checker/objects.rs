@@ -145,6 +145,15 @@ data! {
     NodeClassRef { group: String, kind: String, name: String, }
     NodePoolStatus { conditions: Vec<Condition>, }
 
+    NodeOverlay { metadata: Meta, spec: NodeOverlaySpec, }
+    NodeOverlaySpec {
+        requirements: Vec<Expression>,
+        price: Option<String>,
+        price_adjustment: Option<String>,
+        capacity: Resources,
+        weight: Option<i64>,
+    }
+
     DaemonSet { metadata: Meta, spec: DaemonSetSpec, }
     DaemonSetSpec { template: PodTemplate, }
     PodTemplate { metadata: Meta, spec: PodSpec, }
@@ -194,6 +203,7 @@ pub(crate) struct Objects {
     pub(crate) nodes: Vec<Node>,
     pub(crate) node_claims: Vec<NodeClaim>,
     pub(crate) node_pools: Vec<NodePool>,
+    pub(crate) overlays: Vec<NodeOverlay>,
     pub(crate) daemon_sets: Vec<DaemonSet>,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) services: Vec<Service>,
@@ -218,6 +228,7 @@ impl Objects {
                 "Node" => all.nodes.push(serde_json::from_value(manifest)?),
                 "NodeClaim" => all.node_claims.push(serde_json::from_value(manifest)?),
                 "NodePool" => all.node_pools.push(serde_json::from_value(manifest)?),
+                "NodeOverlay" => all.overlays.push(serde_json::from_value(manifest)?),
                 "DaemonSet" => all.daemon_sets.push(serde_json::from_value(manifest)?),
                 "Namespace" => all.namespaces.push(serde_json::from_value(manifest)?),
                 "Service" => all.services.push(serde_json::from_value(manifest)?),

@@ -17,6 +17,8 @@ pub(crate) struct Recipe {
     nodes: Vec<Vec<u8>>,
     daemons: Vec<Vec<u8>>,
     pods: Vec<Vec<u8>>,
+    gates: Vec<u8>,
+    overlays: Vec<Vec<u8>>,
 }
 
 /// Recipes.
@@ -37,7 +39,19 @@ pub(crate) fn recipes() -> impl Strategy<Value = Recipe> {
             nodes,
             daemons,
             pods,
+            gates: Vec::new(),
+            overlays: Vec::new(),
         })
+}
+
+/// Recipes with what feature gates open.
+pub(crate) fn gated_recipes() -> impl Strategy<Value = Recipe> {
+    let overlays = vec(vec(any::<u8>(), 10), 1..5);
+    (recipes(), vec(any::<u8>(), 2), overlays).prop_map(|(recipe, gates, overlays)| Recipe {
+        gates,
+        overlays,
+        ..recipe
+    })
 }
 
 /// Choices, one byte each.
@@ -70,12 +84,13 @@ const DRIVER: &str = "csi.example.com";
 /// A scenario; pods, types and other objects come in the order of the recipe.
 pub(crate) fn scenario(recipe: &Recipe) -> Value {
     let mut own = Choices(recipe.settings.iter());
+    let mut gates = Choices(recipe.gates.iter());
     let settings = json!({
         "preferencePolicy": own.pick(&["Respect", "Respect", "Ignore"]),
         "minValuesPolicy": own.pick(&["Strict", "BestEffort"]),
         "ignoreDRARequests": true,
         "maxInstanceTypes": ([60, 60, 5, 3][own.next() % 4]),
-        "featureGates": {"ReservedCapacity": true},
+        "featureGates": {"ReservedCapacity": !gates.with(20), "NodeOverlay": true},
         "wellKnownLabels": ["size"],
         "reservationIDLabel": "example.com/reservation",
     });
@@ -94,6 +109,7 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
         recipe.types.iter().enumerate().map(|(at, bytes)| instance_type(at, bytes)).collect();
     objects.extend(recipe.pools.iter().enumerate().map(|(at, bytes)| pool(at, bytes)));
     objects.extend(recipe.daemons.iter().enumerate().map(|(at, bytes)| daemon(at, bytes)));
+    objects.extend(recipe.overlays.iter().enumerate().map(|(at, bytes)| overlay(at, bytes)));
     for (at, bytes) in recipe.nodes.iter().enumerate() {
         node(at, bytes, recipe.pools.len(), &types, &mut objects);
     }
@@ -243,6 +259,35 @@ fn pool(at: usize, bytes: &[u8]) -> Value {
     let mut made = object("karpenter.sh/v1", "NodePool", &format!("pool-{at}"), json!({}), spec);
     made["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
     made
+}
+
+fn overlay(at: usize, bytes: &[u8]) -> Value {
+    let mut own = Choices(bytes.iter());
+    let mut requirements = Vec::new();
+    for _ in 0..own.next() % 3 {
+        requirements.push(expression(&mut own));
+    }
+    if own.with(30) {
+        let pool = own.pick(&["pool-0", "pool-1"]);
+        requirements.push(json!({"key": "karpenter.sh/nodepool", "operator": "In", "values": [pool]}));
+    }
+    let mut spec = json!({"requirements": requirements});
+    match own.next() % 5 {
+        0 => spec["priceAdjustment"] = json!("-40%"),
+        1 => spec["priceAdjustment"] = json!("+0.01"),
+        2 => spec["price"] = json!("0.0123"),
+        3 => spec["priceAdjustment"] = json!("-1.5"),
+        _ => {}
+    }
+    if own.with(40) {
+        spec["capacity"] = json!({"example.com/device": ([1, 2, 3][own.next() % 3]).to_string()});
+    }
+    match own.next() % 3 {
+        0 => {}
+        1 => spec["weight"] = json!(5),
+        _ => spec["weight"] = json!(6),
+    }
+    object("karpenter.sh/v1alpha1", "NodeOverlay", &format!("overlay-{at}"), json!({}), spec)
 }
 
 fn daemon(at: usize, bytes: &[u8]) -> Value {
@@ -457,6 +502,9 @@ fn pod(own: &mut Choices<'_>) -> (Value, Value) {
     }
     if own.with(15) {
         spec["volumes"] = json!([{"name": own.pick(&["pending", "bound", "shared"])}]);
+    }
+    if own.with(8) {
+        spec["containers"][0]["resources"]["requests"]["example.com/device"] = json!("1");
     }
     (json!({"app": app}), spec)
 }

@@ -439,6 +439,14 @@ impl World {
                 self.pools.remove(&name);
                 self.tell(Subject::Pool(name), None);
             }
+            Change::NodeOverlay(name, overlay) => {
+                self.objects.overlays.insert(name.clone(), overlay);
+                self.tell(Subject::Overlay(name), None);
+            }
+            Change::NoNodeOverlay(name) => {
+                self.objects.overlays.remove(&name);
+                self.tell(Subject::Overlay(name), None);
+            }
             Change::InstanceType(instance_type) => self.offer(instance_type),
             Change::NoInstanceType(name) => {
                 self.types.remove(&name);

@@ -21,6 +21,7 @@ pub(super) enum Subject {
     Pool(PoolName),
     DaemonSet(PodKey),
     Budget(u32),
+    Overlay(Str),
     Namespace(Str),
     VolumeClaim(PodKey),
     Type(TypeName),
@@ -100,6 +101,7 @@ impl World {
             Subject::Pool(pool) => draw.with("pool").with(pool.as_str()),
             Subject::DaemonSet(key) => draw.with("daemonset").with(&key.namespace).with(&key.name),
             Subject::Budget(budget) => draw.with("budget").with_number(u64::from(*budget)),
+            Subject::Overlay(name) => draw.with("nodeoverlay").with(name),
             Subject::Namespace(name) => draw.with("namespace").with(name),
             Subject::VolumeClaim(key) => draw.with("volumeclaim").with(&key.namespace).with(&key.name),
             Subject::Type(name) => draw.with("type").with(name.as_str()),
@@ -168,6 +170,7 @@ impl World {
                 }
             }
             Subject::Budget(budget) => self.budget_observation(*budget),
+            Subject::Overlay(name) => self.objects.overlay(name),
             Subject::Namespace(name) => self.objects.namespace(name),
             Subject::VolumeClaim(key) => self.objects.volume_claim(key),
             Subject::Type(name) => match self.types.get(name) {

@@ -1,0 +1,98 @@
+//! What feature gates open, seen from outside: observations in, records and orders out.
+
+mod lab;
+
+use lab::*;
+use purser_engine::model::*;
+use purser_engine::port::Observation;
+use purser_engine::settings::{FeatureGate, FeatureGates, Settings};
+
+/// Settings with one more gate open.
+fn with_gate(gate: FeatureGate) -> Settings {
+    let mut feature_gates = FeatureGates::default();
+    feature_gates.set(gate, true);
+    Settings { feature_gates, ..Settings::default() }
+}
+
+fn open(gate: FeatureGate) -> Observation {
+    Observation::Settings(with_gate(gate))
+}
+
+fn on_type(name: &str) -> Requirements {
+    Requirements::from_labels(&labels(&[(label::INSTANCE_TYPE, name)]))
+}
+
+#[test]
+fn overlays_decide_what_is_cheapest_once_their_gate_is_open() {
+    let mut lab = Lab::new(plain_world());
+    let cheap = NodeOverlay {
+        requirements: on_type("large"),
+        price_adjustment: Some("-90%".into()),
+        ..NodeOverlay::default()
+    };
+    lab.see([Observation::NodeOverlay("cheap".into(), cheap), pending("a", &spec(500, 512))]);
+    lab.until(secs(2));
+    assert_eq!(lab.launches()[0].1, ["small", "large"], "the gate is closed");
+    lab.see([open(FeatureGate::NodeOverlay), pending("b", &spec(1_900, 512))]);
+    lab.until(secs(4));
+    assert_eq!(lab.launches()[1].1, ["large", "small"]);
+    lab.see([Observation::NoNodeOverlay("cheap".into()), pending("c", &spec(7_900, 30 << 10))]);
+    lab.until(secs(6));
+    assert!(lab.state().overlays.is_empty());
+    lab.verify();
+}
+
+#[test]
+fn what_an_overlay_adds_is_there_on_nodes_that_are_on_their_way() {
+    let mut lab = Lab::new(plain_world());
+    let devices = NodeOverlay {
+        requirements: on_type("large"),
+        capacity: [("a.b/device", 2)].into_iter().collect(),
+        ..NodeOverlay::default()
+    };
+    let mut user = spec(500, 512);
+    user.requests.set("a.b/device", 1);
+    lab.see([Observation::NodeOverlay("devices".into(), devices), open(FeatureGate::NodeOverlay)]);
+    lab.see([pending("a", &user)]);
+    lab.until(secs(2));
+    assert_eq!(lab.launches()[0].1, ["large"]);
+    lab.see([pending("b", &user)]);
+    lab.until(secs(4));
+    assert_eq!(lab.launches().len(), 1, "the first node has two devices");
+    let claim = lab.launches()[0].0.clone();
+    lab.launched(&claim, "large");
+    lab.see([pending("c", &user)]);
+    lab.until(secs(6));
+    assert_eq!(lab.launches().len(), 2);
+    lab.verify();
+}
+
+#[test]
+fn reserved_capacity_is_bought_only_while_its_gate_is_open() {
+    let Observation::InstanceType(offer) = instance_type("small", 2, 8, 100) else { unreachable!() };
+    let mut offer = (*offer).clone();
+    offer.offerings.push(Offering {
+        zone: "z2".into(),
+        capacity_type: CapacityType::Reserved,
+        price: Price(1),
+    });
+    let mut any = pool("default");
+    any.template.requirements = Requirements::new();
+    let mut lab = Lab::new(vec![Observation::InstanceType(offer.into()), has_pool(any)]);
+    let gates = FeatureGates([].into());
+    lab.see([
+        Observation::Settings(Settings { feature_gates: gates, ..Settings::default() }),
+        pending("a", &spec(1_900, 512)),
+    ]);
+    lab.until(secs(2));
+    lab.see([Observation::Settings(Settings::default()), pending("b", &spec(1_900, 512))]);
+    lab.until(secs(4));
+    let reserved: Vec<bool> = lab
+        .state()
+        .claims
+        .values()
+        .map(|claim| claim.places.iter().any(|place| place.capacity_type == CapacityType::Reserved))
+        .collect();
+    assert_eq!(reserved.iter().filter(|reserved| **reserved).count(), 1);
+    lab.verify();
+}
