@@ -205,6 +205,11 @@ fn of_fact(fact: &Fact) -> String {
         Fact::VolumeLimitsDeleted { node } => {
             format!("how many volumes node {node} attaches is no longer known")
         }
+        Fact::CapacityBufferObserved { buffer, spec, replicas } => {
+            let pods = text::count(*replicas as usize, "pod");
+            format!("capacitybuffer {buffer} keeps room for {pods} of spec {}", spec.0)
+        }
+        Fact::CapacityBufferDeleted { buffer } => format!("capacitybuffer {buffer} is gone"),
     }
 }
 

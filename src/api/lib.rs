@@ -8,6 +8,7 @@
 //! **Invariant:** what comes out is valid: parsed, checked as the API server and Karpenter check it, with their defaults
 //! filled in. Nothing here asks a cluster, and only the module behind [`read_path`] touches the file system.
 
+mod buffer;
 pub mod crd;
 mod decode;
 mod duration;
@@ -30,6 +31,7 @@ mod text;
 mod volume;
 mod workload;
 
+pub use buffer::{BufferSource, CapacityBufferFacts, PodTemplates, capacity_buffer, pod_template};
 pub use duration::parse_duration;
 pub use error::{ApiError, FieldError};
 pub use files::{manifest_files, read_path, read_texts};

@@ -3,11 +3,14 @@
 //! **Invariant:** every object of the text comes out, or the first that is wrong is named. What is not known is passed on
 //! as [`Object::Other`], never dropped in silence.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Namespace;
-use purser_engine::model::{Labels, NodeFacts, NodePool, PodFacts, Str};
+use purser_engine::model::{Labels, NodeFacts, NodePool, PodFacts, PodKey, PodSpec, Str};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::buffer::{CapacityBufferFacts, capacity_buffer, pod_template};
 use crate::decode::decode;
 use crate::error::{ApiError, At, FieldError};
 use crate::node_claim::NodeClaimFacts;
@@ -43,6 +46,10 @@ pub enum Object {
     Budget(DisruptionBudget),
     /// A PriorityClass. Pods read together with it have their priority from it already.
     PriorityClass(PriorityClass),
+    /// A PodTemplate: its namespace and name, and what its pods ask for.
+    PodTemplate(PodKey, Arc<PodSpec>),
+    /// A CapacityBuffer.
+    CapacityBuffer(Box<CapacityBufferFacts>),
     /// A Namespace.
     Namespace {
         /// Its name.
@@ -139,7 +146,8 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
     let known = match (group, kind) {
         ("karpenter.sh", "NodePool" | "NodeClaim") | ("karpenter.k8s.aws", "EC2NodeClass") => "v1",
         ("karpenter.kwok.sh", "KWOKNodeClass") | ("karpenter.sh", "NodeOverlay") => "v1alpha1",
-        ("", "Node" | "Pod" | "Namespace" | "ReplicationController") => "v1",
+        ("", "Node" | "Pod" | "Namespace" | "ReplicationController" | "PodTemplate") => "v1",
+        ("autoscaling.x-k8s.io", "CapacityBuffer") => "v1beta1",
         ("", "PersistentVolumeClaim" | "PersistentVolume") => "v1",
         ("storage.k8s.io", "StorageClass" | "CSINode") => "v1",
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => "v1",
@@ -175,6 +183,11 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
             Object::Namespace { name, labels }
         }
         "PersistentVolumeClaim" => Object::VolumeClaim(volume::volume_claim(&decode(value)?)?),
+        "PodTemplate" => {
+            let (key, spec) = pod_template(&decode(value)?, priorities)?;
+            Object::PodTemplate(key, spec)
+        }
+        "CapacityBuffer" => Object::CapacityBuffer(Box::new(capacity_buffer(&decode(value)?)?)),
         "PersistentVolume" => Object::Volume(volume::volume(&decode(value)?)?),
         "StorageClass" => Object::StorageClass(volume::storage_class(&decode(value)?)?),
         "CSINode" => Object::CsiNode(volume::csi_node(&decode(value)?)?),

@@ -85,6 +85,8 @@ reasons! {
     GroupIncomplete = 20, "group-incomplete", "See why the others of the group have no place; launch for fewer of them, or raise the limits.";
     /// A volume that the pod uses cannot be used.
     VolumeUnusable = 21, "volume-unusable", "Create the PersistentVolumeClaim, its StorageClass or its volume, or mend them.";
+    /// The node holds room that a CapacityBuffer asks for.
+    HoldsBuffer = 22, "holds-buffer", "Nothing: the node stays; lower the buffer's replicas or percentage if it is not wanted.";
 }
 
 impl fmt::Display for ReasonId {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::buffers;
 use crate::objects::{Expression, NodePool, Objects, SpreadConstraint, Taint};
 use crate::overlays;
 use crate::quantity::{Resources, add_to, amount};
@@ -57,6 +58,7 @@ pub struct Outcome {
     pub(crate) new_node_claims: Vec<PlannedClaim>,
     pub(crate) existing_nodes: Vec<UsedNode>,
     pub(crate) pod_errors: BTreeMap<String, Value>,
+    buffer_errors: BTreeMap<String, Value>,
     pub(crate) ignored_pods: Vec<String>,
     pub(crate) total_price_per_hour: Option<f64>,
     pub(crate) order: Option<Vec<String>>,
@@ -72,6 +74,7 @@ pub(crate) struct PlannedClaim {
     pub(crate) taints: Vec<Taint>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) pods: Vec<String>,
+    buffer_pods: Vec<String>,
     pub(crate) cheapest_instance_type: Option<String>,
     pub(crate) cheapest_price: Option<f64>,
 }
@@ -81,6 +84,7 @@ pub(crate) struct PlannedClaim {
 pub(crate) struct UsedNode {
     pub(crate) node: String,
     pub(crate) pods: Vec<String>,
+    buffer_pods: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -212,7 +216,12 @@ impl Scenario {
         for (pool, name) in raw.instance_types_by_node_pool_ref {
             instance_types_by_pool.insert(pool, load(&name)?);
         }
-        let objects = Objects::read(raw.objects).map_err(format)?;
+        let mut manifests = raw.objects;
+        if overlays::is_open(&raw.settings.feature_gates, "CapacityBuffer") {
+            let pods = buffers::virtual_pods(&manifests);
+            manifests.extend(pods);
+        }
+        let objects = Objects::read(manifests).map_err(format)?;
         if overlays::is_open(&raw.settings.feature_gates, "NodeOverlay") && !objects.overlays.is_empty() {
             let dialect = Dialect::new(&raw.settings.normalized_labels, &raw.settings.well_known_labels);
             let list = |pool: &NodePool| {
@@ -254,8 +263,17 @@ impl Scenario {
 impl Outcome {
     /// Reads a result.
     pub fn from_value(value: Value) -> Result<Self, ReadError> {
-        serde_json::from_value(without_nulls(value))
-            .map_err(|source| ReadError::Format { what: "result".to_owned(), source })
+        let mut read: Self = serde_json::from_value(without_nulls(value))
+            .map_err(|source| ReadError::Format { what: "result".to_owned(), source })?;
+        // To the rules virtual pods are pods like others.
+        for claim in &mut read.new_node_claims {
+            claim.pods.append(&mut claim.buffer_pods);
+        }
+        for node in &mut read.existing_nodes {
+            node.pods.append(&mut node.buffer_pods);
+        }
+        read.pod_errors.append(&mut read.buffer_errors);
+        Ok(read)
     }
 
     /// The pods that the result leaves pending, as `namespace/name`.

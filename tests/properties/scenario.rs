@@ -19,6 +19,7 @@ pub(crate) struct Recipe {
     pods: Vec<Vec<u8>>,
     gates: Vec<u8>,
     overlays: Vec<Vec<u8>>,
+    buffers: Vec<Vec<u8>>,
 }
 
 /// Recipes.
@@ -41,17 +42,16 @@ pub(crate) fn recipes() -> impl Strategy<Value = Recipe> {
             pods,
             gates: Vec::new(),
             overlays: Vec::new(),
+            buffers: Vec::new(),
         })
 }
 
 /// Recipes with what feature gates open.
 pub(crate) fn gated_recipes() -> impl Strategy<Value = Recipe> {
     let overlays = vec(vec(any::<u8>(), 10), 1..5);
-    (recipes(), vec(any::<u8>(), 2), overlays).prop_map(|(recipe, gates, overlays)| Recipe {
-        gates,
-        overlays,
-        ..recipe
-    })
+    let buffers = vec(vec(any::<u8>(), 60), 0..3);
+    (recipes(), vec(any::<u8>(), 2), overlays, buffers)
+        .prop_map(|(recipe, gates, overlays, buffers)| Recipe { gates, overlays, buffers, ..recipe })
 }
 
 /// Choices, one byte each.
@@ -90,7 +90,7 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
         "minValuesPolicy": own.pick(&["Strict", "BestEffort"]),
         "ignoreDRARequests": true,
         "maxInstanceTypes": ([60, 60, 5, 3][own.next() % 4]),
-        "featureGates": {"ReservedCapacity": !gates.with(20), "NodeOverlay": true},
+        "featureGates": {"ReservedCapacity": !gates.with(20), "NodeOverlay": true, "CapacityBuffer": true},
         "wellKnownLabels": ["size"],
         "reservationIDLabel": "example.com/reservation",
     });
@@ -110,6 +110,9 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
     objects.extend(recipe.pools.iter().enumerate().map(|(at, bytes)| pool(at, bytes)));
     objects.extend(recipe.daemons.iter().enumerate().map(|(at, bytes)| daemon(at, bytes)));
     objects.extend(recipe.overlays.iter().enumerate().map(|(at, bytes)| overlay(at, bytes)));
+    for (at, bytes) in recipe.buffers.iter().enumerate() {
+        buffer(at, bytes, &mut objects);
+    }
     for (at, bytes) in recipe.nodes.iter().enumerate() {
         node(at, bytes, recipe.pools.len(), &types, &mut objects);
     }
@@ -288,6 +291,29 @@ fn overlay(at: usize, bytes: &[u8]) -> Value {
         _ => spec["weight"] = json!(6),
     }
     object("karpenter.sh/v1alpha1", "NodeOverlay", &format!("overlay-{at}"), json!({}), spec)
+}
+
+/// A buffer with the PodTemplate or Deployment whose pods it keeps room for.
+fn buffer(at: usize, bytes: &[u8], objects: &mut Vec<Value>) {
+    let mut own = Choices(bytes.iter());
+    let scalable = own.with(40);
+    let count = own.next() % 4;
+    let meta = || json!({"namespace": "default"});
+    let name = format!("buffer-{at}");
+    let (labels, mut spec) = pod(&mut own);
+    spec["volumes"] = json!([{"name": "scratch", "persistentVolumeClaim": {"claimName": "none"}}]);
+    let template = json!({"metadata": {"labels": labels}, "spec": spec});
+    let of_buffer = if scalable {
+        let of_workload = json!({"replicas": 4, "selector": {"matchLabels": labels}, "template": template});
+        objects.push(object("apps/v1", "Deployment", &name, meta(), of_workload));
+        json!({"scalableRef": {"kind": "Deployment", "name": name}, "percentage": 20 * count})
+    } else {
+        let mut made = object("v1", "PodTemplate", &name, meta(), json!({}));
+        made["spec"].take();
+        objects.push(with(made, json!({"template": template})));
+        json!({"podTemplateRef": {"name": name}, "replicas": count, "limits": {"cpu": "3"}})
+    };
+    objects.push(object("autoscaling.x-k8s.io/v1beta1", "CapacityBuffer", &name, meta(), of_buffer));
 }
 
 fn daemon(at: usize, bytes: &[u8]) -> Value {

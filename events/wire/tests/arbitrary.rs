@@ -329,6 +329,9 @@ fn fact() -> BoxedStrategy<Fact> {
         1 => (named(), btree_map(text(), any::<Option<u32>>(), 0..4)).prop_map(|(node, limits)| {
             Fact::VolumeLimitsObserved { node, limits }
         }),
+        1 => (pod(), any::<(u32, u32)>()).prop_map(|(buffer, (spec, replicas))| {
+            Fact::CapacityBufferObserved { buffer, spec: SpecId(spec), replicas }
+        }),
         1 => (pod(), named()).prop_map(|(pod, node)| Fact::PodBound { pod, node }),
         1 => (pod(), phase()).prop_map(|(pod, phase)| Fact::PodPhaseChanged { pod, phase }),
         1 => (pod(), selector(), any::<(u32, bool)>()).prop_map(|(budget, selector, (allowed, always))| {

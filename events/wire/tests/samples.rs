@@ -288,6 +288,15 @@ fn objects() -> Vec<Sample> {
         ),
         sample("bare", Fact::VolumeLimitsObserved { node: node(), limits: VolumeLimits::new() }),
         sample("", Fact::VolumeLimitsDeleted { node: node() }),
+        sample(
+            "",
+            Fact::CapacityBufferObserved {
+                buffer: PodKey::new("web", "spare"),
+                spec: SpecId(300),
+                replicas: 4,
+            },
+        ),
+        sample("", Fact::CapacityBufferDeleted { buffer: PodKey::new("web", "spare") }),
     ]
 }
 

@@ -28,6 +28,7 @@ pub use pods::{Ignored, ScenarioPod};
 pub use selectors::PodSelector;
 pub use settings::{FeatureGate, MinValuesPolicy, NO_SUCH_GATE, PreferencePolicy, ScenarioSettings};
 
+use crate::buffer::{CapacityBufferFacts, PodTemplates};
 use crate::error::{ApiError, At, FieldError};
 use crate::pod::Origin;
 use crate::text::documents;
@@ -78,6 +79,10 @@ pub struct Scenario {
     pub csi_nodes: Vec<CsiNode>,
     /// VolumeAttachments.
     pub attachments: Vec<Attachment>,
+    /// CapacityBuffers.
+    pub buffers: Vec<CapacityBufferFacts>,
+    /// PodTemplates.
+    pub templates: PodTemplates,
     /// NodeOverlays.
     pub overlays: Vec<Overlay>,
     /// Objects of dynamic resource allocation, as written: ResourceClaim, DeviceClass, ResourceSlice.

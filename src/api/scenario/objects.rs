@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::lenient::{Reading, decode_leniently, decode_noting};
 use super::{Scenario, nodes, pods, selectors};
+use crate::buffer::{capacity_buffer, pod_template};
 use crate::crd;
 use crate::error::{ApiError, FieldError};
 use crate::node_overlay::node_overlay;
@@ -72,6 +73,14 @@ fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Res
         ("karpenter.sh/v1alpha1", "NodeOverlay") => {
             let overlay: crd::NodeOverlay = decode_leniently(reading, value)?;
             scenario.overlays.push(node_overlay(&overlay)?.exact());
+        }
+        ("autoscaling.x-k8s.io/v1beta1", "CapacityBuffer") => {
+            let buffer: crd::CapacityBuffer = decode_leniently(reading, value)?;
+            scenario.buffers.push(capacity_buffer(&buffer)?);
+        }
+        ("v1", "PodTemplate") => {
+            let (key, spec) = pod_template(&decode_noting(reading, value)?, &reading.priorities)?;
+            scenario.templates.insert(key, spec);
         }
         ("v1", "Node") => scenario.nodes.push(nodes::node(reading, value)?),
         ("v1", "Pod") => scenario.pods.push(pods::pod(reading, value)?),

@@ -12,7 +12,7 @@ use crate::model::{
     Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase, PodSpec, VolumeClaim,
 };
 use crate::port::{Entry, Input, InstanceFacts, Observation};
-use crate::state::{Pod, State};
+use crate::state::{Buffer, Pod, State};
 
 /// The records that inputs make, in order.
 pub(super) fn entries(state: &State, inputs: &[Input]) -> Vec<Entry> {
@@ -170,6 +170,21 @@ impl Intake<'_> {
             }
             Observation::NoVolumeLimits(node) if state.volume_limits.contains_key(node) => {
                 Fact::VolumeLimitsDeleted { node: node.clone() }.into()
+            }
+            Observation::CapacityBuffer(buffer, facts) => {
+                let known = state.buffers.get(buffer);
+                let same = |known: &Buffer| {
+                    known.replicas == facts.replicas && *state.spec(known.spec) == facts.spec
+                };
+                if known.is_some_and(same) {
+                    return;
+                }
+                let spec = self.spec(&facts.spec);
+                let (buffer, replicas) = (buffer.clone(), facts.replicas);
+                Fact::CapacityBufferObserved { buffer, spec, replicas }.into()
+            }
+            Observation::NoCapacityBuffer(buffer) if state.buffers.contains_key(buffer) => {
+                Fact::CapacityBufferDeleted { buffer: buffer.clone() }.into()
             }
             Observation::InstanceType(offer) if state.types.get(&offer.name) != Some(offer) => {
                 Fact::InstanceTypeObserved { instance_type: Arc::clone(offer) }.into()

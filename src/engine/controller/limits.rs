@@ -11,6 +11,7 @@
 //! - a node gets no pods and is left alone;
 //! - an instance type is not offered;
 //! - a NodeOverlay changes nothing;
+//! - a CapacityBuffer has no pods;
 //! - a PodDisruptionBudget selects nothing (the API server, which grants evictions, still knows all of it);
 //! - a Namespace has no labels;
 //! - a PersistentVolumeClaim can be used by no pod.
@@ -33,9 +34,9 @@ use parts::{
 
 use crate::event::LaunchFailure;
 use crate::model::{
-    Budget, BudgetNodes, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
-    NodeFacts, NodeOverlay, NodePool, PodFacts, PodPhase, PodSpec, Requirement, Requirements, Str,
-    Toleration, TolerationOperator, VolumeClaim, VolumeLimits,
+    Budget, BudgetNodes, CapacityBuffer, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator,
+    LabelSelector, Labels, NodeFacts, NodeOverlay, NodePool, PodFacts, PodPhase, PodSpec, Requirement,
+    Requirements, Str, Toleration, TolerationOperator, VolumeClaim, VolumeLimits,
 };
 use crate::port::{MAX_EVENT_BYTES, Observation};
 use crate::state::State;
@@ -67,6 +68,9 @@ pub fn refusals(state: &State) -> Vec<String> {
     }
     for (name, spec) in &state.daemon_sets {
         all.extend(refused(&state.spec(*spec).labels).map(|text| of("DaemonSet", name, text)));
+    }
+    for (name, buffer) in &state.buffers {
+        all.extend(refused(&state.spec(buffer.spec).labels).map(|text| of("CapacityBuffer", name, text)));
     }
     for (name, node) in &state.nodes {
         all.extend(refused(&node.facts.labels).map(|text| of("Node", name, text)));
@@ -136,6 +140,9 @@ pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>>
         Observation::DaemonSet(name, spec) => {
             daemon_stand_in(spec).map(|spec| Observation::DaemonSet(name.clone(), Arc::new(spec)))
         }
+        Observation::CapacityBuffer(key, buffer) => {
+            buffer_stand_in(buffer).map(|buffer| Observation::CapacityBuffer(key.clone(), buffer))
+        }
         Observation::InstanceType(offer) => {
             type_stand_in(offer).map(|offer| Observation::InstanceType(Arc::new(offer)))
         }
@@ -186,6 +193,7 @@ fn names(observation: &Observation) -> [Option<&str>; 3] {
         Observation::Namespace(name, _) => [Some(&**name), None, None],
         Observation::VolumeLimits { node, .. } => [Some(node.as_str()), None, None],
         Observation::DaemonSet(key, _)
+        | Observation::CapacityBuffer(key, _)
         | Observation::DisruptionBudget { budget: key, .. }
         | Observation::EvictionBlocked(key, _) => [Some(&*key.namespace), Some(&*key.name), None],
         Observation::Node(node) => {
@@ -254,6 +262,12 @@ fn daemon_stand_in(spec: &PodSpec) -> Option<PodSpec> {
     spec.required_terms.clear();
     spec.tolerations = vec![tolerates_all()];
     Some(spec)
+}
+
+fn buffer_stand_in(buffer: &CapacityBuffer) -> Option<CapacityBuffer> {
+    let (mut spec, text) = without_largest(&*buffer.spec, &POD_PARTS, "no room is kept free for it")?;
+    spec.labels.insert(REFUSED.into(), text);
+    Some(CapacityBuffer { spec: Arc::new(spec), replicas: 0 })
 }
 
 fn node_stand_in(node: &NodeFacts) -> Option<NodeFacts> {

@@ -36,6 +36,7 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     let mut namespaces = FxHashSet::default();
     let mut volume_claims = FxHashSet::default();
     let mut volume_limits = FxHashSet::default();
+    let mut buffers = FxHashSet::default();
     let mut instances = FxHashSet::default();
     let mut news = vec![true; world.len()];
     for (at, observation) in world.iter().enumerate() {
@@ -75,6 +76,9 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Observation::VolumeLimits { node, .. } => {
                 volume_limits.insert(node);
             }
+            Observation::CapacityBuffer(key, _) => {
+                buffers.insert(key);
+            }
             Observation::Instance(instance) => {
                 instances.insert(&instance.instance);
                 news[at] = !intake::is_no_news(state, instance);
@@ -102,6 +106,7 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     absent.extend(lacking(state.namespaces.keys(), &namespaces, Observation::NoNamespace));
     absent.extend(lacking(state.volume_claims.keys(), &volume_claims, Observation::NoVolumeClaim));
     absent.extend(lacking(state.volume_limits.keys(), &volume_limits, Observation::NoVolumeLimits));
+    absent.extend(lacking(state.buffers.keys(), &buffers, Observation::NoCapacityBuffer));
     for (name, known) in &state.types {
         match types.get(name) {
             None => absent.push(Observation::NoInstanceType(name.clone())),

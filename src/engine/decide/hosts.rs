@@ -30,6 +30,8 @@ pub(super) struct Hosts {
     listed: BTreeMap<Target, (u64, Option<Time>)>,
     /// Labels, each set once: hosts with equal ones look the same to the scheduler, which it sees at a glance if they are the same.
     labels: FxHashSet<Arc<HostLabels>>,
+    /// Differs where anything may.
+    version: u64,
     /// The records up to which this is so; `None` before the first evaluation.
     size: Option<u64>,
 }
@@ -75,7 +77,12 @@ impl Hosts {
 
     /// Forgets all of them.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { version: self.version + 1, ..Self::default() };
+    }
+
+    /// A number that differs where anything may differ here.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// The hosts, in order.
@@ -104,6 +111,7 @@ impl Hosts {
     }
 
     fn look_at(&mut self, state: &State, overlaid: &Overlaid, target: &Target) {
+        self.version += 1;
         self.remove(target);
         let (starting, made) = match target {
             Target::Claim(name) => {
@@ -140,8 +148,9 @@ impl Hosts {
 
     /// Takes no more pods; until it is looked at again.
     fn close(&mut self, target: &Target) {
-        if let Some(at) = self.find(target) {
+        if let Some(at) = self.find(target).filter(|at| self.hosts[*at].open) {
             self.hosts[at].open = false;
+            self.version += 1;
         }
     }
 

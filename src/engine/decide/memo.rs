@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rustc_hash::FxHashMap;
 
 use super::hosts::Hosts;
-use crate::event::{Seq, SpecId};
+use crate::event::{Seq, SpecId, Target};
 use crate::model::{OfferingKey, PoolName, Resources, Time, TypeName};
 use crate::overlay::Conflict;
 use crate::schedule::{PoolOffer, Prepared};
@@ -33,11 +33,24 @@ pub struct Memo {
     pub(super) overlay_conflicts: Vec<Conflict>,
     /// Where pods can go without a launch.
     pub(super) hosts: Hosts,
+    /// Where room for buffers was found, with these offers.
+    pub(super) buffered: Option<Buffered>,
     /// Specs of pods that do not want others beside them, among the first so many.
     pub(super) wary: BTreeSet<SpecId>,
     pub(super) wary_to: usize,
     /// Specs for which no place was found, and what was looked at.
     pub(super) hopeless: FxHashMap<SpecId, Hopeless>,
+}
+
+/// Where room for buffers was found.
+#[derive(Debug)]
+pub(super) struct Buffered {
+    /// The version of the hosts, and the last record that changed what may be launched, that it was found by.
+    pub seen: (u64, Seq),
+    /// The nodes and claims.
+    pub holding: BTreeSet<Target>,
+    /// When to look for more, where there was no capacity.
+    pub retry: Option<Time>,
 }
 
 /// A spec was found to have no place.

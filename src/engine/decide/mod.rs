@@ -3,6 +3,7 @@
 //! **Invariant:** [`decide`] depends on State and the time alone. The [`Memo`] only spares it work: with a fresh one it gives the same
 //! decisions. A tracer only listens.
 
+mod buffers;
 mod emptiness;
 mod hosts;
 mod lifecycle;
@@ -36,7 +37,7 @@ const SETTLE: Span = Span::secs(1);
 
 /// Decides what should be done now.
 ///
-/// Removals that are due come first, then pending pods, then nodes that may go: so no pod is sent to a node that leaves, and no
+/// Removals that are due come first, then pending pods, then room for buffers, then nodes that may go: so no pod is sent to a node that leaves, and no
 /// node leaves that a pod was sent to.
 pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut T) -> Evaluation {
     if state.stopped {
@@ -49,9 +50,11 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
         wake_at: None,
         leaving: BTreeSet::new(),
         chosen: BTreeSet::new(),
+        held: Held::default(),
     };
     lifecycle::decide(&mut pass);
     provision::decide(&mut pass, memo, tracer);
+    buffers::decide(&mut pass, memo, tracer);
     emptiness::decide(&mut pass, tracer);
     if !pass.decisions.is_empty() {
         pass.wake(now + SETTLE);
@@ -69,6 +72,22 @@ struct Pass<'a> {
     leaving: BTreeSet<ClaimName>,
     /// Where this evaluation sends pods.
     chosen: BTreeSet<Target>,
+    /// Where room for CapacityBuffers is.
+    held: Held,
+}
+
+/// Where room for CapacityBuffers is.
+enum Held {
+    /// Here.
+    Nodes(BTreeSet<Target>),
+    /// That shows once what is decided is in State.
+    Unknown,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::Nodes(BTreeSet::new())
+    }
 }
 
 impl Pass<'_> {

@@ -26,6 +26,9 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     }
     memo.refresh(pass);
     memo.hosts.refresh(pass, &memo.overlaid);
+    for conflict in &memo.overlay_conflicts {
+        tracer.note(|| Note::OverlayNotApplied(conflict.clone()));
+    }
     let mut pods = Vec::new();
     let mut unusable: BTreeMap<Reason, Vec<PodKey>> = BTreeMap::new();
     let mut running = Running::default();
@@ -45,6 +48,17 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     if pods.is_empty() {
         return;
     }
+    let plan = solve(pass, memo, &pods, tracer);
+    conclude(pass, memo, &pods, plan, tracer);
+}
+
+/// Finds places for pods, with what is remembered of hosts and offers.
+pub(super) fn solve<T: Tracer>(
+    pass: &Pass<'_>,
+    memo: &mut Memo,
+    pods: &[PendingPod],
+    tracer: &mut T,
+) -> Plan {
     let state = pass.state;
     let settings = &state.settings;
     let rules = Rules {
@@ -58,18 +72,16 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
         pools: &memo.offers,
         hosts: memo.hosts.all(),
         specs: state.specs(),
-        pods: &pods,
+        pods,
         namespaces: &state.namespaces,
         wary: &memo.wary,
     };
-    let plan = if T::ON {
-        let (plan, looked) = schedule::solve_explained(&problem, &mut memo.prepared);
-        tell(memo, looked, tracer);
-        plan
-    } else {
-        schedule::solve_prepared(&problem, &mut memo.prepared)
-    };
-    conclude(pass, memo, &pods, plan, tracer);
+    if !T::ON {
+        return schedule::solve_prepared(&problem, &mut memo.prepared);
+    }
+    let (plan, looked) = schedule::solve_explained(&problem, &mut memo.prepared);
+    tell(memo, looked, tracer);
+    plan
 }
 
 /// A pod as the scheduler sees it, or why it cannot be placed whatever there is.
@@ -227,11 +239,7 @@ fn conclude<T: Tracer>(
         pass.chosen.insert(target.clone());
         nominate(pass, &target, &of);
     }
-    for (number, launch) in plan.launches.iter().enumerate() {
-        let offer = &memo.offers[launch.pool];
-        let claim = pass.state.next_claim_name(offer.pool.name.as_str(), number as u64);
-        decide_launch(pass, pods, offer, claim, launch, tracer);
-    }
+    self::launch(pass, memo, pods, &plan.launches, Purpose::Pods, tracer);
     for unplaced in &plan.unplaced {
         let Some((_, reason)) = unplaced.reasons.first() else { continue };
         let until = next_retry(pass);
@@ -244,6 +252,31 @@ fn conclude<T: Tracer>(
         && pass.state.unplanned().next().is_some()
     {
         pass.wake(until);
+    }
+}
+
+/// What nodes are launched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// These pods, which are expected there.
+    Pods,
+    /// Virtual pods, of which nobody hears.
+    Buffers,
+}
+
+/// Decides launches.
+pub(super) fn launch<T: Tracer>(
+    pass: &mut Pass<'_>,
+    memo: &Memo,
+    pods: &[PendingPod],
+    launches: &[Launch],
+    purpose: Purpose,
+    tracer: &mut T,
+) {
+    for (number, launch) in launches.iter().enumerate() {
+        let offer = &memo.offers[launch.pool];
+        let claim = pass.state.next_claim_name(offer.pool.name.as_str(), number as u64);
+        decide_launch(pass, pods, offer, claim, launch, purpose, tracer);
     }
 }
 
@@ -285,6 +318,7 @@ fn decide_launch<T: Tracer>(
     offer: &PoolOffer,
     claim: ClaimName,
     launch: &Launch,
+    purpose: Purpose,
     tracer: &mut T,
 ) {
     let state = pass.state;
@@ -325,9 +359,10 @@ fn decide_launch<T: Tracer>(
             options.push(LaunchOption { instance_type, places: bits, price: one.price });
         }
     }
-    let all: Vec<PodKey> = launch.pods.iter().map(|pod| pods[*pod].key.clone()).collect();
+    let expected = launch.pods.iter().filter(|_| purpose == Purpose::Pods);
+    let all: Vec<PodKey> = expected.map(|pod| pods[*pod].key.clone()).collect();
     let first = record::beside(requirements_bytes(&launch.requirements), &all);
-    // What those ask for that follow is set aside as they do.
+    // What those ask for that follow is set aside as they do, and what virtual pods ask for stays free.
     let following = launch.pods[first..].iter().map(|pod| &state.spec(pods[*pod].spec).requests);
     let requests = following.fold(launch.requests.clone(), |rest, pod| rest.minus(pod));
     pass.decisions.push(Decision::Launch {
@@ -352,7 +387,7 @@ fn place(of: &Requirements) -> Option<Place> {
 }
 
 /// When the next offering without capacity is asked for again.
-fn next_retry(pass: &Pass<'_>) -> Option<Time> {
+pub(super) fn next_retry(pass: &Pass<'_>) -> Option<Time> {
     pass.state.unavailable.values().filter(|until| **until > pass.now).min().copied()
 }
 

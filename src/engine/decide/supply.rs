@@ -35,6 +35,7 @@ impl Memo {
             self.overlaid = made.overlaid;
             self.overlay_conflicts = made.conflicts;
             self.prepared = Prepared::default();
+            self.buffered = None;
         }
         for offer in &mut self.offers {
             let (used, nodes) = state.pool_usage(&offer.pool.name);

@@ -3,6 +3,7 @@
 //! **Invariant:** a value of these types is valid. Parsing and validation happen at the border (`purser-api`,
 //! `purser-events`); inside, nothing is checked twice.
 
+mod buffer;
 mod instance_type;
 mod name;
 mod node;
@@ -16,6 +17,7 @@ mod taint;
 mod time;
 mod volume;
 
+pub use buffer::CapacityBuffer;
 pub use instance_type::{CapacityType, InstanceType, Offering, OfferingKey};
 pub use name::{
     ClaimName, ClassName, InstanceId, Labels, NodeName, PoolName, ResourceName, Str, TypeName, Zone, label,

@@ -136,6 +136,7 @@ structs! {
     Pool { facts, changed }
     NodeClass { hash, ready, message }
     NodeOverlay { weight, requirements, price, price_adjustment, capacity }
+    Buffer { spec, replicas }
     DisruptionBudget { selector, disruptions_allowed, always_allow_unhealthy }
     VolumeClaim { topologies, driver, problem }
     Orphan { claim, seen, collected }
@@ -294,6 +295,7 @@ impl Persist for State {
         self.classes.put(out);
         self.overlays.put(out);
         self.daemon_sets.put(out);
+        self.buffers.put(out);
         self.disruption_budgets.put(out);
         self.namespaces.put(out);
         self.volume_claims.put(out);
@@ -326,6 +328,7 @@ impl Persist for State {
         state.classes = Persist::get(from)?;
         state.overlays = Persist::get(from)?;
         state.daemon_sets = Persist::get(from)?;
+        state.buffers = Persist::get(from)?;
         state.disruption_budgets = Persist::get(from)?;
         state.namespaces = Persist::get(from)?;
         state.volume_claims = Persist::get(from)?;

@@ -61,6 +61,8 @@ pub struct State {
     pub overlays: BTreeMap<Str, NodeOverlay>,
     /// What the pods of each DaemonSet ask for.
     pub daemon_sets: BTreeMap<PodKey, SpecId>,
+    /// CapacityBuffers.
+    pub buffers: BTreeMap<PodKey, Buffer>,
     /// PodDisruptionBudgets.
     pub disruption_budgets: BTreeMap<PodKey, DisruptionBudget>,
     /// The labels of Namespaces.
@@ -82,7 +84,7 @@ pub struct State {
     /// Number of launches decided; the next claim's name depends on it.
     pub launches: u64,
     /// The last record that changed what pools can offer, or to whom: pools, classes, types, prices, daemon sets, volume claims,
-    /// settings.
+    /// overlays, buffers, settings.
     pub offers_changed: Seq,
     /// The last record that changed what may be launched of it: claims that came or went, capacity that ran out,
     /// namespaces.
@@ -184,6 +186,15 @@ pub struct NodeClass {
     pub ready: bool,
     /// Why not, if not.
     pub message: Str,
+}
+
+/// What is known of a CapacityBuffer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Buffer {
+    /// What each of its virtual pods asks for.
+    pub spec: SpecId,
+    /// How many they are.
+    pub replicas: u32,
 }
 
 /// What is known of a PodDisruptionBudget.

@@ -96,3 +96,77 @@ fn reserved_capacity_is_bought_only_while_its_gate_is_open() {
     assert_eq!(reserved.iter().filter(|reserved| **reserved).count(), 1);
     lab.verify();
 }
+
+fn buffer(cpu_millis: i64, replicas: u32) -> Observation {
+    let buffer = CapacityBuffer::new(&spec(cpu_millis, 512), replicas);
+    Observation::CapacityBuffer(PodKey::new("default", "spare"), buffer)
+}
+
+#[test]
+fn room_for_a_buffer_is_launched_once_and_kept() {
+    let mut lab = Lab::new(plain_world());
+    lab.see([buffer(1_500, 3)]);
+    lab.until(secs(60));
+    assert!(lab.launches().is_empty(), "the gate is closed");
+    lab.see([open(FeatureGate::CapacityBuffer)]);
+    let launches = lab.launches();
+    let room: usize = launches.len();
+    assert!(room > 0 && launches.iter().all(|(_, _, pods)| *pods == 0), "{launches:?}");
+    lab.until(secs(120));
+    assert_eq!(lab.launches().len(), room, "room that is on its way is room");
+    for (claim, types, _) in launches {
+        lab.ready(&claim, &types[0]);
+    }
+    lab.until(secs(3_600));
+    let decided = lab.decisions().len();
+    lab.until(secs(7_200));
+    assert_eq!(lab.decisions().len(), decided, "nothing is left to decide");
+    assert_eq!(lab.state().claims.len(), room, "no node that holds room is removed");
+    lab.verify();
+}
+
+#[test]
+fn what_pods_take_of_a_buffer_is_launched_anew_and_goes_when_they_do() {
+    let mut lab = Lab::new(plain_world());
+    let mut all_at_once = pool("default");
+    all_at_once.disruption.budgets.clear();
+    lab.see([has_pool(all_at_once), open(FeatureGate::CapacityBuffer), buffer(1_900, 1)]);
+    lab.until(secs(5));
+    let (first, types, _) = lab.launches()[0].clone();
+    let node = lab.ready(&first, &types[0]);
+    let web = spec(1_900, 512);
+    lab.see([pending("a", &web)]);
+    lab.until(secs(10));
+    assert!(lab.state().claims[&first].planned.pods.len() == 1, "the pod goes where the room is");
+    lab.until(secs(15));
+    lab.see([bound("a", &web, &node)]);
+    lab.until(secs(20));
+    assert_eq!(lab.launches().len(), 2, "there is room for another");
+    let (second, types, _) = lab.launches()[1].clone();
+    lab.ready(&second, &types[0]);
+    lab.see([Observation::NoPod(PodKey::new("default", "a"))]);
+    lab.until(secs(60));
+    let removed: Vec<_> =
+        lab.state().claims.values().filter(|claim| claim.disrupting.is_some()).map(|c| &c.name).collect();
+    assert_eq!(removed.len(), 1, "one of two empty nodes is enough");
+    lab.see([Observation::NoCapacityBuffer(PodKey::new("default", "spare"))]);
+    lab.until(secs(120));
+    assert!(lab.state().claims.values().all(|claim| claim.disrupting.is_some()), "no room is wanted");
+    lab.verify();
+}
+
+#[test]
+fn room_that_cannot_be_had_is_asked_for_again_later() {
+    let mut limited = pool("default");
+    limited.limits = Limits { resources: Vec::new(), nodes: Some(1) };
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(limited.clone())]);
+    lab.see([open(FeatureGate::CapacityBuffer), buffer(1_900, 2)]);
+    lab.until(secs(60));
+    assert_eq!(lab.launches().len(), 1);
+    limited.limits.nodes = Some(2);
+    lab.see([has_pool(limited)]);
+    lab.until(secs(90));
+    assert_eq!(lab.launches().len(), 2);
+    assert!(lab.state().waiting().next().is_none());
+    lab.verify();
+}

@@ -121,6 +121,9 @@ impl Input {
             let conflicts = overlay::conflicts(overlays, &scenario.pools, &scenario.types);
             warnings.extend(conflicts.iter().map(ToString::to_string));
         }
+        if settings.feature_gates.has(FeatureGate::CapacityBuffer) {
+            warnings.append(&mut scenario.without_room);
+        }
         let digest = digest(&scenario, &settings, options)?;
         let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {

@@ -15,9 +15,9 @@ use purser_api::scenario::{
 };
 use purser_engine::event::SpecId;
 use purser_engine::model::{
-    CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, OwnerKind, PodKey, PodPhase,
-    PodSpec, PoolName, Price, Resources, Str, Taint, TopologySpread, TypeName, VolumeClaim,
-    first_untolerated, label,
+    CapacityBuffer, CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, OwnerKind,
+    PodKey, PodPhase, PodSpec, PoolName, Price, Resources, Str, Taint, TopologySpread, TypeName, Uid,
+    VolumeClaim, first_untolerated, label,
 };
 use purser_engine::overlay;
 use purser_engine::schedule::{
@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) pods: Vec<PendingPod>,
     namespaces: BTreeMap<Str, Labels>,
     wary: BTreeSet<SpecId>,
+    /// From this one on the pods are virtual ones, of CapacityBuffers.
+    pub(super) first_virtual: usize,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
 }
@@ -47,7 +49,10 @@ impl World {
     /// With these pods to be placed.
     pub(super) fn new(scenario: &Scenario, waiting: &[PodKey]) -> Self {
         let mut specs = Specs::default();
-        let pods = pending(scenario, waiting, &mut specs);
+        let mut warnings = Vec::new();
+        let mut pods = pending(scenario, waiting, &mut specs);
+        let first_virtual = pods.len();
+        pods.extend(buffers(scenario, &mut specs, &mut warnings));
         let daemons: Vec<Arc<PodSpec>> =
             scenario.daemon_sets.iter().map(|set| daemon_spec(scenario, set)).collect();
         let hosts = hosts(scenario, &waiting.iter().collect(), &daemons, &mut specs);
@@ -56,7 +61,6 @@ impl World {
         let wary = wary.collect();
         let mut pools = pools(scenario, daemons);
         let gates = &scenario.settings.feature_gates;
-        let mut warnings = Vec::new();
         if gates.has(FeatureGate::NodeOverlay) {
             let conflicts = overlay::apply(scenario.overlays.clone(), &mut pools, NANOS);
             warnings.extend(conflicts.iter().map(ToString::to_string));
@@ -67,6 +71,7 @@ impl World {
         pools.retain(|offer| offer.pool.ready && offer.pool.replicas.is_none());
         Self {
             wary,
+            first_virtual,
             warnings,
             rules: rules(scenario),
             pools,
@@ -137,6 +142,37 @@ fn pending(scenario: &Scenario, waiting: &[PodKey], specs: &mut Specs) -> Vec<Pe
             group: gang(scenario, pod),
         })
         .collect()
+}
+
+/// The virtual pods of CapacityBuffers, if those count.
+fn buffers(scenario: &Scenario, specs: &mut Specs, warnings: &mut Vec<String>) -> Vec<PendingPod> {
+    if !scenario.settings.feature_gates.has(FeatureGate::CapacityBuffer) {
+        let closed = "CapacityBuffers do not count: the feature gate CapacityBuffer is closed";
+        warnings.extend((!scenario.buffers.is_empty()).then(|| closed.to_owned()));
+        return Vec::new();
+    }
+    let mut buffers: Vec<_> = scenario.buffers.iter().collect();
+    buffers.sort_by_key(|buffer| &buffer.key);
+    let mut pods = Vec::new();
+    for written in buffers {
+        let buffer = match written.resolve(&scenario.templates, &scenario.workloads) {
+            Ok(buffer) => buffer,
+            Err(why) => {
+                warnings.push(why);
+                continue;
+            }
+        };
+        let spec = specs.id(&buffer.spec);
+        pods.extend((0..buffer.replicas).map(|number| PendingPod {
+            key: CapacityBuffer::pod(&written.key, number),
+            spec,
+            created: scenario.now,
+            uid: Uid(u128::from(number)),
+            volumes: Vec::new(),
+            group: None,
+        }));
+    }
+    pods
 }
 
 /// The group of a pod, with how many of it still need a place.

@@ -447,6 +447,14 @@ impl World {
                 self.objects.overlays.remove(&name);
                 self.tell(Subject::Overlay(name), None);
             }
+            Change::CapacityBuffer(key, buffer) => {
+                self.objects.buffers.insert(key.clone(), buffer);
+                self.tell(Subject::Buffer(key), None);
+            }
+            Change::NoCapacityBuffer(key) => {
+                self.objects.buffers.remove(&key);
+                self.tell(Subject::Buffer(key), None);
+            }
             Change::InstanceType(instance_type) => self.offer(instance_type),
             Change::NoInstanceType(name) => {
                 self.types.remove(&name);

@@ -1,4 +1,4 @@
-//! Objects that only the controller looks at: NodeOverlays, Namespaces, PersistentVolumeClaims, CSINodes. They do nothing by
+//! Objects that only the controller looks at: NodeOverlays, CapacityBuffers, Namespaces, PersistentVolumeClaims, CSINodes. They do nothing by
 //! themselves.
 //!
 //! **Invariant:** what is not here is listed by nobody; a notification about it says that it is not.
@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    InstanceType, Labels, NodeName, NodeOverlay, NodePool, PodKey, Resources, Str, VolumeClaim, VolumeLimits,
+    CapacityBuffer, InstanceType, Labels, NodeName, NodeOverlay, NodePool, PodKey, Resources, Str,
+    VolumeClaim, VolumeLimits,
 };
 use purser_engine::overlay::{self, Overlay};
 use purser_engine::port::Observation;
@@ -18,6 +19,7 @@ use crate::scenario::Scenario;
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     pub(super) overlays: BTreeMap<Str, NodeOverlay>,
+    pub(super) buffers: BTreeMap<PodKey, CapacityBuffer>,
     pub(super) namespaces: BTreeMap<Str, Labels>,
     pub(super) volume_claims: BTreeMap<PodKey, VolumeClaim>,
     volume_limits: BTreeMap<NodeName, VolumeLimits>,
@@ -28,6 +30,7 @@ impl Objects {
     pub(super) fn of(scenario: &Scenario) -> Self {
         Self {
             overlays: scenario.overlays.clone(),
+            buffers: scenario.buffers.clone(),
             namespaces: scenario.namespaces.clone(),
             volume_claims: scenario.volume_claims.clone(),
             volume_limits: scenario.volume_limits.clone(),
@@ -43,7 +46,8 @@ impl Objects {
             .iter()
             .map(|(node, limits)| Observation::VolumeLimits { node: node.clone(), limits: limits.clone() });
         let overlays = self.overlays.keys().map(|name| self.overlay(name));
-        overlays.chain(namespaces).chain(claims).chain(limits)
+        let buffers = self.buffers.keys().map(|key| self.buffer(key));
+        overlays.chain(buffers).chain(namespaces).chain(claims).chain(limits)
     }
 
     /// How a NodeOverlay is.
@@ -51,6 +55,14 @@ impl Objects {
         match self.overlays.get(name) {
             Some(overlay) => Observation::NodeOverlay(name.clone(), overlay.clone()),
             None => Observation::NoNodeOverlay(name.clone()),
+        }
+    }
+
+    /// How a CapacityBuffer is.
+    pub(super) fn buffer(&self, key: &PodKey) -> Observation {
+        match self.buffers.get(key) {
+            Some(buffer) => Observation::CapacityBuffer(key.clone(), buffer.clone()),
+            None => Observation::NoCapacityBuffer(key.clone()),
         }
     }
 

@@ -22,6 +22,7 @@ pub(super) enum Subject {
     DaemonSet(PodKey),
     Budget(u32),
     Overlay(Str),
+    Buffer(PodKey),
     Namespace(Str),
     VolumeClaim(PodKey),
     Type(TypeName),
@@ -102,6 +103,7 @@ impl World {
             Subject::DaemonSet(key) => draw.with("daemonset").with(&key.namespace).with(&key.name),
             Subject::Budget(budget) => draw.with("budget").with_number(u64::from(*budget)),
             Subject::Overlay(name) => draw.with("nodeoverlay").with(name),
+            Subject::Buffer(key) => draw.with("buffer").with(&key.namespace).with(&key.name),
             Subject::Namespace(name) => draw.with("namespace").with(name),
             Subject::VolumeClaim(key) => draw.with("volumeclaim").with(&key.namespace).with(&key.name),
             Subject::Type(name) => draw.with("type").with(name.as_str()),
@@ -171,6 +173,7 @@ impl World {
             }
             Subject::Budget(budget) => self.budget_observation(*budget),
             Subject::Overlay(name) => self.objects.overlay(name),
+            Subject::Buffer(key) => self.objects.buffer(key),
             Subject::Namespace(name) => self.objects.namespace(name),
             Subject::VolumeClaim(key) => self.objects.volume_claim(key),
             Subject::Type(name) => match self.types.get(name) {
