@@ -40,6 +40,7 @@ mirrored_enum! {
         RegistrationTimeout = 7 "registration_timeout",
         Unhealthy = 8 "unhealthy",
         Deleted = 9 "deleted",
+        Overprovisioned = 10 "overprovisioned",
     }
 
     /// What is switched on or off as a whole.

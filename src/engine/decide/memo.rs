@@ -23,10 +23,12 @@ pub struct Memo {
     /// The record up to which the offers below were computed, and the offerings that had no capacity then.
     pub(super) supply_at: Option<Seq>,
     pub(super) blocked: Vec<OfferingKey>,
-    /// What each pool can launch.
+    /// What each pool can launch for pods.
     pub(super) offers: Vec<PoolOffer>,
     /// The same, ready for the scheduler's look-ups.
     pub(super) prepared: Prepared,
+    /// What static pools can launch.
+    pub(super) statics: Vec<PoolOffer>,
     /// What pods can use of types, where overlays say otherwise than the types.
     pub(super) overlaid: Overlaid,
     /// Overlays that are not applied.

@@ -10,6 +10,7 @@ mod lifecycle;
 mod memo;
 mod provision;
 mod record;
+mod replicas;
 mod supply;
 mod trace;
 
@@ -37,7 +38,7 @@ const SETTLE: Span = Span::secs(1);
 
 /// Decides what should be done now.
 ///
-/// Removals that are due come first, then pending pods, then room for buffers, then nodes that may go: so no pod is sent to a node that leaves, and no
+/// Removals that are due come first, then pending pods, then room for buffers, then static pools, then nodes that may go: so no pod is sent to a node that leaves, and no
 /// node leaves that a pod was sent to.
 pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut T) -> Evaluation {
     if state.stopped {
@@ -55,6 +56,7 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
     lifecycle::decide(&mut pass);
     provision::decide(&mut pass, memo, tracer);
     buffers::decide(&mut pass, memo, tracer);
+    replicas::decide(&mut pass, memo, tracer);
     emptiness::decide(&mut pass, tracer);
     if !pass.decisions.is_empty() {
         pass.wake(now + SETTLE);

@@ -16,6 +16,7 @@ use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
 use crate::model::{CapacityType, ClaimName, PodGroup, PodKey, PodPhase, Requirements, Time, Zone, label};
 use crate::reason::{Reason, ReasonId};
 use crate::schedule::{self, Gang, Launch, Looked, PendingPod, Plan, PodVolume, PoolOffer, Problem, Rules};
+use crate::settings::Settings;
 use crate::state::{Claim, Plan as Decided, Pod, State, VolumeClaim};
 
 /// Decides where pods that wait should go.
@@ -60,13 +61,7 @@ pub(super) fn solve<T: Tracer>(
     tracer: &mut T,
 ) -> Plan {
     let state = pass.state;
-    let settings = &state.settings;
-    let rules = Rules {
-        max_types: settings.max_instance_types as usize,
-        preferences: settings.preference_policy,
-        min_values: settings.min_values_policy,
-        ..Rules::default()
-    };
+    let rules = rules(&state.settings);
     let problem = Problem {
         rules: &rules,
         pools: &memo.offers,
@@ -82,6 +77,16 @@ pub(super) fn solve<T: Tracer>(
     let (plan, looked) = schedule::solve_explained(&problem, &mut memo.prepared);
     tell(memo, looked, tracer);
     plan
+}
+
+/// The rules that settings make.
+pub(super) fn rules(settings: &Settings) -> Rules {
+    Rules {
+        max_types: settings.max_instance_types as usize,
+        preferences: settings.preference_policy,
+        min_values: settings.min_values_policy,
+        ..Rules::default()
+    }
 }
 
 /// A pod as the scheduler sees it, or why it cannot be placed whatever there is.
@@ -262,6 +267,8 @@ pub(super) enum Purpose {
     Pods,
     /// Virtual pods, of which nobody hears.
     Buffers,
+    /// No pods: the replicas of a static pool.
+    Replicas,
 }
 
 /// Decides launches.
@@ -312,7 +319,7 @@ fn tracer_chosen<T: Tracer>(tracer: &mut T, pods: &[PendingPod], of: &[usize], t
 const MOST_PLACES: usize = 32;
 
 /// Decides a launch. Pods for which its record has no room are sent after it.
-fn decide_launch<T: Tracer>(
+pub(super) fn decide_launch<T: Tracer>(
     pass: &mut Pass<'_>,
     pods: &[PendingPod],
     offer: &PoolOffer,

@@ -32,6 +32,7 @@ impl Memo {
             self.blocked = blocked;
             let made = offers(state, &self.blocked);
             self.offers = made.pools;
+            self.statics = made.statics;
             self.overlaid = made.overlaid;
             self.overlay_conflicts = made.conflicts;
             self.prepared = Prepared::default();
@@ -54,6 +55,8 @@ impl Memo {
 /// What pools that may launch by themselves offer; without overlays they share one list of types.
 struct Offers {
     pools: Vec<PoolOffer>,
+    /// Those of static pools.
+    statics: Vec<PoolOffer>,
     /// What pods can use of types, where overlays say otherwise than the types.
     overlaid: Overlaid,
     conflicts: Vec<Conflict>,
@@ -82,8 +85,9 @@ fn offers(state: &State, blocked: &[OfferingKey]) -> Offers {
         conflicts = overlay::apply(Overlay::all_of(state), &mut pools, overlay::MICROS);
     }
     let overlaid = overlay::changed_allocatable(&types, &pools);
-    pools.retain(|offer| offer.pool.ready && offer.pool.replicas.is_none());
-    Offers { pools, overlaid, conflicts }
+    pools.retain(|offer| offer.pool.ready);
+    let (statics, pools) = pools.into_iter().partition(|offer| offer.pool.replicas.is_some());
+    Offers { pools, statics, overlaid, conflicts }
 }
 
 fn type_offer(one: &InstanceType, blocked: &[OfferingKey], reserved: bool) -> TypeOffer {

@@ -90,7 +90,7 @@ plain_enums! {
     ConsolidationPolicy { WhenEmpty = 0, WhenEmptyOrUnderutilized = 1, Balanced = 2 }
     DisruptionReason {
         Empty = 0, Underutilized = 1, Drifted = 2, Expired = 3, Interrupted = 4, LaunchTimeout = 5, RegistrationTimeout = 6,
-        Unhealthy = 7, Deleted = 8,
+        Unhealthy = 7, Deleted = 8, Overprovisioned = 9,
     }
 }
 

@@ -170,3 +170,59 @@ fn room_that_cannot_be_had_is_asked_for_again_later() {
     assert!(lab.state().waiting().next().is_none());
     lab.verify();
 }
+
+fn with_replicas(replicas: u32, most: Option<u32>) -> Observation {
+    let limits = Limits { resources: Vec::new(), nodes: most };
+    has_pool(NodePool { replicas: Some(replicas), limits, ..pool("fixed") })
+}
+
+#[test]
+fn a_static_pool_has_its_replicas_within_its_limit() {
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), with_replicas(3, Some(2))]);
+    lab.until(secs(60));
+    assert!(lab.launches().is_empty(), "the gate is closed");
+    lab.see([open(FeatureGate::StaticCapacity)]);
+    lab.until(secs(90));
+    assert_eq!(lab.launches().len(), 2, "the limit");
+    lab.see([with_replicas(3, None)]);
+    lab.until(secs(120));
+    assert_eq!(lab.launches().len(), 3);
+    for (claim, types, _) in lab.launches() {
+        lab.ready(&claim, &types[0]);
+    }
+    let decided = lab.decisions().len();
+    lab.until(secs(7_200));
+    assert_eq!(lab.decisions().len(), decided, "they stay, empty or not");
+    lab.verify();
+}
+
+#[test]
+fn a_static_pool_gives_up_nodes_that_are_not_there_yet_then_empty_ones_then_those_with_the_fewest_pods() {
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), with_replicas(4, None)]);
+    lab.see([open(FeatureGate::StaticCapacity)]);
+    let claims: Vec<ClaimName> = lab.launches().into_iter().map(|(claim, ..)| claim).collect();
+    let nodes: Vec<NodeName> = claims[1..].iter().map(|claim| lab.ready(claim, "small")).collect();
+    let web = spec(100, 64);
+    lab.see([bound("a", &web, &nodes[0]), bound("b", &web, &nodes[0]), bound("c", &web, &nodes[1])]);
+    for (replicas, leaving) in [(3, &claims[0]), (2, &claims[3]), (1, &claims[2])] {
+        lab.see([with_replicas(replicas, None)]);
+        lab.until(Time(lab.now.0 + 5_000_000));
+        let gone =
+            |claim: &ClaimName| lab.state().claims.get(claim).is_none_or(|claim| claim.disrupting.is_some());
+        assert!(gone(leaving), "{replicas}");
+        assert_eq!(claims.iter().filter(|claim| gone(claim)).count(), 4 - replicas as usize);
+    }
+    lab.verify();
+}
+
+#[test]
+fn pods_use_nodes_of_static_pools_and_none_are_launched_there_for_them() {
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), with_replicas(1, None)]);
+    lab.see([open(FeatureGate::StaticCapacity)]);
+    let claim = lab.launches()[0].0.clone();
+    lab.see([pending("a", &spec(1_500, 512)), pending("b", &spec(1_500, 512))]);
+    lab.until(secs(60));
+    assert_eq!(lab.launches().len(), 1);
+    assert_eq!(lab.state().claims[&claim].planned.pods.len(), 1);
+    lab.verify();
+}

@@ -84,13 +84,6 @@ impl Input {
         if scenario.pools.is_empty() {
             bail!("--trace {source}: there is no NodePool in it; give some with --nodepools FILE");
         }
-        if let Some(pool) = scenario.pools.iter().find(|pool| pool.replicas.is_some()) {
-            bail!(
-                "NodePool {}: spec.replicas: static NodePools are not simulated: remove the field, and limit the pool with \
-                 spec.limits",
-                pool.name
-            );
-        }
         if let Some(archive) =
             options.archive.as_ref().filter(|archive| archive.exists() && !archive.is_dir())
         {
@@ -108,6 +101,15 @@ impl Input {
             options.seed
         );
         let (feature_gates, mut warnings) = feature_gates(&options.feature_gates)?;
+        if !feature_gates.has(FeatureGate::StaticCapacity)
+            && let Some(pool) = scenario.pools.iter().find(|pool| pool.replicas.is_some())
+        {
+            bail!(
+                "NodePool {}: spec.replicas: static NodePools are simulated with --feature-gates StaticCapacity=true: add it, or \
+                 remove the field",
+                pool.name
+            );
+        }
         let settings = Settings {
             feature_gates,
             expendable_below: options.expendable_pods_priority_cutoff,
