@@ -87,6 +87,8 @@ reasons! {
     VolumeUnusable = 21, "volume-unusable", "Create the PersistentVolumeClaim, its StorageClass or its volume, or mend them.";
     /// The node holds room that a CapacityBuffer asks for.
     HoldsBuffer = 22, "holds-buffer", "Nothing: the node stays; lower the buffer's replicas or percentage if it is not wanted.";
+    /// The pod's priority is below the cut-off for expendable pods: it uses what is there, and nothing is launched for it.
+    Expendable = 23, "expendable", "Raise the pod's priority, or lower or remove the cut-off, if it should have a node.";
 }
 
 impl fmt::Display for ReasonId {

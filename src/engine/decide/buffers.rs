@@ -11,7 +11,6 @@ use super::memo::{Buffered, Memo};
 use super::provision::{self, Purpose};
 use super::trace::Tracer;
 use super::{Held, Pass};
-use crate::event::Decision;
 use crate::model::{CapacityBuffer, Time, Uid};
 use crate::schedule::PendingPod;
 use crate::settings::FeatureGate;
@@ -22,9 +21,7 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     if state.buffers.is_empty() || !state.settings.feature_gates.has(FeatureGate::CapacityBuffer) {
         return;
     }
-    let places =
-        |decision: &Decision| matches!(decision, Decision::Launch { .. } | Decision::Nominate { .. });
-    if pass.decisions.iter().any(places) {
+    if pass.places_pods() {
         // What is left for buffers shows once this is in State, which is soon.
         pass.held = Held::Unknown;
         return;

@@ -93,6 +93,13 @@ impl Default for Held {
 }
 
 impl Pass<'_> {
+    /// Whether this evaluation sends pods anywhere, so that what room is left does not show yet.
+    fn places_pods(&self) -> bool {
+        let places =
+            |decision: &Decision| matches!(decision, Decision::Launch { .. } | Decision::Nominate { .. });
+        self.decisions.iter().any(places)
+    }
+
     /// Asks to look again at a moment that is yet to come.
     fn wake(&mut self, at: Time) {
         let at = at.max(Time(self.now.0 + 1));

@@ -49,8 +49,37 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     if pods.is_empty() {
         return;
     }
-    let plan = solve(pass, memo, &pods, tracer);
-    conclude(pass, memo, &pods, plan, tracer);
+    let is_expendable = |pod: &PendingPod| {
+        let cutoff = pass.state.settings.expendable_below;
+        cutoff.is_some_and(|cutoff| pass.state.spec(pod.spec).priority < cutoff)
+    };
+    let (expendable, pods): (Vec<PendingPod>, Vec<PendingPod>) = pods.into_iter().partition(is_expendable);
+    if !pods.is_empty() {
+        let plan = solve(pass, memo, &pods, tracer);
+        conclude(pass, memo, &pods, plan, tracer);
+    }
+    // What the others leave shows once what is decided for them is in State, which is soon.
+    if !expendable.is_empty() && !pass.places_pods() {
+        use_what_is_there(pass, memo, &expendable, tracer);
+    }
+}
+
+/// Finds places for pods for which nothing is launched.
+fn use_what_is_there<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, pods: &[PendingPod], tracer: &mut T) {
+    let problem = Problem {
+        rules: &rules(&pass.state.settings),
+        pools: &[],
+        hosts: memo.hosts.all(),
+        specs: pass.state.specs(),
+        pods,
+        namespaces: &pass.state.namespaces,
+        wary: &memo.wary,
+    };
+    let mut plan = schedule::solve(&problem);
+    for unplaced in &mut plan.unplaced {
+        unplaced.reasons = vec![(None, Reason::new(ReasonId::Expendable, []))];
+    }
+    conclude(pass, memo, pods, plan, tracer);
 }
 
 /// Finds places for pods, with what is remembered of hosts and offers.

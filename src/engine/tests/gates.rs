@@ -5,7 +5,9 @@ mod lab;
 use lab::*;
 use purser_engine::model::*;
 use purser_engine::port::Observation;
+use purser_engine::reason::ReasonId;
 use purser_engine::settings::{FeatureGate, FeatureGates, Settings};
+use purser_engine::state::Plan;
 
 /// Settings with one more gate open.
 fn with_gate(gate: FeatureGate) -> Settings {
@@ -224,5 +226,31 @@ fn pods_use_nodes_of_static_pools_and_none_are_launched_there_for_them() {
     lab.until(secs(60));
     assert_eq!(lab.launches().len(), 1);
     assert_eq!(lab.state().claims[&claim].planned.pods.len(), 1);
+    lab.verify();
+}
+
+#[test]
+fn nothing_is_launched_for_expendable_pods_and_they_use_what_is_there() {
+    let mut lab = Lab::new(plain_world());
+    lab.see([Observation::Settings(Settings { expendable_below: Some(-5), ..Settings::default() })]);
+    let cheap = PodSpec { priority: -10, ..spec(900, 512) };
+    let web = PodSpec { priority: -5, ..spec(1_000, 512) };
+    lab.see([pending("cheap-1", &cheap), pending("cheap-2", &cheap)]);
+    lab.until(secs(30));
+    assert!(lab.launches().is_empty());
+    let refused = |lab: &Lab| {
+        let reason = |plan: &Plan| match plan {
+            Plan::Unschedulable { reason, .. } => Some(reason.id),
+            _ => None,
+        };
+        lab.state().waiting().filter_map(|(_, pod)| reason(&pod.plan)).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(&lab), [ReasonId::Expendable; 2]);
+    lab.see([pending("web", &web)]);
+    lab.until(secs(60));
+    let launches = lab.launches();
+    assert_eq!((launches.len(), launches[0].2), (1, 1), "it is launched for the one that is not expendable");
+    assert_eq!(lab.state().claims[&launches[0].0].planned.pods.len(), 2, "what it leaves is used");
+    assert_eq!(refused(&lab), [ReasonId::Expendable]);
     lab.verify();
 }

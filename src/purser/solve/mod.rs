@@ -6,6 +6,7 @@
 
 mod bound;
 mod eligible;
+mod expendable;
 mod explain;
 mod input;
 mod outcome;
@@ -82,7 +83,8 @@ pub fn solve(scenario: &Scenario) -> Solved {
 fn solve_by(scenario: &Scenario, scheduler: impl FnOnce(&Problem<'_>) -> (Plan, Vec<Looked>)) -> Solved {
     let (waiting, ignored) = eligible::pods(scenario);
     let world = World::new(scenario, &waiting);
-    let (plan, looked) = scheduler(&world.problem());
+    let (mut plan, looked) = scheduler(&world.problem());
+    expendable::add(&world, &mut plan);
     let solution = outcome::solution(&world, &plan, &ignored);
     Solved { solution, world, plan, looked, ignored }
 }

@@ -158,9 +158,9 @@ pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Soluti
             .collect();
         for pod in &unplaced.pods {
             let why = unplaced.reasons.first().map(|(_, reason)| sentence(reason));
-            let errors = match *pod < world.first_virtual {
-                true => &mut solution.pod_errors,
-                false => &mut solution.buffer_errors,
+            let errors = match world.is_virtual(*pod) {
+                false => &mut solution.pod_errors,
+                true => &mut solution.buffer_errors,
             };
             errors.insert(name(pod), why.unwrap_or_default());
             solution.reasons.insert(name(pod), printed.clone());
@@ -171,7 +171,7 @@ pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Soluti
 
 /// The names of pods, and those of virtual ones among them.
 fn names(world: &World, pods: &[usize]) -> (Vec<String>, Vec<String>) {
-    let named = pods.iter().map(|pod| (*pod < world.first_virtual, world.pods[*pod].key.to_string()));
+    let named = pods.iter().map(|pod| (!world.is_virtual(*pod), world.pods[*pod].key.to_string()));
     let (pods, virtual_pods): (Vec<_>, Vec<_>) = named.partition(|(real, _)| *real);
     let bare = |named: Vec<(bool, String)>| named.into_iter().map(|(_, name)| name).collect();
     (bare(pods), bare(virtual_pods))
@@ -193,7 +193,7 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
     let (pods, buffer_pods) = names(world, &launch.pods);
     NewNodeClaim {
         node_pool: pool.name.to_string(),
-        requirements: requirements(offer, launch)
+        requirements: launch_requirements(offer, launch)
             .iter()
             .flat_map(|(key, one)| expressions(key, one))
             .collect(),
@@ -213,7 +213,7 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
 }
 
 /// What the node's labels satisfy, the zones and ways to buy of its types included.
-fn requirements(offer: &PoolOffer, launch: &Launch) -> Requirements {
+pub(super) fn launch_requirements(offer: &PoolOffer, launch: &Launch) -> Requirements {
     let mut all = launch.requirements.clone();
     let offerings = || {
         launch.types.iter().flat_map(|one| {

@@ -40,7 +40,9 @@ pub(super) struct World {
     namespaces: BTreeMap<Str, Labels>,
     wary: BTreeSet<SpecId>,
     /// From this one on the pods are virtual ones, of CapacityBuffers.
-    pub(super) first_virtual: usize,
+    first_virtual: usize,
+    /// From this one on they are expendable ones, for which nothing is launched.
+    pub(super) first_expendable: usize,
     /// What the user should know.
     pub(super) warnings: Vec<String>,
 }
@@ -50,9 +52,16 @@ impl World {
     pub(super) fn new(scenario: &Scenario, waiting: &[PodKey]) -> Self {
         let mut specs = Specs::default();
         let mut warnings = Vec::new();
-        let mut pods = pending(scenario, waiting, &mut specs);
+        let cutoff = scenario.settings.expendable_below;
+        let is_expendable =
+            |specs: &Specs, pod: &PendingPod| cutoff.is_some_and(|cutoff| specs.of(pod).priority < cutoff);
+        let all = pending(scenario, waiting, &mut specs);
+        let (expendable, mut pods): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|pod| is_expendable(&specs, pod));
         let first_virtual = pods.len();
         pods.extend(buffers(scenario, &mut specs, &mut warnings));
+        let first_expendable = pods.len();
+        pods.extend(expendable);
         let daemons: Vec<Arc<PodSpec>> =
             scenario.daemon_sets.iter().map(|set| daemon_spec(scenario, set)).collect();
         let hosts = hosts(scenario, &waiting.iter().collect(), &daemons, &mut specs);
@@ -72,6 +81,7 @@ impl World {
         Self {
             wary,
             first_virtual,
+            first_expendable,
             warnings,
             rules: rules(scenario),
             pools,
@@ -82,14 +92,19 @@ impl World {
         }
     }
 
-    /// As a problem.
+    /// Whether a pod is a virtual one, of a CapacityBuffer.
+    pub(super) fn is_virtual(&self, pod: usize) -> bool {
+        (self.first_virtual..self.first_expendable).contains(&pod)
+    }
+
+    /// As a problem, of the pods for which nodes may be launched.
     pub(super) fn problem(&self) -> Problem<'_> {
         Problem {
             rules: &self.rules,
             pools: &self.pools,
             hosts: &self.hosts,
             specs: &self.specs,
-            pods: &self.pods,
+            pods: &self.pods[..self.first_expendable],
             namespaces: &self.namespaces,
             wary: &self.wary,
         }
@@ -104,6 +119,10 @@ struct Specs {
 }
 
 impl Specs {
+    fn of(&self, pod: &PendingPod) -> &PodSpec {
+        &self.all[pod.spec.0 as usize]
+    }
+
     fn id(&mut self, spec: &Arc<PodSpec>) -> SpecId {
         if let Some(id) = self.ids.get(spec) {
             return *id;

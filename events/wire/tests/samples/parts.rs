@@ -1,6 +1,5 @@
 //! What samples are made of.
 
-
 use purser_engine::model::{
     Budget, BudgetNodes, BudgetSchedule, CapacityType, ConsolidationPolicy, Disruption, DisruptionReason,
     DoNotDisrupt, HostPort, InstanceId, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
