@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 
 use crate::quantity::Quantity;
 
+/// The annotation of virtual pods.
+pub(crate) const VIRTUAL: &str = "karpenter.sh/capacity-buffer-fake-pod";
+
 /// The pods that the buffers among manifests stand for, as manifests.
 pub(crate) fn virtual_pods(manifests: &[Value]) -> Vec<Value> {
     manifests
@@ -52,7 +55,8 @@ fn pod(namespace: &str, name: &str, template: &Value) -> Value {
     }
     json!({
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": template["metadata"]["labels"].as_object()},
+        "metadata": {"name": name, "namespace": namespace, "labels": template["metadata"]["labels"].as_object(),
+            "annotations": {VIRTUAL: "true"}},
         "spec": spec,
         "status": {"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]},
     })

@@ -94,6 +94,7 @@ pub(crate) struct Settings {
     #[serde(rename = "ignoreDRARequests")]
     pub(crate) ignore_dra_requests: Option<bool>,
     pub(crate) max_instance_types: Option<usize>,
+    pub(crate) expendable_pods_priority_cutoff: Option<i64>,
     pub(crate) feature_gates: BTreeMap<String, Value>,
     pub(crate) default_topology_spread_constraints: Vec<SpreadConstraint>,
     pub(crate) well_known_labels: BTreeSet<String>,

@@ -59,6 +59,7 @@ data! {
         overhead: Resources,
         resources: ContainerResources,
         volumes: Vec<Volume>,
+        priority: i64,
         host_network: bool,
         resource_claims: Vec<Value>,
     }

@@ -58,6 +58,8 @@ pub enum Rule {
     NodeLeaving,
     /// `order` names each placed pod exactly once.
     Order,
+    /// Nothing is launched for a pod of a priority below the cut-off.
+    Expendable,
     /// A pod asks for devices while dynamic resource allocation is ignored.
     DynamicResources,
 }

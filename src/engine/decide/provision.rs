@@ -66,9 +66,10 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
 
 /// Finds places for pods for which nothing is launched.
 fn use_what_is_there<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, pods: &[PendingPod], tracer: &mut T) {
+    let full: Vec<PoolOffer> = memo.offers.iter().map(PoolOffer::full).collect();
     let problem = Problem {
         rules: &rules(&pass.state.settings),
-        pools: &[],
+        pools: &full,
         hosts: memo.hosts.all(),
         specs: pass.state.specs(),
         pods,

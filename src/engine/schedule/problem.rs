@@ -209,6 +209,13 @@ pub struct PoolOffer {
 }
 
 impl PoolOffer {
+    /// The same pool with no room for nodes: nothing is launched, and what its nodes might be is known all the same.
+    pub fn full(&self) -> Self {
+        let mut pool = NodePool::clone(&self.pool);
+        pool.limits.nodes = Some(0);
+        Self { pool: Arc::new(pool), ..self.clone() }
+    }
+
     /// The limits of the pool.
     pub fn limits(&self) -> &Limits {
         &self.pool.limits

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use purser_engine::model::{Requirements, label};
 use purser_engine::reason::{Reason, ReasonId};
-use purser_engine::schedule::{self, Host, HostLabels, Launch, PlacedPod, Plan, Problem, Unplaced};
+use purser_engine::schedule::{
+    self, Host, HostLabels, Launch, PlacedPod, Plan, PoolOffer, Problem, Unplaced,
+};
 
 use super::outcome::launch_requirements;
 use super::world::World;
@@ -19,7 +21,8 @@ pub(super) fn add(world: &World, plan: &mut Plan) {
         return;
     }
     let hosts = left_by(world, plan);
-    let problem = Problem { pools: &[], hosts: &hosts, pods, ..problem };
+    let full: Vec<PoolOffer> = world.pools.iter().map(PoolOffer::full).collect();
+    let problem = Problem { pools: &full, hosts: &hosts, pods, ..problem };
     let added = schedule::solve(&problem);
     let moved = |of: &[usize]| of.iter().map(|pod| first + pod).collect::<Vec<usize>>();
     for (host, of) in &added.hosts {
