@@ -204,7 +204,8 @@ fn node_pools(file: &Path, mut overlays: Overlays) -> anyhow::Result<(Vec<Arc<No
                 pools.push(Arc::new(pool));
             }
             Object::NodeOverlay(facts) => {
-                if overlays.insert(facts.name.clone(), facts.overlay).is_some() {
+                let before = overlays.insert(facts.name.clone(), facts.overlay);
+                if before.is_some() {
                     return Err(twice(format!("NodeOverlay {}", facts.name)));
                 }
             }
