@@ -6,7 +6,7 @@
 use purser_engine::controller::limits::{refused, refused_problem, refused_requirements, refused_selector};
 use purser_engine::event::{Control, Decision, Event, Fact, Interruption, LaunchFailure, Target};
 use purser_engine::model::{Limits, NodePool, OfferingKey, PodPhase, VolumeLimits};
-use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
+use purser_engine::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
 
 use crate::text;
 
@@ -205,6 +205,11 @@ fn of_fact(fact: &Fact) -> String {
         Fact::VolumeLimitsDeleted { node } => {
             format!("how many volumes node {node} attaches is no longer known")
         }
+        Fact::CapacityBufferObserved { buffer, spec, replicas } => {
+            let pods = text::count(*replicas as usize, "pod");
+            format!("capacitybuffer {buffer} keeps room for {pods} of spec {}", spec.0)
+        }
+        Fact::CapacityBufferDeleted { buffer } => format!("capacitybuffer {buffer} is gone"),
     }
 }
 
@@ -282,6 +287,14 @@ fn of_settings(settings: &Settings) -> String {
     if !settings.default_spread.is_empty() {
         is.push(text::count(settings.default_spread.len(), "default spread constraint"));
     }
+    let default = FeatureGates::default();
+    for gate in FeatureGate::ALL {
+        let open = settings.feature_gates.has(gate);
+        is.extend((open != default.has(gate)).then(|| format!("{}={open}", gate.as_str())));
+    }
+    is.extend(
+        settings.expendable_below.map(|cutoff| format!("pods of a priority below {cutoff} launch nothing")),
+    );
     format!("settings: {}", is.join(", "))
 }
 

@@ -108,6 +108,8 @@ fn of_fact(fact: &Fact) -> Vec<Subject<'_>> {
         | Fact::DisruptionBudgetDeleted { .. }
         | Fact::VolumeClaimObserved { .. }
         | Fact::VolumeClaimDeleted { .. }
+        | Fact::CapacityBufferObserved { .. }
+        | Fact::CapacityBufferDeleted { .. }
         | Fact::NamespaceObserved { .. }
         | Fact::NamespaceDeleted { .. }
         | Fact::InstanceTypeObserved { .. }

@@ -11,7 +11,7 @@ use purser_engine::model::{
     CapacityType, ConsolidationPolicy, DisruptionReason, LabelOperator, OwnerKind, PodPhase, Protocol,
     SpreadPolicy, TaintEffect, TolerationOperator, Unsatisfiable,
 };
-use purser_engine::settings::{MinValuesPolicy, PreferencePolicy};
+use purser_engine::settings::{FeatureGate, MinValuesPolicy, PreferencePolicy};
 
 /// The message for a code or word that is not known.
 pub(crate) fn unknown(of: &str, code: impl Display) -> String {
@@ -40,6 +40,17 @@ mirrored_enum! {
         RegistrationTimeout = 7 "registration_timeout",
         Unhealthy = 8 "unhealthy",
         Deleted = 9 "deleted",
+        Overprovisioned = 10 "overprovisioned",
+    }
+
+    /// What is switched on or off as a whole.
+    FeatureGateCode = FeatureGate "feature gate" {
+        NodeRepair = 1 "NodeRepair",
+        ReservedCapacity = 2 "ReservedCapacity",
+        SpotToSpotConsolidation = 3 "SpotToSpotConsolidation",
+        NodeOverlay = 4 "NodeOverlay",
+        StaticCapacity = 5 "StaticCapacity",
+        CapacityBuffer = 6 "CapacityBuffer",
     }
 
     /// What the cloud will do to an instance.
@@ -135,6 +146,7 @@ pub(crate) const ALL: &[Codes] = &[
     CapacityTypeCode::CODES,
     ConsolidationCode::CODES,
     DisruptionCode::CODES,
+    FeatureGateCode::CODES,
     InterruptionCode::CODES,
     LabelOperatorCode::CODES,
     MinValuesCode::CODES,

@@ -5,7 +5,7 @@
 use purser_engine::event::Control;
 
 use super::scalar::TimeV1;
-use super::settings::{SettingsV1, SettingsV2};
+use super::settings::{SettingsV1, SettingsV2, SettingsV3};
 
 /// These settings are in force, of those that there were first.
 #[doc(hidden)]
@@ -16,6 +16,19 @@ pub(crate) struct SettingsChangedV1 {
 
 impl From<SettingsChangedV1> for SettingsChangedV2 {
     fn from(SettingsChangedV1 { settings }: SettingsChangedV1) -> Self {
+        Self { settings: settings.into() }
+    }
+}
+
+/// These settings are in force, of those that there were before feature gates.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct SettingsChangedV2 {
+    pub(crate) settings: SettingsV2,
+}
+
+impl From<SettingsChangedV2> for SettingsChangedV3 {
+    fn from(SettingsChangedV2 { settings }: SettingsChangedV2) -> Self {
         Self { settings: settings.into() }
     }
 }
@@ -50,7 +63,10 @@ kinds! { Control as Control;
 
     /// These settings are in force from now on.
     10 "settings-changed" SettingsChanged
-        => SettingsChangedV2 @ 2, older [SettingsChangedV1 @ 1 => SettingsChangedV2] { settings: SettingsV2 }
+        => SettingsChangedV3 @ 3,
+        older [SettingsChangedV1 @ 1 => SettingsChangedV2, SettingsChangedV2 @ 2 => SettingsChangedV3] {
+            settings: SettingsV3,
+        }
 
     /// Somebody told the controller to do something.
     11 "operator-command" OperatorCommand => OperatorCommandV1 @ 1 { actor: String, command: String, reason: String }

@@ -229,4 +229,14 @@ kinds! { Fact as Observation;
 
     /// How many volumes a node attaches is no longer known.
     140 "volume-limits-deleted" VolumeLimitsDeleted => VolumeLimitsDeletedV1 @ 1 { node: String }
+
+    /// A CapacityBuffer appeared, or what it comes to changed: room for so many pods of a spec.
+    141 "capacity-buffer-observed" CapacityBufferObserved => CapacityBufferObservedV1 @ 1 {
+        buffer: PodKeyV1,
+        spec: u32,
+        replicas: u32,
+    }
+
+    /// A CapacityBuffer is no more, or comes to nothing.
+    142 "capacity-buffer-deleted" CapacityBufferDeleted => CapacityBufferDeletedV1 @ 1 { buffer: PodKeyV1 }
 }

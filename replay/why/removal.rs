@@ -151,6 +151,9 @@ pub(super) fn grounds(
         DisruptionReason::Deleted => {
             grounds.facts.push("its Node was deleted, or is being deleted, by somebody else".to_owned());
         }
+        DisruptionReason::Overprovisioned => {
+            grounds.facts.push(format!("NodePool {} had more nodes than spec.replicas says", claim.pool));
+        }
         DisruptionReason::Underutilized | DisruptionReason::Drifted | DisruptionReason::Unhealthy => {
             grounds.facts.push(format!("it was {age} old"));
         }

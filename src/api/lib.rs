@@ -8,6 +8,7 @@
 //! **Invariant:** what comes out is valid: parsed, checked as the API server and Karpenter check it, with their defaults
 //! filled in. Nothing here asks a cluster, and only the module behind [`read_path`] touches the file system.
 
+mod buffer;
 pub mod crd;
 mod decode;
 pub mod devices;
@@ -19,6 +20,7 @@ mod names;
 mod node;
 mod node_claim;
 mod node_class;
+mod node_overlay;
 mod node_pool;
 mod pod;
 mod quantity;
@@ -30,6 +32,7 @@ mod text;
 mod volume;
 mod workload;
 
+pub use buffer::{BufferSource, CapacityBufferFacts, PodTemplates, capacity_buffer, pod_template};
 pub use duration::parse_duration;
 pub use error::{ApiError, FieldError};
 pub use files::{manifest_files, read_path, read_texts};
@@ -37,6 +40,7 @@ pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
 pub use node::{instance_id, node_facts};
 pub use node_claim::{NodeClaimFacts, node_claim};
 pub use node_class::{NodeClass, ec2_node_class, kwok_node_class};
+pub use node_overlay::{NodeOverlayFacts, node_overlay};
 pub use node_pool::node_pool;
 pub use pod::{Origin, Priorities, PriorityClass, pod_facts, pod_spec};
 pub use read::{Located, Object, default_namespace_labels, namespace_labels, object, read, read_all};

@@ -3,15 +3,19 @@
 //! **Invariant:** every object of the text comes out, or the first that is wrong is named. What is not known is passed on
 //! as [`Object::Other`], never dropped in silence.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::Namespace;
-use purser_engine::model::{Labels, NodeFacts, NodePool, PodFacts, Str};
+use purser_engine::model::{Labels, NodeFacts, NodePool, PodFacts, PodKey, PodSpec, Str};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::buffer::{CapacityBufferFacts, capacity_buffer, pod_template};
 use crate::decode::decode;
 use crate::error::{ApiError, At, FieldError};
 use crate::node_claim::NodeClaimFacts;
 use crate::node_class::{NodeClass, ec2_node_class, kwok_node_class};
+use crate::node_overlay::{NodeOverlayFacts, node_overlay};
 use crate::pod::{Origin, Priorities, PriorityClass, pod_facts};
 use crate::quantity::{labels, object_name};
 use crate::text::{Document, documents};
@@ -24,6 +28,8 @@ use crate::{crd, node, node_claim, node_pool};
 pub enum Object {
     /// A NodePool.
     NodePool(NodePool),
+    /// A NodeOverlay.
+    NodeOverlay(Box<NodeOverlayFacts>),
     /// An EC2NodeClass or KWOKNodeClass.
     NodeClass(NodeClass),
     /// A NodeClaim.
@@ -40,6 +46,10 @@ pub enum Object {
     Budget(DisruptionBudget),
     /// A PriorityClass. Pods read together with it have their priority from it already.
     PriorityClass(PriorityClass),
+    /// A PodTemplate: its namespace and name, and what its pods ask for.
+    PodTemplate(PodKey, Arc<PodSpec>),
+    /// A CapacityBuffer.
+    CapacityBuffer(Box<CapacityBufferFacts>),
     /// A Namespace.
     Namespace {
         /// Its name.
@@ -135,8 +145,9 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
     let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
     let known = match (group, kind) {
         ("karpenter.sh", "NodePool" | "NodeClaim") | ("karpenter.k8s.aws", "EC2NodeClass") => "v1",
-        ("karpenter.kwok.sh", "KWOKNodeClass") => "v1alpha1",
-        ("", "Node" | "Pod" | "Namespace" | "ReplicationController") => "v1",
+        ("karpenter.kwok.sh", "KWOKNodeClass") | ("karpenter.sh", "NodeOverlay") => "v1alpha1",
+        ("", "Node" | "Pod" | "Namespace" | "ReplicationController" | "PodTemplate") => "v1",
+        ("autoscaling.x-k8s.io", "CapacityBuffer") => "v1beta1",
         ("", "PersistentVolumeClaim" | "PersistentVolume") => "v1",
         ("storage.k8s.io", "StorageClass" | "CSINode") => "v1",
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet") => "v1",
@@ -158,6 +169,7 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
     }
     Ok(match kind {
         "NodePool" => Object::NodePool(node_pool::node_pool(&decode::<crd::NodePool>(value)?)?),
+        "NodeOverlay" => Object::NodeOverlay(Box::new(node_overlay(&decode(value)?)?)),
         "NodeClaim" => Object::NodeClaim(Box::new(node_claim::node_claim(&decode(value)?)?)),
         "EC2NodeClass" => Object::NodeClass(ec2_node_class(&decode(value)?)?),
         "KWOKNodeClass" => Object::NodeClass(kwok_node_class(&decode(value)?)?),
@@ -171,6 +183,11 @@ pub fn object(value: &Value, priorities: &Priorities, origin: Origin) -> Result<
             Object::Namespace { name, labels }
         }
         "PersistentVolumeClaim" => Object::VolumeClaim(volume::volume_claim(&decode(value)?)?),
+        "PodTemplate" => {
+            let (key, spec) = pod_template(&decode(value)?, priorities)?;
+            Object::PodTemplate(key, spec)
+        }
+        "CapacityBuffer" => Object::CapacityBuffer(Box::new(capacity_buffer(&decode(value)?)?)),
         "PersistentVolume" => Object::Volume(volume::volume(&decode(value)?)?),
         "StorageClass" => Object::StorageClass(volume::storage_class(&decode(value)?)?),
         "CSINode" => Object::CsiNode(volume::csi_node(&decode(value)?)?),

@@ -488,6 +488,20 @@ pub enum Fact {
         /// The node.
         node: NodeName,
     },
+    /// A CapacityBuffer appeared, or what it comes to changed.
+    CapacityBufferObserved {
+        /// Its namespace and name.
+        buffer: PodKey,
+        /// What each of its virtual pods asks for.
+        spec: SpecId,
+        /// How many they are.
+        replicas: u32,
+    },
+    /// A CapacityBuffer is no more, or comes to nothing.
+    CapacityBufferDeleted {
+        /// Its namespace and name.
+        buffer: PodKey,
+    },
 }
 
 /// Why there is no instance.

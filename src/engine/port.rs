@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq};
 use crate::model::{
-    CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
-    OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements, Str, Time, TypeName, Uid,
-    VolumeClaim, VolumeLimits, Zone,
+    CapacityBuffer, CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts,
+    NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements,
+    Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
 };
 use crate::settings::Settings;
 
@@ -29,6 +29,10 @@ pub enum Observation {
     NodePool(Arc<NodePool>),
     /// A NodePool is not.
     NoNodePool(PoolName),
+    /// A NodeOverlay is.
+    NodeOverlay(Str, NodeOverlay),
+    /// A NodeOverlay is not.
+    NoNodeOverlay(Str),
     /// A NodeClaim object is not, though the log has the claim.
     NoNodeClaim(ClaimName),
     /// A DaemonSet is: its namespace and name, and what its pods ask for.
@@ -65,6 +69,10 @@ pub enum Observation {
     },
     /// A node has no CSINode.
     NoVolumeLimits(NodeName),
+    /// A CapacityBuffer is, and comes to this.
+    CapacityBuffer(PodKey, CapacityBuffer),
+    /// A CapacityBuffer is not, or comes to nothing.
+    NoCapacityBuffer(PodKey),
     /// An instance type is offered so.
     InstanceType(Arc<InstanceType>),
     /// An instance type is not offered.

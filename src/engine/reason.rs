@@ -85,6 +85,10 @@ reasons! {
     GroupIncomplete = 20, "group-incomplete", "See why the others of the group have no place; launch for fewer of them, or raise the limits.";
     /// A volume that the pod uses cannot be used.
     VolumeUnusable = 21, "volume-unusable", "Create the PersistentVolumeClaim, its StorageClass or its volume, or mend them.";
+    /// The node holds room that a CapacityBuffer asks for.
+    HoldsBuffer = 22, "holds-buffer", "Nothing: the node stays; lower the buffer's replicas or percentage if it is not wanted.";
+    /// The pod's priority is below the cut-off for expendable pods: it uses what is there, and nothing is launched for it.
+    Expendable = 23, "expendable", "Raise the pod's priority, or lower or remove the cut-off, if it should have a node.";
     /// An object that a resource claim of the pod rests on is not there.
     DeviceObjectMissing = 40, "device-object-missing", "Create the ResourceClaim, ResourceClaimTemplate or DeviceClass.";
     /// A device selector that a resource claim of the pod rests on is wrong.

@@ -1,5 +1,7 @@
 //! The settings on which decisions depend. They are in the log, so that a replay decides under those of the time.
 
+use std::collections::BTreeSet;
+
 use crate::model::{Span, TopologySpread};
 
 /// Whether the preferences of pods count: preferred node affinity, preferred pod affinity, and spread with `ScheduleAnyway`.
@@ -20,6 +22,79 @@ pub enum MinValuesPolicy {
     Strict,
     /// Where nothing can be launched otherwise.
     BestEffort,
+}
+
+/// Something that is switched on or off as a whole. The names are Karpenter's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FeatureGate {
+    /// Nodes that are unhealthy are replaced.
+    NodeRepair,
+    /// Capacity that was reserved is used.
+    ReservedCapacity,
+    /// Spot instances are replaced by cheaper spot instances.
+    SpotToSpotConsolidation,
+    /// NodeOverlays count.
+    NodeOverlay,
+    /// NodePools with replicas have their nodes.
+    StaticCapacity,
+    /// CapacityBuffers are kept free.
+    CapacityBuffer,
+}
+
+impl FeatureGate {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::NodeRepair,
+        Self::ReservedCapacity,
+        Self::SpotToSpotConsolidation,
+        Self::NodeOverlay,
+        Self::StaticCapacity,
+        Self::CapacityBuffer,
+    ];
+
+    /// As Karpenter's settings name it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NodeRepair => "NodeRepair",
+            Self::ReservedCapacity => "ReservedCapacity",
+            Self::SpotToSpotConsolidation => "SpotToSpotConsolidation",
+            Self::NodeOverlay => "NodeOverlay",
+            Self::StaticCapacity => "StaticCapacity",
+            Self::CapacityBuffer => "CapacityBuffer",
+        }
+    }
+
+    /// The gate of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|gate| gate.as_str() == name)
+    }
+}
+
+/// Which gates are open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureGates(pub BTreeSet<FeatureGate>);
+
+impl Default for FeatureGates {
+    /// Karpenter's.
+    fn default() -> Self {
+        Self(BTreeSet::from([FeatureGate::ReservedCapacity]))
+    }
+}
+
+impl FeatureGates {
+    /// Whether a gate is open.
+    pub fn has(&self, gate: FeatureGate) -> bool {
+        self.0.contains(&gate)
+    }
+
+    /// Opens or closes a gate.
+    pub fn set(&mut self, gate: FeatureGate, open: bool) {
+        if open {
+            self.0.insert(gate);
+        } else {
+            self.0.remove(&gate);
+        }
+    }
 }
 
 /// Settings of the controller.
@@ -53,6 +128,11 @@ pub struct Settings {
     /// For pods that have no topology spread constraints of their own: the scheduler's `defaultConstraints`. Their selectors say
     /// nothing, since whoever applies them derives which pods are meant from what made the pod.
     pub default_spread: Vec<TopologySpread>,
+    /// Which gates are open (Karpenter: `FEATURE_GATES`).
+    pub feature_gates: FeatureGates,
+    /// Pods of a lower priority use what is there, and nothing is launched for them (Cluster Autoscaler:
+    /// `--expendable-pods-priority-cutoff`); `None` if none are so.
+    pub expendable_below: Option<i32>,
 }
 
 impl Default for Settings {
@@ -72,6 +152,8 @@ impl Default for Settings {
             preference_policy: PreferencePolicy::Respect,
             min_values_policy: MinValuesPolicy::Strict,
             default_spread: Vec::new(),
+            feature_gates: FeatureGates::default(),
+            expendable_below: None,
         }
     }
 }

@@ -143,6 +143,17 @@ pub struct SimulateOptions {
         default_value_t
     )]
     pub min_values_policy: MinValuesPolicy,
+    /// What is switched on or off, such as NodeOverlay=true,CapacityBuffer=true. The gates are Karpenter's.
+    #[arg(long, env = "FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "")]
+    pub feature_gates: String,
+    /// Pods of a lower priority use what is there, and nothing is launched for them.
+    #[arg(
+        long,
+        env = "EXPENDABLE_PODS_PRIORITY_CUTOFF",
+        value_name = "PRIORITY",
+        allow_hyphen_values = true
+    )]
+    pub expendable_pods_priority_cutoff: Option<i32>,
     /// Where the journal goes; a new folder below ./purser-journal if not given.
     #[arg(long, value_name = "DIR")]
     pub journal: Option<PathBuf>,

@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use purser_api::{
-    ApiError, CountOrPercent, Located, Object, Storage, VolumeClaimFacts, WorkloadKind as Made,
+    ApiError, CountOrPercent, Located, Object, PodTemplates, Storage, VolumeClaimFacts, WorkloadKind as Made,
     default_namespace_labels, read_path,
 };
 use purser_engine::model::{
@@ -101,6 +101,9 @@ pub fn from_objects(
     for object in objects {
         match &object.value {
             Object::NodePool(pool) => scenario.pools.push(Arc::new(pool.clone())),
+            Object::NodeOverlay(facts) => {
+                scenario.overlays.insert(facts.name.clone(), facts.overlay.clone());
+            }
             Object::Node(node) if !node.labels.contains_key(label::NODEPOOL) => {
                 scenario.nodes.push(node.clone())
             }
@@ -141,10 +144,32 @@ pub fn from_objects(
             }
         }
     }
+    buffers(&mut scenario, objects);
     namespaces(&mut scenario, objects);
     volumes(&mut scenario, objects);
     scenario.end = Some(start + RUN);
     Ok(scenario)
+}
+
+/// What CapacityBuffers come to with the PodTemplates and workloads that are there from the start.
+fn buffers(scenario: &mut Scenario, objects: &[Located<Object>]) {
+    let mut templates = PodTemplates::new();
+    let mut workloads = Vec::new();
+    for object in objects {
+        match &object.value {
+            Object::PodTemplate(key, spec) => drop(templates.insert(key.clone(), Arc::clone(spec))),
+            Object::Workload(workload) => workloads.push(workload.clone()),
+            _ => {}
+        }
+    }
+    for object in objects {
+        if let Object::CapacityBuffer(buffer) = &object.value {
+            match buffer.resolve(&templates, &workloads) {
+                Ok(resolved) => drop(scenario.buffers.insert(buffer.key.clone(), resolved)),
+                Err(why) => scenario.without_room.push(why),
+            }
+        }
+    }
 }
 
 /// The Namespaces that are written, and those that anything is in.
@@ -261,6 +286,9 @@ fn refuse_twins(objects: &[Located<Object>]) -> Result<(), ManifestError> {
     for object in objects {
         let described = match &object.value {
             Object::NodePool(pool) => format!("NodePool {}", pool.name),
+            Object::CapacityBuffer(buffer) => format!("CapacityBuffer {}", buffer.key),
+            Object::PodTemplate(key, _) => format!("PodTemplate {key}"),
+            Object::NodeOverlay(overlay) => format!("NodeOverlay {}", overlay.name),
             Object::Node(node) => format!("Node {}", node.name),
             Object::Pod(pod) => format!("Pod {}", pod.key),
             Object::DaemonSet(set) => format!("DaemonSet {}/{}", set.namespace, set.name),

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use purser_engine::model::{
-    CapacityType, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool, OfferingKey, PodKey,
-    PodSpec, PoolName, Price, Span, Str, Time, TypeName, VolumeClaim, VolumeLimits, Zone,
+    CapacityBuffer, CapacityType, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodeOverlay,
+    NodePool, OfferingKey, PodKey, PodSpec, PoolName, Price, Span, Str, Time, TypeName, VolumeClaim,
+    VolumeLimits, Zone,
 };
 use purser_engine::settings::Settings;
 
@@ -27,6 +28,12 @@ pub struct Scenario {
     pub types: Vec<Arc<InstanceType>>,
     /// NodePools.
     pub pools: Vec<Arc<NodePool>>,
+    /// NodeOverlays, by name.
+    pub overlays: BTreeMap<Str, NodeOverlay>,
+    /// CapacityBuffers, as they come out.
+    pub buffers: BTreeMap<PodKey, CapacityBuffer>,
+    /// Why some of them come to nothing, a line each.
+    pub without_room: Vec<String>,
     /// DaemonSets.
     pub daemon_sets: Vec<DaemonSet>,
     /// PodDisruptionBudgets.
@@ -62,6 +69,9 @@ impl Scenario {
             end: None,
             types: Vec::new(),
             pools: Vec::new(),
+            overlays: BTreeMap::new(),
+            buffers: BTreeMap::new(),
+            without_room: Vec::new(),
             daemon_sets: Vec::new(),
             budgets: Vec::new(),
             workloads: Vec::new(),
@@ -211,6 +221,14 @@ pub enum Change {
     NodePool(Arc<NodePool>),
     /// A NodePool is deleted.
     NoNodePool(PoolName),
+    /// A NodeOverlay is applied.
+    NodeOverlay(Str, NodeOverlay),
+    /// A NodeOverlay is deleted.
+    NoNodeOverlay(Str),
+    /// A CapacityBuffer is applied, or comes to this from now on.
+    CapacityBuffer(PodKey, CapacityBuffer),
+    /// A CapacityBuffer is deleted.
+    NoCapacityBuffer(PodKey),
     /// An instance type is offered so.
     InstanceType(Arc<InstanceType>),
     /// An instance type is no longer offered.

@@ -25,6 +25,10 @@ pub(crate) fn check(plan: &Plan<'_, '_>, world: &World<'_>, found: &mut Vec<Viol
         found.extend(report.into_iter().map(|violation| violation.host(&claim.name)));
         for pod in &pods {
             check_pod(pod, &plan.hosts[claim.host], world, found);
+            if world.is_expendable(pod) {
+                let message = "the pod is expendable, and a node is launched for it";
+                found.push(Violation::new(Rule::Expendable, message).pod(&pod.key).host(&claim.name));
+            }
         }
         if pods.is_empty() {
             let nothing = Violation::new(Rule::PodLostOrDoubled, "the claim is for no pod");

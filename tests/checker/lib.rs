@@ -7,6 +7,7 @@
 //! Invariant: the checker never decides anything; it only says whether somebody else's decision keeps the rules.
 
 mod accounting;
+mod buffers;
 mod claims;
 mod daemon;
 mod demand;
@@ -20,6 +21,7 @@ mod limits;
 mod model;
 mod objects;
 mod order;
+mod overlays;
 mod place;
 mod plan;
 mod pod;

@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::objects::{Expression, Objects, SpreadConstraint, Taint};
+use crate::buffers;
+use crate::objects::{Expression, NodePool, Objects, SpreadConstraint, Taint};
+use crate::overlays;
 use crate::quantity::{Resources, add_to, amount};
+use crate::sets::{CAPACITY_TYPE, Dialect};
 
 /// Why a scenario or a result could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,7 @@ pub struct Outcome {
     pub(crate) new_node_claims: Vec<PlannedClaim>,
     pub(crate) existing_nodes: Vec<UsedNode>,
     pub(crate) pod_errors: BTreeMap<String, Value>,
+    buffer_errors: BTreeMap<String, Value>,
     pub(crate) ignored_pods: Vec<String>,
     pub(crate) total_price_per_hour: Option<f64>,
     pub(crate) order: Option<Vec<String>>,
@@ -93,6 +97,7 @@ pub(crate) struct PlannedClaim {
     pub(crate) taints: Vec<Taint>,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) pods: Vec<String>,
+    buffer_pods: Vec<String>,
     pub(crate) cheapest_instance_type: Option<String>,
     pub(crate) cheapest_price: Option<f64>,
 }
@@ -102,6 +107,7 @@ pub(crate) struct PlannedClaim {
 pub(crate) struct UsedNode {
     pub(crate) node: String,
     pub(crate) pods: Vec<String>,
+    buffer_pods: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -111,6 +117,8 @@ pub(crate) struct Settings {
     #[serde(rename = "ignoreDRARequests")]
     pub(crate) ignore_dra_requests: Option<bool>,
     pub(crate) max_instance_types: Option<usize>,
+    pub(crate) expendable_pods_priority_cutoff: Option<i64>,
+    pub(crate) feature_gates: BTreeMap<String, Value>,
     pub(crate) default_topology_spread_constraints: Vec<SpreadConstraint>,
     pub(crate) well_known_labels: BTreeSet<String>,
     pub(crate) normalized_labels: BTreeMap<String, String>,
@@ -150,6 +158,14 @@ pub(crate) struct Offering {
     pub(crate) reservation_capacity: Option<usize>,
     pub(crate) capacity_override: Resources,
     pub(crate) overhead_override: Overhead,
+}
+
+impl Offering {
+    fn is_reserved(&self) -> bool {
+        let says =
+            |one: &Expression| one.key == CAPACITY_TYPE && one.values.iter().any(|value| value == "reserved");
+        self.capacity_type == "reserved" || self.requirements.iter().any(says)
+    }
 }
 
 impl InstanceType {
@@ -225,6 +241,32 @@ impl Scenario {
         for (pool, name) in raw.instance_types_by_node_pool_ref {
             instance_types_by_pool.insert(pool, load(&name)?);
         }
+        let mut manifests = raw.objects;
+        if overlays::is_open(&raw.settings.feature_gates, "CapacityBuffer") {
+            let pods = buffers::virtual_pods(&manifests);
+            manifests.extend(pods);
+        }
+        let objects = Objects::read(manifests).map_err(format)?;
+        if overlays::is_open(&raw.settings.feature_gates, "NodeOverlay") && !objects.overlays.is_empty() {
+            let dialect = Dialect::new(&raw.settings.normalized_labels, &raw.settings.well_known_labels);
+            let list = |pool: &NodePool| {
+                instance_types_by_pool.get(&pool.metadata.name).unwrap_or(&instance_types).clone()
+            };
+            // Where there are no types to be had, no overlay counts.
+            let failed = |pool: &&NodePool| !raw.instance_type_errors.contains_key(&pool.metadata.name);
+            let pools: Vec<NodePool> = objects.node_pools.iter().filter(failed).cloned().collect();
+            let mut lists: Vec<Vec<InstanceType>> = pools.iter().map(list).collect();
+            overlays::apply(&objects.overlays, &pools, &mut lists, &dialect);
+            for (pool, list) in pools.into_iter().zip(lists) {
+                instance_types_by_pool.insert(pool.metadata.name, list);
+            }
+        }
+        if raw.settings.feature_gates.get("ReservedCapacity") == Some(&Value::Bool(false)) {
+            let lists = instance_types_by_pool.values_mut().chain(std::iter::once(&mut instance_types));
+            for offering in lists.flatten().flat_map(|kind| &mut kind.offerings) {
+                offering.available &= !offering.is_reserved();
+            }
+        }
         let marked = raw.state.nodes.into_iter().filter(|node| node.marked_for_deletion);
         Ok(Self {
             now: raw.now,
@@ -233,7 +275,7 @@ impl Scenario {
             instance_types_by_pool,
             broken_pools: raw.instance_type_errors.into_keys().collect(),
             marked_for_deletion: marked.map(|node| node.provider_id).collect(),
-            objects: Objects::read(raw.objects).map_err(format)?,
+            objects,
         })
     }
 
@@ -246,8 +288,17 @@ impl Scenario {
 impl Outcome {
     /// Reads a result.
     pub fn from_value(value: Value) -> Result<Self, ReadError> {
-        serde_json::from_value(without_nulls(value))
-            .map_err(|source| ReadError::Format { what: "result".to_owned(), source })
+        let mut read: Self = serde_json::from_value(without_nulls(value))
+            .map_err(|source| ReadError::Format { what: "result".to_owned(), source })?;
+        // To the rules virtual pods are pods like others.
+        for claim in &mut read.new_node_claims {
+            claim.pods.append(&mut claim.buffer_pods);
+        }
+        for node in &mut read.existing_nodes {
+            node.pods.append(&mut node.buffer_pods);
+        }
+        read.pod_errors.append(&mut read.buffer_errors);
+        Ok(read)
     }
 
     /// The pods that the result leaves pending, as `namespace/name`.

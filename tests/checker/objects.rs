@@ -59,6 +59,7 @@ data! {
         overhead: Resources,
         resources: ContainerResources,
         volumes: Vec<Volume>,
+        priority: i64,
         host_network: bool,
         resource_claims: Vec<Value>,
     }
@@ -146,6 +147,15 @@ data! {
     NodeClassRef { group: String, kind: String, name: String, }
     NodePoolStatus { conditions: Vec<Condition>, }
 
+    NodeOverlay { metadata: Meta, spec: NodeOverlaySpec, }
+    NodeOverlaySpec {
+        requirements: Vec<Expression>,
+        price: Option<String>,
+        price_adjustment: Option<String>,
+        capacity: Resources,
+        weight: Option<i64>,
+    }
+
     DaemonSet { metadata: Meta, spec: DaemonSetSpec, }
     DaemonSetSpec { template: PodTemplate, }
     PodTemplate { metadata: Meta, spec: PodSpec, }
@@ -195,6 +205,7 @@ pub(crate) struct Objects {
     pub(crate) nodes: Vec<Node>,
     pub(crate) node_claims: Vec<NodeClaim>,
     pub(crate) node_pools: Vec<NodePool>,
+    pub(crate) overlays: Vec<NodeOverlay>,
     pub(crate) daemon_sets: Vec<DaemonSet>,
     pub(crate) namespaces: Vec<Namespace>,
     pub(crate) services: Vec<Service>,
@@ -225,6 +236,7 @@ impl Objects {
                 "Node" => all.nodes.push(serde_json::from_value(manifest)?),
                 "NodeClaim" => all.node_claims.push(serde_json::from_value(manifest)?),
                 "NodePool" => all.node_pools.push(serde_json::from_value(manifest)?),
+                "NodeOverlay" => all.overlays.push(serde_json::from_value(manifest)?),
                 "DaemonSet" => all.daemon_sets.push(serde_json::from_value(manifest)?),
                 "Namespace" => all.namespaces.push(serde_json::from_value(manifest)?),
                 "Service" => all.services.push(serde_json::from_value(manifest)?),

@@ -55,6 +55,9 @@ pub(crate) fn find(world: &World<'_>, plan: &Plan<'_, '_>, pod: &str) -> Option<
     if let Some(found) = search.existing() {
         return Some(found);
     }
+    if world.is_expendable(own) {
+        return None;
+    }
     // A pod that may get reserved capacity may rightly wait for it rather than take a dearer node.
     if world.pools.iter().any(|pool| search.may_wait_for_reservation(pool)) {
         return None;

@@ -58,6 +58,8 @@ pub enum Rule {
     NodeLeaving,
     /// `order` names each placed pod exactly once.
     Order,
+    /// Nothing is launched for a pod of a priority below the cut-off.
+    Expendable,
     /// A pod's resource claims get what they ask for, and no device more than it has; none while dynamic resource allocation is ignored.
     DynamicResources,
 }

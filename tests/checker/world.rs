@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::buffers::VIRTUAL;
 use crate::daemon::Daemon;
 use crate::eligible::{is_moving, is_pending};
 use crate::host::{Host, hosts_of};
@@ -79,6 +80,13 @@ impl<'a> World<'a> {
 
     pub(crate) fn pool(&self, name: &str) -> Option<&Pool<'a>> {
         self.pools.iter().find(|pool| pool.name == name)
+    }
+
+    /// Whether nothing may be launched for a pod.
+    pub(crate) fn is_expendable(&self, pod: &Pod<'_>) -> bool {
+        let cutoff = self.scenario.settings.expendable_pods_priority_cutoff;
+        let is_virtual = pod.object.metadata.annotations.contains_key(VIRTUAL);
+        !is_virtual && cutoff.is_some_and(|cutoff| pod.object.spec.priority < cutoff)
     }
 
     pub(crate) fn minimum_values_are_strict(&self) -> bool {

@@ -14,6 +14,7 @@ mod scenario;
 
 use std::path::Path;
 
+use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use purser_checker::{Outcome, Scenario, check, placeable};
 use serde_json::Value;
@@ -65,10 +66,9 @@ fn number(name: &str) -> Option<u32> {
     std::env::var(name).ok()?.parse().ok()
 }
 
-#[test]
-fn answers_are_valid_complete_and_depend_on_the_problem_alone() {
+fn holds_for(recipes: impl Strategy<Value = scenario::Recipe>, cases: u32) {
     let config = Config {
-        cases: number("PROPERTIES_CASES").unwrap_or(200),
+        cases: number("PROPERTIES_CASES").unwrap_or(cases),
         failure_persistence: None,
         max_shrink_time: 25_000,
         max_shrink_iters: 100_000,
@@ -78,7 +78,7 @@ fn answers_are_valid_complete_and_depend_on_the_problem_alone() {
     seed[..4].copy_from_slice(&number("PROPERTIES_SEED").unwrap_or(1).to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
     let mut runner = TestRunner::new_with_rng(config, rng);
-    let result = runner.run(&scenario::recipes(), |recipe| match problem(&scenario::scenario(&recipe)) {
+    let result = runner.run(&recipes, |recipe| match problem(&scenario::scenario(&recipe)) {
         Some(problem) => Err(TestCaseError::fail(problem)),
         None => Ok(()),
     });
@@ -86,6 +86,16 @@ fn answers_are_valid_complete_and_depend_on_the_problem_alone() {
         panic!("{}\n{problem}", scenario::scenario(&recipe));
     }
     result.unwrap();
+}
+
+#[test]
+fn answers_are_valid_complete_and_depend_on_the_problem_alone() {
+    holds_for(scenario::recipes(), 200);
+}
+
+#[test]
+fn so_they_are_with_what_feature_gates_open() {
+    holds_for(scenario::gated_recipes(), 100);
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub(crate) struct Recipe {
     nodes: Vec<Vec<u8>>,
     daemons: Vec<Vec<u8>>,
     pods: Vec<Vec<u8>>,
+    gates: Vec<u8>,
+    overlays: Vec<Vec<u8>>,
+    buffers: Vec<Vec<u8>>,
 }
 
 /// Recipes.
@@ -40,7 +43,18 @@ pub(crate) fn recipes() -> impl Strategy<Value = Recipe> {
             nodes,
             daemons,
             pods,
+            gates: Vec::new(),
+            overlays: Vec::new(),
+            buffers: Vec::new(),
         })
+}
+
+/// Recipes with what feature gates open.
+pub(crate) fn gated_recipes() -> impl Strategy<Value = Recipe> {
+    let overlays = vec(vec(any::<u8>(), 10), 1..5);
+    let buffers = vec(vec(any::<u8>(), 60), 0..3);
+    (recipes(), vec(any::<u8>(), 2), overlays, buffers)
+        .prop_map(|(recipe, gates, overlays, buffers)| Recipe { gates, overlays, buffers, ..recipe })
 }
 
 const ZONES: [&str; 3] = ["zone-a", "zone-b", "zone-c"];
@@ -56,12 +70,13 @@ const DRIVER: &str = "csi.example.com";
 pub(crate) fn scenario(recipe: &Recipe) -> Value {
     let mut own = Choices::of(&recipe.settings);
     let claims_count = devices::count(&recipe.settings);
+    let mut gates = Choices::of(&recipe.gates);
     let settings = json!({
         "preferencePolicy": own.pick(&["Respect", "Respect", "Ignore"]),
         "minValuesPolicy": own.pick(&["Strict", "BestEffort"]),
         "ignoreDRARequests": !claims_count,
         "maxInstanceTypes": ([60, 60, 5, 3][own.next() % 4]),
-        "featureGates": {"ReservedCapacity": true},
+        "featureGates": {"ReservedCapacity": !gates.with(20), "NodeOverlay": true, "CapacityBuffer": true},
         "wellKnownLabels": ["size"],
         "reservationIDLabel": "example.com/reservation",
     });
@@ -86,6 +101,10 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
     }
     objects.extend(recipe.pools.iter().enumerate().map(|(at, bytes)| pool(at, bytes)));
     objects.extend(recipe.daemons.iter().enumerate().map(|(at, bytes)| daemon(at, bytes)));
+    objects.extend(recipe.overlays.iter().enumerate().map(|(at, bytes)| overlay(at, bytes)));
+    for (at, bytes) in recipe.buffers.iter().enumerate() {
+        buffer(at, bytes, &mut objects);
+    }
     for (at, bytes) in recipe.nodes.iter().enumerate() {
         node(at, bytes, recipe.pools.len(), &types, &mut objects);
         let is_there = objects
@@ -245,6 +264,58 @@ fn pool(at: usize, bytes: &[u8]) -> Value {
     let mut made = object("karpenter.sh/v1", "NodePool", &format!("pool-{at}"), json!({}), spec);
     made["status"] = json!({"conditions": [{"type": "Ready", "status": "True"}]});
     made
+}
+
+fn overlay(at: usize, bytes: &[u8]) -> Value {
+    let mut own = Choices::of(bytes);
+    let mut requirements = Vec::new();
+    for _ in 0..own.next() % 3 {
+        requirements.push(expression(&mut own));
+    }
+    if own.with(30) {
+        let pool = own.pick(&["pool-0", "pool-1"]);
+        requirements.push(json!({"key": "karpenter.sh/nodepool", "operator": "In", "values": [pool]}));
+    }
+    let mut spec = json!({"requirements": requirements});
+    match own.next() % 5 {
+        0 => spec["priceAdjustment"] = json!("-40%"),
+        1 => spec["priceAdjustment"] = json!("+0.01"),
+        2 => spec["price"] = json!("0.0123"),
+        3 => spec["priceAdjustment"] = json!("-1.5"),
+        _ => {}
+    }
+    if own.with(40) {
+        spec["capacity"] = json!({"example.com/device": ([1, 2, 3][own.next() % 3]).to_string()});
+    }
+    match own.next() % 3 {
+        0 => {}
+        1 => spec["weight"] = json!(5),
+        _ => spec["weight"] = json!(6),
+    }
+    object("karpenter.sh/v1alpha1", "NodeOverlay", &format!("overlay-{at}"), json!({}), spec)
+}
+
+/// A buffer with the PodTemplate or Deployment whose pods it keeps room for.
+fn buffer(at: usize, bytes: &[u8], objects: &mut Vec<Value>) {
+    let mut own = Choices::of(bytes);
+    let scalable = own.with(40);
+    let count = own.next() % 4;
+    let meta = || json!({"namespace": "default"});
+    let name = format!("buffer-{at}");
+    let (labels, mut spec) = pod(&mut own);
+    spec["volumes"] = json!([{"name": "scratch", "persistentVolumeClaim": {"claimName": "none"}}]);
+    let template = json!({"metadata": {"labels": labels}, "spec": spec});
+    let of_buffer = if scalable {
+        let of_workload = json!({"replicas": 4, "selector": {"matchLabels": labels}, "template": template});
+        objects.push(object("apps/v1", "Deployment", &name, meta(), of_workload));
+        json!({"scalableRef": {"kind": "Deployment", "name": name}, "percentage": 20 * count})
+    } else {
+        let mut made = object("v1", "PodTemplate", &name, meta(), json!({}));
+        made["spec"].take();
+        objects.push(with(made, json!({"template": template})));
+        json!({"podTemplateRef": {"name": name}, "replicas": count, "limits": {"cpu": "3"}})
+    };
+    objects.push(object("autoscaling.x-k8s.io/v1beta1", "CapacityBuffer", &name, meta(), of_buffer));
 }
 
 fn daemon(at: usize, bytes: &[u8]) -> Value {
@@ -459,6 +530,9 @@ fn pod(own: &mut Choices<'_>) -> (Value, Value) {
     }
     if own.with(15) {
         spec["volumes"] = json!([{"name": own.pick(&["pending", "bound", "shared"])}]);
+    }
+    if own.with(8) {
+        spec["containers"][0]["resources"]["requests"]["example.com/device"] = json!("1");
     }
     (json!({"app": app}), spec)
 }

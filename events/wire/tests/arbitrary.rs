@@ -18,7 +18,7 @@ use purser_engine::model::{
     Unsatisfiable, VolumeRef,
 };
 use purser_engine::reason::{Reason, ReasonId};
-use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
+use purser_engine::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
 
 fn text() -> BoxedStrategy<Str> {
     prop_oneof!["[a-z0-9.-]{0,24}", ".{0,8}"].prop_map(Str::from).boxed()
@@ -329,6 +329,9 @@ fn fact() -> BoxedStrategy<Fact> {
         1 => (named(), btree_map(text(), any::<Option<u32>>(), 0..4)).prop_map(|(node, limits)| {
             Fact::VolumeLimitsObserved { node, limits }
         }),
+        1 => (pod(), any::<(u32, u32)>()).prop_map(|(buffer, (spec, replicas))| {
+            Fact::CapacityBufferObserved { buffer, spec: SpecId(spec), replicas }
+        }),
         1 => (pod(), named()).prop_map(|(pod, node)| Fact::PodBound { pod, node }),
         1 => (pod(), phase()).prop_map(|(pod, phase)| Fact::PodPhaseChanged { pod, phase }),
         1 => (pod(), selector(), any::<(u32, bool)>()).prop_map(|(budget, selector, (allowed, always))| {
@@ -371,6 +374,8 @@ prop_compose! {
         preference_policy in select(vec![PreferencePolicy::Respect, PreferencePolicy::Ignore]),
         min_values_policy in select(vec![MinValuesPolicy::Strict, MinValuesPolicy::BestEffort]),
         default_spread in vec(spread(), 0..2),
+        gates in btree_set(select(FeatureGate::ALL.to_vec()), 0..6),
+        expendable_below in any::<Option<i32>>(),
     ) -> Settings {
         let [
             batch_idle, batch_max, launch_timeout, registration_timeout, insufficient_capacity_ttl, launch_retry,
@@ -379,7 +384,7 @@ prop_compose! {
         Settings {
             batch_idle, batch_max, max_instance_types, launch_timeout, registration_timeout, insufficient_capacity_ttl,
             launch_retry, eviction_retry, nomination_window, garbage_collect_after, preference_policy,
-            min_values_policy, default_spread,
+            min_values_policy, default_spread, feature_gates: FeatureGates(gates), expendable_below,
         }
     }
 }

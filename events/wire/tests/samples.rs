@@ -15,7 +15,7 @@ use purser_engine::model::{
     Resources, Span, Time, VolumeLimits,
 };
 use purser_engine::reason::{Reason, ReasonId};
-use purser_engine::settings::{MinValuesPolicy, PreferencePolicy, Settings};
+use purser_engine::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
 
 pub(crate) use parts::{MOMENT, node, pod};
 use parts::{
@@ -89,6 +89,8 @@ fn controls() -> Vec<Sample> {
                     preference_policy: PreferencePolicy::Ignore,
                     min_values_policy: MinValuesPolicy::BestEffort,
                     default_spread: spec().spread,
+                    feature_gates: FeatureGates(FeatureGate::ALL.into()),
+                    expendable_below: Some(-10),
                     ..Settings::default()
                 },
             },
@@ -286,6 +288,15 @@ fn objects() -> Vec<Sample> {
         ),
         sample("bare", Fact::VolumeLimitsObserved { node: node(), limits: VolumeLimits::new() }),
         sample("", Fact::VolumeLimitsDeleted { node: node() }),
+        sample(
+            "",
+            Fact::CapacityBufferObserved {
+                buffer: PodKey::new("web", "spare"),
+                spec: SpecId(300),
+                replicas: 4,
+            },
+        ),
+        sample("", Fact::CapacityBufferDeleted { buffer: PodKey::new("web", "spare") }),
     ]
 }
 

@@ -87,6 +87,8 @@ fn released_schemas_are_read_with_defaults() {
     let golden = |name: &str| std::fs::read(file("events/golden").join(name)).unwrap();
     let settings = wire::decode(10, 1, &golden("settings-changed/v1.bin"));
     assert_eq!(settings, Ok(Control::SettingsChanged { settings: Settings::default() }.into()));
+    let settings = wire::decode(10, 2, &golden("settings-changed/v2-bare.bin"));
+    assert_eq!(settings, Ok(Control::SettingsChanged { settings: Settings::default() }.into()));
     let Ok(Event::Fact(Fact::PodSpecDefined { id, spec })) =
         wire::decode(100, 1, &golden("pod-spec-defined/v1.bin"))
     else {

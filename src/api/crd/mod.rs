@@ -4,15 +4,19 @@
 //! check it and make the engine's facts of it. Fields keep the difference between absent and empty, on which Karpenter's
 //! hash depends.
 
+mod capacity_buffer;
 mod node_claim;
 mod node_class;
+mod node_overlay;
 mod node_pool;
 
+pub use capacity_buffer::{CapacityBuffer, CapacityBufferSpec, PodTemplateRef, ScalableRef};
 pub use node_claim::{NodeClaim, NodeClaimResources, NodeClaimSpec, NodeClaimStatus};
 pub use node_class::{
     AmiSelectorTerm, BlockDevice, BlockDeviceMapping, Ec2NodeClass, Ec2NodeClassSpec, KubeletConfiguration,
     KwokNodeClass, KwokNodeClassSpec, NodeClassStatus,
 };
+pub use node_overlay::{NodeOverlay, NodeOverlaySpec};
 pub use node_pool::{
     Budget, BudgetReason, ConsolidationPolicy, DisruptionSpec, NodeClassReference, NodePool, NodePoolSpec,
     NodePoolStatus, NodeTemplate, NodeTemplateSpec, Requirement, RequirementOperator, TemplateMetadata,

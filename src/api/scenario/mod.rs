@@ -18,16 +18,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purser_engine::model::{InstanceId, Labels, NodePool, PoolName, Str, Time};
+use purser_engine::overlay::Overlay;
 use serde::Deserialize;
 use serde_json::Value;
 
 pub use instance_types::{Overhead, ScenarioOffering, ScenarioType};
 pub use nodes::{ScenarioClaim, ScenarioNode};
-pub use objects::Overlay;
 pub use pods::{Ignored, ScenarioPod};
 pub use selectors::PodSelector;
-pub use settings::{MinValuesPolicy, PreferencePolicy, ScenarioSettings};
+pub use settings::{FeatureGate, MinValuesPolicy, NO_SUCH_GATE, PreferencePolicy, ScenarioSettings};
 
+use crate::buffer::{CapacityBufferFacts, PodTemplates};
 use crate::devices::DeviceObjects;
 use crate::error::{ApiError, At, FieldError};
 use crate::pod::Origin;
@@ -79,6 +80,10 @@ pub struct Scenario {
     pub csi_nodes: Vec<CsiNode>,
     /// VolumeAttachments.
     pub attachments: Vec<Attachment>,
+    /// CapacityBuffers.
+    pub buffers: Vec<CapacityBufferFacts>,
+    /// PodTemplates.
+    pub templates: PodTemplates,
     /// NodeOverlays.
     pub overlays: Vec<Overlay>,
     /// Objects of dynamic resource allocation.

@@ -7,63 +7,25 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::ReplicationController;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use purser_engine::model::{PodKey, Requirements, Resources, Rounding, Str};
-use serde::Deserialize;
+use purser_engine::model::PodKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 use super::lenient::{Reading, decode_leniently, decode_noting};
 use super::{Scenario, nodes, pods, selectors};
+use crate::buffer::{capacity_buffer, pod_template};
 use crate::crd;
 use crate::devices::{DeviceObjects, as_v1};
-use crate::error::{ApiError, At, FieldError};
+use crate::error::{ApiError, FieldError};
+use crate::node_overlay::node_overlay;
 use crate::node_pool::node_pool;
 use crate::pod::Priorities;
-use crate::quantity::{namespace, object_name, resources};
+use crate::quantity::{namespace, object_name};
 use crate::read::{describe, is_priority_class, namespace_labels, priority_class, text_field};
-use crate::requirement::requirements;
 use crate::volume;
 use crate::workload::{self, Workload};
-
-/// A NodeOverlay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Overlay {
-    /// Its name.
-    pub name: Str,
-    /// Heavier overlays come first.
-    pub weight: u32,
-    /// On which offerings.
-    pub requirements: Requirements,
-    /// A price in place of the offering's, as written.
-    pub price: Option<Str>,
-    /// A change of the offering's price, as written.
-    pub price_adjustment: Option<Str>,
-    /// Resources beyond the type's own.
-    pub capacity: Resources,
-}
-
-#[derive(Deserialize)]
-struct WrittenOverlay {
-    #[serde(default)]
-    metadata: ObjectMeta,
-    spec: OverlaySpec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct OverlaySpec {
-    #[serde(default)]
-    requirements: Vec<crd::Requirement>,
-    price: Option<String>,
-    price_adjustment: Option<String>,
-    #[serde(default)]
-    capacity: BTreeMap<String, Quantity>,
-    weight: Option<u32>,
-}
 
 /// The priorities that PriorityClasses among objects give. One that is not right is told when it is read itself.
 pub(super) fn priorities<'a>(objects: impl Iterator<Item = &'a Value>) -> Priorities {
@@ -113,7 +75,18 @@ fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Res
             scenario.pools.push(node_pool(&pool)?);
         }
         ("karpenter.sh/v1", "NodeClaim") => scenario.claims.push(nodes::claim(reading, value)?),
-        ("karpenter.sh/v1alpha1", "NodeOverlay") => scenario.overlays.push(overlay(reading, value)?),
+        ("karpenter.sh/v1alpha1", "NodeOverlay") => {
+            let overlay: crd::NodeOverlay = decode_leniently(reading, value)?;
+            scenario.overlays.push(node_overlay(&overlay)?.exact());
+        }
+        ("autoscaling.x-k8s.io/v1beta1", "CapacityBuffer") => {
+            let buffer: crd::CapacityBuffer = decode_leniently(reading, value)?;
+            scenario.buffers.push(capacity_buffer(&buffer)?);
+        }
+        ("v1", "PodTemplate") => {
+            let (key, spec) = pod_template(&decode_noting(reading, value)?, &reading.priorities)?;
+            scenario.templates.insert(key, spec);
+        }
         ("v1", "Node") => scenario.nodes.push(nodes::node(reading, value)?),
         ("v1", "Pod") => scenario.pods.push(pods::pod(reading, value)?),
         ("v1", "Namespace") => {
@@ -206,18 +179,4 @@ fn made<T: DeserializeOwned + Serialize>(
     let object: T = decode_noting(reading, value)?;
     scenario.workloads.push(make(&object, &reading.priorities)?);
     Ok(())
-}
-
-fn overlay(reading: &mut Reading<'_>, value: &Value) -> Result<Overlay, FieldError> {
-    let overlay: WrittenOverlay = decode_leniently(reading, value)?;
-    let at = At::ROOT.field("spec");
-    let spec = overlay.spec;
-    Ok(Overlay {
-        name: object_name(&overlay.metadata)?.into(),
-        weight: spec.weight.unwrap_or(0),
-        requirements: requirements(&at.field("requirements"), &spec.requirements)?,
-        price: spec.price.map(Str::from),
-        price_adjustment: spec.price_adjustment.map(Str::from),
-        capacity: resources(&at.field("capacity"), Some(&spec.capacity), Rounding::Down)?,
-    })
 }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 use purser_engine::model::{Labels, Str, TopologySpread};
-pub use purser_engine::settings::{MinValuesPolicy, PreferencePolicy};
+use purser_engine::settings::FeatureGates;
+pub use purser_engine::settings::{FeatureGate, MinValuesPolicy, PreferencePolicy};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,7 +26,9 @@ pub struct ScenarioSettings {
     /// Whether pods with resource claims are left alone.
     pub ignore_dra_requests: bool,
     /// What is switched on.
-    pub feature_gates: BTreeMap<Str, bool>,
+    pub feature_gates: FeatureGates,
+    /// Pods of a lower priority use what is there, and nothing is launched for them.
+    pub expendable_below: Option<i32>,
     /// The most instance types in one launch.
     pub max_instance_types: u32,
     /// For pods that have no topology spread constraints of their own.
@@ -44,7 +47,8 @@ impl Default for ScenarioSettings {
             preference_policy: PreferencePolicy::default(),
             min_values_policy: MinValuesPolicy::default(),
             ignore_dra_requests: true,
-            feature_gates: BTreeMap::new(),
+            feature_gates: FeatureGates::default(),
+            expendable_below: None,
             max_instance_types: purser_engine::settings::Settings::default().max_instance_types,
             default_spread: Vec::new(),
             well_known_labels: BTreeSet::new(),
@@ -75,6 +79,8 @@ struct Written {
     ignore_dra_requests: Option<bool>,
     #[serde(default)]
     feature_gates: BTreeMap<String, bool>,
+    #[serde(rename = "expendablePodsPriorityCutoff")]
+    expendable_below: Option<i32>,
     max_instance_types: Option<u32>,
     #[serde(default)]
     default_topology_spread_constraints: Vec<TopologySpreadConstraint>,
@@ -89,6 +95,9 @@ struct Written {
     #[serde(default)]
     unsupported_topology_keys: Vec<String>,
 }
+
+/// What is said of the name of a gate that is none.
+pub const NO_SUCH_GATE: &str = "there is no such feature gate, so it was passed over";
 
 /// Reads the settings, and with them which volumes no node can have.
 pub(super) fn read(
@@ -107,11 +116,19 @@ pub(super) fn read(
         drivers: all(written.unsupported_provisioners),
         topology_keys: all(written.unsupported_topology_keys),
     };
+    let mut feature_gates = default.feature_gates;
+    for (name, open) in &written.feature_gates {
+        match FeatureGate::parse(name) {
+            Some(gate) => feature_gates.set(gate, *open),
+            None => reading.warn(&format!("{at}.featureGates.{name}: {NO_SUCH_GATE}")),
+        }
+    }
     let settings = ScenarioSettings {
         preference_policy: written.preference_policy.map_or(default.preference_policy, Into::into),
         min_values_policy: written.min_values_policy.map_or(default.min_values_policy, Into::into),
         ignore_dra_requests: written.ignore_dra_requests.unwrap_or(default.ignore_dra_requests),
-        feature_gates: written.feature_gates.into_iter().map(|(gate, on)| (gate.into(), on)).collect(),
+        feature_gates,
+        expendable_below: written.expendable_below,
         max_instance_types,
         default_spread: spread_constraints(
             &at,

@@ -8,9 +8,11 @@ use rustc_hash::FxHashMap;
 
 use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
-use crate::model::{Labels, NodeFacts, NodeName, PodFacts, PodKey, PodPhase, PodSpec, VolumeClaim};
+use crate::model::{
+    Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase, PodSpec, VolumeClaim,
+};
 use crate::port::{Entry, Input, InstanceFacts, Observation};
-use crate::state::{Pod, State};
+use crate::state::{Buffer, Pod, State};
 
 /// The records that inputs make, in order.
 pub(super) fn entries(state: &State, inputs: &[Input]) -> Vec<Entry> {
@@ -102,6 +104,15 @@ impl Intake<'_> {
             Observation::NoNodePool(pool) if state.pools.contains_key(pool) => {
                 Fact::NodePoolDeleted { pool: pool.clone() }.into()
             }
+            Observation::NodeOverlay(name, overlay) if state.overlays.get(name) != Some(overlay) => {
+                let NodeOverlay { weight, requirements, price, price_adjustment, capacity } = overlay.clone();
+                let name = name.clone();
+                Fact::NodeOverlayObserved { name, weight, requirements, price, price_adjustment, capacity }
+                    .into()
+            }
+            Observation::NoNodeOverlay(name) if state.overlays.contains_key(name) => {
+                Fact::NodeOverlayDeleted { name: name.clone() }.into()
+            }
             Observation::NoNodeClaim(claim) if state.claims.contains_key(claim) => {
                 Fact::NodeClaimDeleted { claim: claim.clone() }.into()
             }
@@ -159,6 +170,21 @@ impl Intake<'_> {
             }
             Observation::NoVolumeLimits(node) if state.volume_limits.contains_key(node) => {
                 Fact::VolumeLimitsDeleted { node: node.clone() }.into()
+            }
+            Observation::CapacityBuffer(buffer, facts) => {
+                let known = state.buffers.get(buffer);
+                let same = |known: &Buffer| {
+                    known.replicas == facts.replicas && *state.spec(known.spec) == facts.spec
+                };
+                if known.is_some_and(same) {
+                    return;
+                }
+                let spec = self.spec(&facts.spec);
+                let (buffer, replicas) = (buffer.clone(), facts.replicas);
+                Fact::CapacityBufferObserved { buffer, spec, replicas }.into()
+            }
+            Observation::NoCapacityBuffer(buffer) if state.buffers.contains_key(buffer) => {
+                Fact::CapacityBufferDeleted { buffer: buffer.clone() }.into()
             }
             Observation::InstanceType(offer) if state.types.get(&offer.name) != Some(offer) => {
                 Fact::InstanceTypeObserved { instance_type: Arc::clone(offer) }.into()

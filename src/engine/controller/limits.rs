@@ -10,6 +10,8 @@
 //! - a NodePool is not ready, and its nodes are left alone;
 //! - a node gets no pods and is left alone;
 //! - an instance type is not offered;
+//! - a NodeOverlay changes nothing;
+//! - a CapacityBuffer has no pods;
 //! - a PodDisruptionBudget selects nothing (the API server, which grants evictions, still knows all of it);
 //! - a Namespace has no labels;
 //! - a PersistentVolumeClaim can be used by no pod.
@@ -26,14 +28,15 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use parts::{
-    CLAIM_PARTS, NAMESPACE_PARTS, NODE_PARTS, POD_PARTS, POOL_PARTS, Part, SELECTOR_PARTS, TYPE_PARTS,
+    CLAIM_PARTS, NAMESPACE_PARTS, NODE_PARTS, OVERLAY_PARTS, POD_PARTS, POOL_PARTS, Part, SELECTOR_PARTS,
+    TYPE_PARTS,
 };
 
 use crate::event::LaunchFailure;
 use crate::model::{
-    Budget, BudgetNodes, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
-    NodeFacts, NodePool, PodFacts, PodPhase, PodSpec, Requirement, Requirements, Str, Toleration,
-    TolerationOperator, VolumeClaim, VolumeLimits,
+    Budget, BudgetNodes, CapacityBuffer, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator,
+    LabelSelector, Labels, NodeFacts, NodeOverlay, NodePool, PodFacts, PodPhase, PodSpec, Requirement,
+    Requirements, Str, Toleration, TolerationOperator, VolumeClaim, VolumeLimits,
 };
 use crate::port::{MAX_EVENT_BYTES, Observation};
 use crate::state::State;
@@ -66,6 +69,9 @@ pub fn refusals(state: &State) -> Vec<String> {
     for (name, spec) in &state.daemon_sets {
         all.extend(refused(&state.spec(*spec).labels).map(|text| of("DaemonSet", name, text)));
     }
+    for (name, buffer) in &state.buffers {
+        all.extend(refused(&state.spec(buffer.spec).labels).map(|text| of("CapacityBuffer", name, text)));
+    }
     for (name, node) in &state.nodes {
         all.extend(refused(&node.facts.labels).map(|text| of("Node", name, text)));
     }
@@ -81,6 +87,9 @@ pub fn refusals(state: &State) -> Vec<String> {
     }
     for (name, offer) in &state.types {
         all.extend(refused_requirements(&offer.requirements).map(|text| of("instance type", name, text)));
+    }
+    for (name, overlay) in &state.overlays {
+        all.extend(refused_requirements(&overlay.requirements).map(|text| of("NodeOverlay", name, text)));
     }
     for (name, pod) in &state.pods {
         all.extend(refused(&state.spec(pod.spec).labels).map(|text| of("Pod", name, text)));
@@ -131,8 +140,14 @@ pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>>
         Observation::DaemonSet(name, spec) => {
             daemon_stand_in(spec).map(|spec| Observation::DaemonSet(name.clone(), Arc::new(spec)))
         }
+        Observation::CapacityBuffer(key, buffer) => {
+            buffer_stand_in(buffer).map(|buffer| Observation::CapacityBuffer(key.clone(), buffer))
+        }
         Observation::InstanceType(offer) => {
             type_stand_in(offer).map(|offer| Observation::InstanceType(Arc::new(offer)))
+        }
+        Observation::NodeOverlay(name, overlay) => {
+            overlay_stand_in(overlay).map(|overlay| Observation::NodeOverlay(name.clone(), overlay))
         }
         Observation::DisruptionBudget { budget, selector, disruptions_allowed, always_allow_unhealthy } => {
             selector_stand_in(selector).map(|selector| Observation::DisruptionBudget {
@@ -174,9 +189,11 @@ fn names(observation: &Observation) -> [Option<&str>; 3] {
         Observation::VolumeClaim(key, claim) => {
             [Some(&*key.namespace), Some(&*key.name), Some(&*claim.driver)]
         }
+        Observation::NodeOverlay(name, overlay) => [Some(&**name), overlay.price_adjustment.as_deref(), None],
         Observation::Namespace(name, _) => [Some(&**name), None, None],
         Observation::VolumeLimits { node, .. } => [Some(node.as_str()), None, None],
         Observation::DaemonSet(key, _)
+        | Observation::CapacityBuffer(key, _)
         | Observation::DisruptionBudget { budget: key, .. }
         | Observation::EvictionBlocked(key, _) => [Some(&*key.namespace), Some(&*key.name), None],
         Observation::Node(node) => {
@@ -247,6 +264,12 @@ fn daemon_stand_in(spec: &PodSpec) -> Option<PodSpec> {
     Some(spec)
 }
 
+fn buffer_stand_in(buffer: &CapacityBuffer) -> Option<CapacityBuffer> {
+    let (mut spec, text) = without_largest(&*buffer.spec, &POD_PARTS, "no room is kept free for it")?;
+    spec.labels.insert(REFUSED.into(), text);
+    Some(CapacityBuffer { spec: Arc::new(spec), replicas: 0 })
+}
+
 fn node_stand_in(node: &NodeFacts) -> Option<NodeFacts> {
     let consequence = "no pods are sent to it, and it is not disrupted";
     let (mut node, text) = without_largest(node, &NODE_PARTS, consequence)?;
@@ -268,6 +291,14 @@ fn type_stand_in(offer: &InstanceType) -> Option<InstanceType> {
     offer.requirements.add(REFUSED, Requirement::one_of([text]));
     offer.offerings.clear();
     Some(offer)
+}
+
+fn overlay_stand_in(overlay: &NodeOverlay) -> Option<NodeOverlay> {
+    let (overlay, text) = without_largest(overlay, &OVERLAY_PARTS, "it changes nothing")?;
+    // No offering has such a label.
+    let mut requirements = Requirements::new();
+    requirements.add(REFUSED, Requirement::one_of([text]));
+    Some(NodeOverlay { requirements, ..overlay })
 }
 
 fn selector_stand_in(selector: &LabelSelector) -> Option<LabelSelector> {

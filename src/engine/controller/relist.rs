@@ -30,11 +30,13 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     let mut nodes = FxHashMap::with_capacity_and_hasher(state.nodes.len(), Default::default());
     let mut types = FxHashMap::default();
     let mut pools = FxHashSet::default();
+    let mut overlays = FxHashSet::default();
     let mut daemon_sets = FxHashSet::default();
     let mut budgets = FxHashSet::default();
     let mut namespaces = FxHashSet::default();
     let mut volume_claims = FxHashSet::default();
     let mut volume_limits = FxHashSet::default();
+    let mut buffers = FxHashSet::default();
     let mut instances = FxHashSet::default();
     let mut news = vec![true; world.len()];
     for (at, observation) in world.iter().enumerate() {
@@ -56,6 +58,9 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Observation::NodePool(pool) => {
                 pools.insert(&pool.name);
             }
+            Observation::NodeOverlay(name, _) => {
+                overlays.insert(name);
+            }
             Observation::DaemonSet(name, _) => {
                 daemon_sets.insert(name);
             }
@@ -70,6 +75,9 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             }
             Observation::VolumeLimits { node, .. } => {
                 volume_limits.insert(node);
+            }
+            Observation::CapacityBuffer(key, _) => {
+                buffers.insert(key);
             }
             Observation::Instance(instance) => {
                 instances.insert(&instance.instance);
@@ -92,11 +100,13 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
         }
     }
     absent.extend(lacking(state.pools.keys(), &pools, Observation::NoNodePool));
+    absent.extend(lacking(state.overlays.keys(), &overlays, Observation::NoNodeOverlay));
     absent.extend(lacking(state.daemon_sets.keys(), &daemon_sets, Observation::NoDaemonSet));
     absent.extend(lacking(state.disruption_budgets.keys(), &budgets, Observation::NoDisruptionBudget));
     absent.extend(lacking(state.namespaces.keys(), &namespaces, Observation::NoNamespace));
     absent.extend(lacking(state.volume_claims.keys(), &volume_claims, Observation::NoVolumeClaim));
     absent.extend(lacking(state.volume_limits.keys(), &volume_limits, Observation::NoVolumeLimits));
+    absent.extend(lacking(state.buffers.keys(), &buffers, Observation::NoCapacityBuffer));
     for (name, known) in &state.types {
         match types.get(name) {
             None => absent.push(Observation::NoInstanceType(name.clone())),

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use super::trace::{Note, Tracer};
-use super::{Pass, lifecycle, record};
+use super::{Held, Pass, lifecycle, record};
 use crate::event::{Decision, Target};
 use crate::model::{ClaimName, DisruptionReason, NodePool, PoolName, Price, Time};
 use crate::reason::{Reason, ReasonId};
@@ -16,6 +16,9 @@ use crate::state::Claim;
 
 /// Decides which empty nodes to remove.
 pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, tracer: &mut T) {
+    if matches!(pass.held, Held::Unknown) {
+        return;
+    }
     let mut by_pool: BTreeMap<PoolName, Vec<ClaimName>> = BTreeMap::new();
     for claim in pass.state.claims.idle() {
         match candidate(pass, claim) {
@@ -64,6 +67,9 @@ fn candidate(pass: &Pass<'_>, claim: &Claim) -> Verdict {
     let Some(after) = pool.facts.disruption.consolidate_after else { return Verdict::NotEmpty };
     if node.facts.do_not_disrupt {
         return Verdict::Kept(ReasonId::DoNotDisrupt);
+    }
+    if matches!(&pass.held, Held::Nodes(nodes) if nodes.contains(&Target::Claim(claim.name.clone()))) {
+        return Verdict::Kept(ReasonId::HoldsBuffer);
     }
     let quiet_since = occupancy.map_or(initialized, |occupancy| occupancy.last_pod_event.max(initialized));
     let until = quiet_since + after;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashSet;
 
 use super::Pass;
+use super::memo::Overlaid;
 use crate::event::{SpecId, Target};
 use crate::model::{
-    Labels, PodKey, Requirement, Requirements, Resources, Str, Taint, Time, VolumeLimits, label,
+    InstanceType, Labels, PodKey, Requirement, Requirements, Resources, Str, Taint, Time, VolumeLimits, label,
 };
 use crate::schedule::{Host, HostDriver, HostLabels, PlacedPod};
 use crate::state::{Claim, Node, State};
@@ -29,6 +30,8 @@ pub(super) struct Hosts {
     listed: BTreeMap<Target, (u64, Option<Time>)>,
     /// Labels, each set once: hosts with equal ones look the same to the scheduler, which it sees at a glance if they are the same.
     labels: FxHashSet<Arc<HostLabels>>,
+    /// Differs where anything may.
+    version: u64,
     /// The records up to which this is so; `None` before the first evaluation.
     size: Option<u64>,
 }
@@ -50,15 +53,15 @@ struct Made {
 
 impl Hosts {
     /// Brings them up to date and closes those that this evaluation removes.
-    pub(super) fn refresh(&mut self, pass: &Pass<'_>) {
+    pub(super) fn refresh(&mut self, pass: &Pass<'_>, overlaid: &Overlaid) {
         let state = pass.state;
         match self.size.and_then(|size| state.touched().since(size)) {
             Some(touched) => {
                 // The same target comes up again and again.
                 let touched: BTreeSet<&Target> = touched.collect();
-                touched.into_iter().for_each(|target| self.look_at(state, target));
+                touched.into_iter().for_each(|target| self.look_at(state, overlaid, target));
             }
-            None => self.look_at_all(state),
+            None => self.look_at_all(state, overlaid),
         }
         self.size = Some(state.size);
         for claim in &pass.leaving {
@@ -74,7 +77,12 @@ impl Hosts {
 
     /// Forgets all of them.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { version: self.version + 1, ..Self::default() };
+    }
+
+    /// A number that differs where anything may differ here.
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     /// The hosts, in order.
@@ -92,22 +100,23 @@ impl Hosts {
         self.changed.last().is_some_and(|(changed, _)| *changed >= size)
     }
 
-    fn look_at_all(&mut self, state: &State) {
+    fn look_at_all(&mut self, state: &State, overlaid: &Overlaid) {
         self.clear();
         for name in state.claims.keys() {
-            self.look_at(state, &Target::Claim(name.clone()));
+            self.look_at(state, overlaid, &Target::Claim(name.clone()));
         }
         for name in state.nodes.keys() {
-            self.look_at(state, &Target::Node(name.clone()));
+            self.look_at(state, overlaid, &Target::Node(name.clone()));
         }
     }
 
-    fn look_at(&mut self, state: &State, target: &Target) {
+    fn look_at(&mut self, state: &State, overlaid: &Overlaid, target: &Target) {
+        self.version += 1;
         self.remove(target);
         let (starting, made) = match target {
             Target::Claim(name) => {
                 let Some(claim) = state.claims.get(name) else { return };
-                (claim.initialized.is_none(), of_claim(state, claim))
+                (claim.initialized.is_none(), of_claim(state, overlaid, claim))
             }
             Target::Node(name) => {
                 let Some(node) = state.nodes.get(name) else { return };
@@ -139,8 +148,9 @@ impl Hosts {
 
     /// Takes no more pods; until it is looked at again.
     fn close(&mut self, target: &Target) {
-        if let Some(at) = self.find(target) {
+        if let Some(at) = self.find(target).filter(|at| self.hosts[*at].open) {
             self.hosts[at].open = false;
+            self.version += 1;
         }
     }
 
@@ -158,7 +168,7 @@ impl Hosts {
     }
 }
 
-fn of_claim(state: &State, claim: &Claim) -> Option<Made> {
+fn of_claim(state: &State, overlaid: &Overlaid, claim: &Claim) -> Option<Made> {
     if let Some(node) = claim.node.as_ref().and_then(|node| state.nodes.get(node)) {
         return Some(of_node(state, node, Some(claim)));
     }
@@ -175,9 +185,9 @@ fn of_claim(state: &State, claim: &Claim) -> Option<Made> {
             labels.insert(label::NODEPOOL.into(), claim.pool.as_shared().clone());
             labels.insert(label::ZONE.into(), instance.zone.as_shared().clone());
             labels.insert(label::CAPACITY_TYPE.into(), instance.capacity_type.as_str().into());
-            (instance_type.allocatable(), HostLabels::Known(labels))
+            (allocatable(overlaid, claim, instance_type), HostLabels::Known(labels))
         }
-        None => (claim.floor.clone(), HostLabels::Possible(possible_labels(state, claim))),
+        None => (floor(state, overlaid, claim), HostLabels::Possible(possible_labels(state, claim))),
     };
     let mut free = offered.minus(&claim.planned.requests);
     free.subtract(&claim.daemons);
@@ -195,6 +205,24 @@ fn of_claim(state: &State, claim: &Claim) -> Option<Made> {
     };
     add_pods(state, &mut host, claim.planned.pods.iter());
     Some(Made { host, changed: claim.changed.0, due: None })
+}
+
+/// What a type offers to pods on a claim's node.
+fn allocatable(overlaid: &Overlaid, claim: &Claim, instance_type: &InstanceType) -> Resources {
+    let key = (claim.pool.clone(), instance_type.name.clone());
+    overlaid.get(&key).cloned().unwrap_or_else(|| instance_type.allocatable())
+}
+
+/// What any of a claim's options offers to pods at least.
+fn floor(state: &State, overlaid: &Overlaid, claim: &Claim) -> Resources {
+    if overlaid.is_empty() {
+        return claim.floor.clone();
+    }
+    let options = claim.options.iter().filter_map(|option| state.types.get(&option.instance_type));
+    options
+        .map(|one| allocatable(overlaid, claim, one))
+        .reduce(|a, b| a.elementwise_min(&b))
+        .unwrap_or_default()
 }
 
 /// What the labels of a claim's node may be, whichever of the options comes.

@@ -110,7 +110,7 @@ fn is_set_up(claim: &Claim, node: &NodeFacts) -> bool {
 }
 
 /// Begins a removal that no budget holds up, and its first step.
-fn remove(pass: &mut Pass<'_>, claim: &Claim, reason: DisruptionReason) {
+pub(super) fn remove(pass: &mut Pass<'_>, claim: &Claim, reason: DisruptionReason) {
     pass.leaving.insert(claim.name.clone());
     pass.decisions.push(Decision::Disrupt {
         reason,

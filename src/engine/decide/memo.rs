@@ -4,14 +4,18 @@
 //! changed. Dropping it changes no decision. It takes what the last evaluation decided for done: where that did not come to pass,
 //! because a controller died or had no space, it has to be dropped.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
 use super::hosts::Hosts;
-use crate::event::{Seq, SpecId};
-use crate::model::{OfferingKey, Time};
+use crate::event::{Seq, SpecId, Target};
+use crate::model::{OfferingKey, PoolName, Resources, Time, TypeName};
+use crate::overlay::Conflict;
 use crate::schedule::{PoolOffer, Prepared};
+
+/// What pods can use of types, by pool and type.
+pub(super) type Overlaid = BTreeMap<(PoolName, TypeName), Resources>;
 
 /// Remembered between evaluations.
 #[derive(Debug, Default)]
@@ -19,17 +23,36 @@ pub struct Memo {
     /// The record up to which the offers below were computed, and the offerings that had no capacity then.
     pub(super) supply_at: Option<Seq>,
     pub(super) blocked: Vec<OfferingKey>,
-    /// What each pool can launch.
+    /// What each pool can launch for pods.
     pub(super) offers: Vec<PoolOffer>,
     /// The same, ready for the scheduler's look-ups.
     pub(super) prepared: Prepared,
+    /// What static pools can launch.
+    pub(super) statics: Vec<PoolOffer>,
+    /// What pods can use of types, where overlays say otherwise than the types.
+    pub(super) overlaid: Overlaid,
+    /// Overlays that are not applied.
+    pub(super) overlay_conflicts: Vec<Conflict>,
     /// Where pods can go without a launch.
     pub(super) hosts: Hosts,
+    /// Where room for buffers was found, with these offers.
+    pub(super) buffered: Option<Buffered>,
     /// Specs of pods that do not want others beside them, among the first so many.
     pub(super) wary: BTreeSet<SpecId>,
     pub(super) wary_to: usize,
     /// Specs for which no place was found, and what was looked at.
     pub(super) hopeless: FxHashMap<SpecId, Hopeless>,
+}
+
+/// Where room for buffers was found.
+#[derive(Debug)]
+pub(super) struct Buffered {
+    /// The version of the hosts, and the last record that changed what may be launched, that it was found by.
+    pub seen: (u64, Seq),
+    /// The nodes and claims.
+    pub holding: BTreeSet<Target>,
+    /// When to look for more, where there was no capacity.
+    pub retry: Option<Time>,
 }
 
 /// A spec was found to have no place.

@@ -3,12 +3,14 @@
 //! **Invariant:** [`decide`] depends on State and the time alone. The [`Memo`] only spares it work: with a fresh one it gives the same
 //! decisions. A tracer only listens.
 
+mod buffers;
 mod emptiness;
 mod hosts;
 mod lifecycle;
 mod memo;
 mod provision;
 mod record;
+mod replicas;
 mod supply;
 mod trace;
 
@@ -36,7 +38,7 @@ const SETTLE: Span = Span::secs(1);
 
 /// Decides what should be done now.
 ///
-/// Removals that are due come first, then pending pods, then nodes that may go: so no pod is sent to a node that leaves, and no
+/// Removals that are due come first, then pending pods, then room for buffers, then static pools, then nodes that may go: so no pod is sent to a node that leaves, and no
 /// node leaves that a pod was sent to.
 pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut T) -> Evaluation {
     if state.stopped {
@@ -49,9 +51,12 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
         wake_at: None,
         leaving: BTreeSet::new(),
         chosen: BTreeSet::new(),
+        held: Held::default(),
     };
     lifecycle::decide(&mut pass);
     provision::decide(&mut pass, memo, tracer);
+    buffers::decide(&mut pass, memo, tracer);
+    replicas::decide(&mut pass, memo, tracer);
     emptiness::decide(&mut pass, tracer);
     if !pass.decisions.is_empty() {
         pass.wake(now + SETTLE);
@@ -69,9 +74,32 @@ struct Pass<'a> {
     leaving: BTreeSet<ClaimName>,
     /// Where this evaluation sends pods.
     chosen: BTreeSet<Target>,
+    /// Where room for CapacityBuffers is.
+    held: Held,
+}
+
+/// Where room for CapacityBuffers is.
+enum Held {
+    /// Here.
+    Nodes(BTreeSet<Target>),
+    /// That shows once what is decided is in State.
+    Unknown,
+}
+
+impl Default for Held {
+    fn default() -> Self {
+        Self::Nodes(BTreeSet::new())
+    }
 }
 
 impl Pass<'_> {
+    /// Whether this evaluation sends pods anywhere, so that what room is left does not show yet.
+    fn places_pods(&self) -> bool {
+        let places =
+            |decision: &Decision| matches!(decision, Decision::Launch { .. } | Decision::Nominate { .. });
+        self.decisions.iter().any(places)
+    }
+
     /// Asks to look again at a moment that is yet to come.
     fn wake(&mut self, at: Time) {
         let at = at.max(Time(self.now.0 + 1));

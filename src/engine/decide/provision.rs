@@ -16,6 +16,7 @@ use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
 use crate::model::{CapacityType, ClaimName, PodGroup, PodKey, PodPhase, Requirements, Time, Zone, label};
 use crate::reason::{Reason, ReasonId};
 use crate::schedule::{self, Gang, Launch, Looked, PendingPod, Plan, PodVolume, PoolOffer, Problem, Rules};
+use crate::settings::Settings;
 use crate::state::{Claim, Plan as Decided, Pod, State, VolumeClaim};
 
 /// Decides where pods that wait should go.
@@ -25,7 +26,10 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
         return;
     }
     memo.refresh(pass);
-    memo.hosts.refresh(pass);
+    memo.hosts.refresh(pass, &memo.overlaid);
+    for conflict in &memo.overlay_conflicts {
+        tracer.note(|| Note::OverlayNotApplied(conflict.clone()));
+    }
     let mut pods = Vec::new();
     let mut unusable: BTreeMap<Reason, Vec<PodKey>> = BTreeMap::new();
     let mut running = Running::default();
@@ -45,32 +49,76 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     if pods.is_empty() {
         return;
     }
-    let state = pass.state;
-    let settings = &state.settings;
-    let rules = Rules {
-        max_types: settings.max_instance_types as usize,
-        preferences: settings.preference_policy,
-        min_values: settings.min_values_policy,
-        ..Rules::default()
+    let is_expendable = |pod: &PendingPod| {
+        let cutoff = pass.state.settings.expendable_below;
+        cutoff.is_some_and(|cutoff| pass.state.spec(pod.spec).priority < cutoff)
     };
+    let (expendable, pods): (Vec<PendingPod>, Vec<PendingPod>) = pods.into_iter().partition(is_expendable);
+    if !pods.is_empty() {
+        let plan = solve(pass, memo, &pods, tracer);
+        conclude(pass, memo, &pods, plan, tracer);
+    }
+    // What the others leave shows once what is decided for them is in State, which is soon.
+    if !expendable.is_empty() && !pass.places_pods() {
+        use_what_is_there(pass, memo, &expendable, tracer);
+    }
+}
+
+/// Finds places for pods for which nothing is launched.
+fn use_what_is_there<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, pods: &[PendingPod], tracer: &mut T) {
+    let full: Vec<PoolOffer> = memo.offers.iter().map(PoolOffer::full).collect();
+    let problem = Problem {
+        rules: &rules(&pass.state.settings),
+        pools: &full,
+        hosts: memo.hosts.all(),
+        specs: pass.state.specs(),
+        pods,
+        namespaces: &pass.state.namespaces,
+        wary: &memo.wary,
+        devices: None,
+    };
+    let mut plan = schedule::solve(&problem);
+    for unplaced in &mut plan.unplaced {
+        unplaced.reasons = vec![(None, Reason::new(ReasonId::Expendable, []))];
+    }
+    conclude(pass, memo, pods, plan, tracer);
+}
+
+/// Finds places for pods, with what is remembered of hosts and offers.
+pub(super) fn solve<T: Tracer>(
+    pass: &Pass<'_>,
+    memo: &mut Memo,
+    pods: &[PendingPod],
+    tracer: &mut T,
+) -> Plan {
+    let state = pass.state;
+    let rules = rules(&state.settings);
     let problem = Problem {
         rules: &rules,
         pools: &memo.offers,
         hosts: memo.hosts.all(),
         specs: state.specs(),
-        pods: &pods,
+        pods,
         namespaces: &state.namespaces,
         wary: &memo.wary,
         devices: None,
     };
-    let plan = if T::ON {
-        let (plan, looked) = schedule::solve_explained(&problem, &mut memo.prepared);
-        tell(memo, looked, tracer);
-        plan
-    } else {
-        schedule::solve_prepared(&problem, &mut memo.prepared)
-    };
-    conclude(pass, memo, &pods, plan, tracer);
+    if !T::ON {
+        return schedule::solve_prepared(&problem, &mut memo.prepared);
+    }
+    let (plan, looked) = schedule::solve_explained(&problem, &mut memo.prepared);
+    tell(memo, looked, tracer);
+    plan
+}
+
+/// The rules that settings make.
+pub(super) fn rules(settings: &Settings) -> Rules {
+    Rules {
+        max_types: settings.max_instance_types as usize,
+        preferences: settings.preference_policy,
+        min_values: settings.min_values_policy,
+        ..Rules::default()
+    }
 }
 
 /// A pod as the scheduler sees it, or why it cannot be placed whatever there is.
@@ -228,11 +276,7 @@ fn conclude<T: Tracer>(
         pass.chosen.insert(target.clone());
         nominate(pass, &target, &of);
     }
-    for (number, launch) in plan.launches.iter().enumerate() {
-        let offer = &memo.offers[launch.pool];
-        let claim = pass.state.next_claim_name(offer.pool.name.as_str(), number as u64);
-        decide_launch(pass, pods, offer, claim, launch, tracer);
-    }
+    self::launch(pass, memo, pods, &plan.launches, Purpose::Pods, tracer);
     for unplaced in &plan.unplaced {
         let Some((_, reason)) = unplaced.reasons.first() else { continue };
         let until = next_retry(pass);
@@ -245,6 +289,33 @@ fn conclude<T: Tracer>(
         && pass.state.unplanned().next().is_some()
     {
         pass.wake(until);
+    }
+}
+
+/// What nodes are launched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// These pods, which are expected there.
+    Pods,
+    /// Virtual pods, of which nobody hears.
+    Buffers,
+    /// No pods: the replicas of a static pool.
+    Replicas,
+}
+
+/// Decides launches.
+pub(super) fn launch<T: Tracer>(
+    pass: &mut Pass<'_>,
+    memo: &Memo,
+    pods: &[PendingPod],
+    launches: &[Launch],
+    purpose: Purpose,
+    tracer: &mut T,
+) {
+    for (number, launch) in launches.iter().enumerate() {
+        let offer = &memo.offers[launch.pool];
+        let claim = pass.state.next_claim_name(offer.pool.name.as_str(), number as u64);
+        decide_launch(pass, pods, offer, claim, launch, purpose, tracer);
     }
 }
 
@@ -280,12 +351,13 @@ fn tracer_chosen<T: Tracer>(tracer: &mut T, pods: &[PendingPod], of: &[usize], t
 const MOST_PLACES: usize = 32;
 
 /// Decides a launch. Pods for which its record has no room are sent after it.
-fn decide_launch<T: Tracer>(
+pub(super) fn decide_launch<T: Tracer>(
     pass: &mut Pass<'_>,
     pods: &[PendingPod],
     offer: &PoolOffer,
     claim: ClaimName,
     launch: &Launch,
+    purpose: Purpose,
     tracer: &mut T,
 ) {
     let state = pass.state;
@@ -326,9 +398,10 @@ fn decide_launch<T: Tracer>(
             options.push(LaunchOption { instance_type, places: bits, price: one.price });
         }
     }
-    let all: Vec<PodKey> = launch.pods.iter().map(|pod| pods[*pod].key.clone()).collect();
+    let expected = launch.pods.iter().filter(|_| purpose == Purpose::Pods);
+    let all: Vec<PodKey> = expected.map(|pod| pods[*pod].key.clone()).collect();
     let first = record::beside(requirements_bytes(&launch.requirements), &all);
-    // What those ask for that follow is set aside as they do.
+    // What those ask for that follow is set aside as they do, and what virtual pods ask for stays free.
     let following = launch.pods[first..].iter().map(|pod| &state.spec(pods[*pod].spec).requests);
     let requests = following.fold(launch.requests.clone(), |rest, pod| rest.minus(pod));
     pass.decisions.push(Decision::Launch {
@@ -353,7 +426,7 @@ fn place(of: &Requirements) -> Option<Place> {
 }
 
 /// When the next offering without capacity is asked for again.
-fn next_retry(pass: &Pass<'_>) -> Option<Time> {
+pub(super) fn next_retry(pass: &Pass<'_>) -> Option<Time> {
     pass.state.unavailable.values().filter(|until| **until > pass.now).min().copied()
 }
 

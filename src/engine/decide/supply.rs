@@ -1,13 +1,15 @@
 //! What the pools can launch, as the scheduler sees it.
 //!
-//! **Invariant:** the heaviest pool is in front, and the types of all pools are the same list, in name order.
+//! **Invariant:** the heaviest pool is in front, and the types of all pools are in name order, of one list unless overlays change it.
 
 use std::sync::Arc;
 
 use super::Pass;
-use super::memo::Memo;
-use crate::model::{InstanceType, NodePool, OfferingKey, PodSpec};
-use crate::schedule::{BuyOption, PoolOffer, Prepared, TypeOffer};
+use super::memo::{Memo, Overlaid};
+use crate::model::{CapacityType, InstanceType, NodePool, OfferingKey, PodSpec};
+use crate::overlay::{self, Conflict, Overlay};
+use crate::schedule::{PoolOffer, Prepared, TypeOffer};
+use crate::settings::FeatureGate;
 use crate::state::State;
 
 impl Memo {
@@ -28,8 +30,13 @@ impl Memo {
         }
         if changed || self.blocked != blocked {
             self.blocked = blocked;
-            self.offers = offers(state, &self.blocked);
+            let made = offers(state, &self.blocked);
+            self.offers = made.pools;
+            self.statics = made.statics;
+            self.overlaid = made.overlaid;
+            self.overlay_conflicts = made.conflicts;
             self.prepared = Prepared::default();
+            self.buffered = None;
         }
         for offer in &mut self.offers {
             let (used, nodes) = state.pool_usage(&offer.pool.name);
@@ -45,47 +52,53 @@ impl Memo {
     }
 }
 
-fn offers(state: &State, blocked: &[OfferingKey]) -> Vec<PoolOffer> {
-    let types: Arc<Vec<Arc<TypeOffer>>> =
-        Arc::new(state.types.values().map(|one| Arc::new(type_offer(one, blocked))).collect());
-    let daemons: Arc<Vec<Arc<PodSpec>>> =
-        Arc::new(state.daemon_sets.values().map(|id| Arc::clone(state.spec(*id))).collect());
-    let mut pools: Vec<&Arc<NodePool>> = state
-        .pools
-        .values()
-        .map(|pool| &pool.facts)
-        .filter(|pool| pool.ready && pool.replicas.is_none())
-        .collect();
-    // Karpenter's order: weight, then name, both descending.
-    pools.sort_by(|a, b| (b.weight, &b.name).cmp(&(a.weight, &a.name)));
-    pools
-        .into_iter()
-        .map(|pool| PoolOffer {
-            pool: Arc::clone(pool),
-            types: Arc::clone(&types),
-            used: Default::default(),
-            daemons: Arc::clone(&daemons),
-        })
-        .collect()
+/// What pools that may launch by themselves offer; without overlays they share one list of types.
+struct Offers {
+    pools: Vec<PoolOffer>,
+    /// Those of static pools.
+    statics: Vec<PoolOffer>,
+    /// What pods can use of types, where overlays say otherwise than the types.
+    overlaid: Overlaid,
+    conflicts: Vec<Conflict>,
 }
 
-fn type_offer(one: &InstanceType, blocked: &[OfferingKey]) -> TypeOffer {
-    let offerings = one.offerings.iter().map(|offering| BuyOption {
-        requirements: InstanceType::offering_requirements(offering),
-        price: offering.price,
-        available: !blocked.iter().any(|key| {
+fn offers(state: &State, blocked: &[OfferingKey]) -> Offers {
+    let gates = &state.settings.feature_gates;
+    let reserved = gates.has(FeatureGate::ReservedCapacity);
+    let types: Arc<Vec<Arc<TypeOffer>>> =
+        Arc::new(state.types.values().map(|one| Arc::new(type_offer(one, blocked, reserved))).collect());
+    let daemons: Arc<Vec<Arc<PodSpec>>> =
+        Arc::new(state.daemon_sets.values().map(|id| Arc::clone(state.spec(*id))).collect());
+    let mut pools: Vec<&Arc<NodePool>> = state.pools.values().map(|pool| &pool.facts).collect();
+    // Karpenter's order: weight, then name, both descending.
+    pools.sort_by(|a, b| (b.weight, &b.name).cmp(&(a.weight, &a.name)));
+    let offer = |pool: &Arc<NodePool>| PoolOffer {
+        pool: Arc::clone(pool),
+        types: Arc::clone(&types),
+        used: Default::default(),
+        daemons: Arc::clone(&daemons),
+    };
+    let mut pools: Vec<PoolOffer> = pools.into_iter().map(offer).collect();
+    let mut conflicts = Vec::new();
+    // Over all pools, whether they may launch or not: which overlays conflict does not depend on that.
+    if gates.has(FeatureGate::NodeOverlay) && !state.overlays.is_empty() {
+        conflicts = overlay::apply(Overlay::all_of(state), &mut pools, overlay::MICROS);
+    }
+    let overlaid = overlay::changed_allocatable(&types, &pools);
+    pools.retain(|offer| offer.pool.ready);
+    let (statics, pools) = pools.into_iter().partition(|offer| offer.pool.replicas.is_some());
+    Offers { pools, statics, overlaid, conflicts }
+}
+
+fn type_offer(one: &InstanceType, blocked: &[OfferingKey], reserved: bool) -> TypeOffer {
+    let mut offer = TypeOffer::of(one);
+    for (buy, offering) in offer.offerings.iter_mut().zip(&one.offerings) {
+        let is_blocked = blocked.iter().any(|key| {
             key.instance_type == one.name
                 && key.zone == offering.zone
                 && key.capacity_type == offering.capacity_type
-        }),
-        allocatable: 0,
-        reservation: None,
-    });
-    TypeOffer {
-        name: one.name.clone(),
-        requirements: one.requirements.clone(),
-        capacity: one.capacity.clone(),
-        allocatable: vec![one.allocatable()],
-        offerings: offerings.collect(),
+        });
+        buy.available = !is_blocked && (reserved || offering.capacity_type != CapacityType::Reserved);
     }
+    offer
 }

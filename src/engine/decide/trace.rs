@@ -4,6 +4,7 @@
 
 use crate::event::{SpecId, Target};
 use crate::model::{ClaimName, PoolName, Price, Time, TypeName};
+use crate::overlay::Conflict;
 use crate::reason::Reason;
 
 /// Something that a decision looked at.
@@ -68,6 +69,8 @@ pub enum Note {
         /// How many of them the decision holds.
         kept: usize,
     },
+    /// A NodeOverlay is not applied.
+    OverlayNotApplied(Conflict),
     /// A node that could have been removed was not.
     CandidateRejected {
         /// The claim.

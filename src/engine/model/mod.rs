@@ -3,10 +3,12 @@
 //! **Invariant:** a value of these types is valid. Parsing and validation happen at the border (`purser-api`,
 //! `purser-events`); inside, nothing is checked twice.
 
+mod buffer;
 mod device;
 mod instance_type;
 mod name;
 mod node;
+mod overlay;
 mod pod;
 mod pool;
 mod quantity;
@@ -16,6 +18,7 @@ mod taint;
 mod time;
 mod volume;
 
+pub use buffer::CapacityBuffer;
 pub use device::{
     ClaimKind, Device, DeviceAmount, DeviceAsk, DeviceCount, DeviceName, DeviceReach, DeviceRequest,
     Inventory, InventoryId, KindId, MOST_DEVICES, PodClaim, SameAttribute, SelectorId, SharedId,
@@ -25,6 +28,7 @@ pub use name::{
     ClaimName, ClassName, InstanceId, Labels, NodeName, PoolName, ResourceName, Str, TypeName, Zone, label,
 };
 pub use node::NodeFacts;
+pub use overlay::{NodeOverlay, PriceChange};
 pub use pod::{
     DoNotDisrupt, HostPort, LabelExpression, LabelOperator, LabelSelector, NamespaceSelector, OwnerKind,
     PodAffinity, PodFacts, PodGroup, PodKey, PodPhase, PodSpec, PreferredTerm, Protocol, SpreadPolicy,

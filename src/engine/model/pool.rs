@@ -80,11 +80,13 @@ pub enum DisruptionReason {
     Unhealthy,
     /// Somebody deleted its Node or NodeClaim.
     Deleted,
+    /// Its pool is static and has more nodes than replicas.
+    Overprovisioned,
 }
 
 impl DisruptionReason {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Empty,
         Self::Underutilized,
         Self::Drifted,
@@ -94,6 +96,7 @@ impl DisruptionReason {
         Self::RegistrationTimeout,
         Self::Unhealthy,
         Self::Deleted,
+        Self::Overprovisioned,
     ];
 
     /// As Karpenter's metrics and manifests name it.
@@ -108,6 +111,7 @@ impl DisruptionReason {
             Self::RegistrationTimeout => "registration_timeout",
             Self::Unhealthy => "unhealthy",
             Self::Deleted => "deleted",
+            Self::Overprovisioned => "overprovisioned",
         }
     }
 }

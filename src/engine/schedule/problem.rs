@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use crate::event::SpecId;
 use crate::model::{
-    ClaimKind, HostPort, Inventory, InventoryId, KindId, Labels, Limits, NodePool, PodClaim, PodGroup,
-    PodKey, PodSpec, Price, Requirements, Resources, Str, Taint, Time, TypeName, Uid, label,
+    ClaimKind, HostPort, InstanceType, Inventory, InventoryId, KindId, Labels, Limits, NodePool, PodClaim,
+    PodGroup, PodKey, PodSpec, Price, Requirements, Resources, Str, Taint, Time, TypeName, Uid, label,
 };
 use crate::reason::Reason;
 use crate::settings::{MinValuesPolicy, PreferencePolicy};
@@ -241,6 +241,13 @@ pub struct PoolOffer {
 }
 
 impl PoolOffer {
+    /// The same pool with no room for nodes: nothing is launched, and what its nodes might be is known all the same.
+    pub fn full(&self) -> Self {
+        let mut pool = NodePool::clone(&self.pool);
+        pool.limits.nodes = Some(0);
+        Self { pool: Arc::new(pool), ..self.clone() }
+    }
+
     /// The limits of the pool.
     pub fn limits(&self) -> &Limits {
         &self.pool.limits
@@ -260,6 +267,26 @@ pub struct TypeOffer {
     pub allocatable: Vec<Resources>,
     /// Where and how it can be bought.
     pub offerings: Vec<BuyOption>,
+}
+
+impl TypeOffer {
+    /// A type as it is offered, all of it to be had.
+    pub fn of(one: &InstanceType) -> Self {
+        let offerings = one.offerings.iter().map(|offering| BuyOption {
+            requirements: InstanceType::offering_requirements(offering),
+            price: offering.price,
+            available: true,
+            allocatable: 0,
+            reservation: None,
+        });
+        Self {
+            name: one.name.clone(),
+            requirements: one.requirements.clone(),
+            capacity: one.capacity.clone(),
+            allocatable: vec![one.allocatable()],
+            offerings: offerings.collect(),
+        }
+    }
 }
 
 /// One way to buy an instance type.

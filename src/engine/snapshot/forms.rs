@@ -9,7 +9,7 @@ use super::codec::{Persist, Reader};
 use crate::event::{LabelSetId, LaunchOption, Place, Seq, SpecId, Target};
 use crate::model::*;
 use crate::reason::{Reason, ReasonId};
-use crate::settings::{MinValuesPolicy, PreferencePolicy, Settings};
+use crate::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
 use crate::state::*;
 
 macro_rules! structs {
@@ -69,7 +69,7 @@ macro_rules! plain_enums {
 }
 
 names!(NodeName, ClaimName, PoolName, ClassName, InstanceId, TypeName, Zone);
-wrappers!(Time, Span, Price, Uid, Seq, SpecId, LabelSetId, LabelSelector);
+wrappers!(Time, Span, Price, Uid, Seq, SpecId, LabelSetId, LabelSelector, FeatureGates);
 
 plain_enums! {
     PodPhase { Pending = 0, Held = 1, Bound = 2, Terminating = 3, Ended = 4 }
@@ -83,10 +83,14 @@ plain_enums! {
     Protocol { Tcp = 0, Udp = 1, Sctp = 2 }
     PreferencePolicy { Respect = 0, Ignore = 1 }
     MinValuesPolicy { Strict = 0, BestEffort = 1 }
+    FeatureGate {
+        NodeRepair = 0, ReservedCapacity = 1, SpotToSpotConsolidation = 2, NodeOverlay = 3, StaticCapacity = 4,
+        CapacityBuffer = 5,
+    }
     ConsolidationPolicy { WhenEmpty = 0, WhenEmptyOrUnderutilized = 1, Balanced = 2 }
     DisruptionReason {
         Empty = 0, Underutilized = 1, Drifted = 2, Expired = 3, Interrupted = 4, LaunchTimeout = 5, RegistrationTimeout = 6,
-        Unhealthy = 7, Deleted = 8,
+        Unhealthy = 7, Deleted = 8, Overprovisioned = 9,
     }
 }
 
@@ -124,7 +128,7 @@ structs! {
     Settings {
         batch_idle, batch_max, max_instance_types, launch_timeout, registration_timeout, insufficient_capacity_ttl,
         launch_retry, eviction_retry, nomination_window, garbage_collect_after, preference_policy, min_values_policy,
-        default_spread,
+        default_spread, feature_gates, expendable_below,
     }
     Pod { uid, spec, created, phase, node, waiting_since, plan }
     Planned { pods, requests }
@@ -132,6 +136,7 @@ structs! {
     Pool { facts, changed }
     NodeClass { hash, ready, message }
     NodeOverlay { weight, requirements, price, price_adjustment, capacity }
+    Buffer { spec, replicas }
     DisruptionBudget { selector, disruptions_allowed, always_allow_unhealthy }
     VolumeClaim { topologies, driver, problem }
     Orphan { claim, seen, collected }
@@ -290,6 +295,7 @@ impl Persist for State {
         self.classes.put(out);
         self.overlays.put(out);
         self.daemon_sets.put(out);
+        self.buffers.put(out);
         self.disruption_budgets.put(out);
         self.namespaces.put(out);
         self.volume_claims.put(out);
@@ -322,6 +328,7 @@ impl Persist for State {
         state.classes = Persist::get(from)?;
         state.overlays = Persist::get(from)?;
         state.daemon_sets = Persist::get(from)?;
+        state.buffers = Persist::get(from)?;
         state.disruption_budgets = Persist::get(from)?;
         state.namespaces = Persist::get(from)?;
         state.volume_claims = Persist::get(from)?;

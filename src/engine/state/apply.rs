@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    DisruptionBudget, Instance, NodeClass, NodeOverlay, Orphan, Plan, Pod, Pool, State, VolumeClaim,
+    Buffer, DisruptionBudget, Instance, NodeClass, NodeOverlay, Orphan, Plan, Pod, Pool, State, VolumeClaim,
 };
 use crate::event::{Control, Event, Fact, Seq};
 use crate::model::{NodeFacts, PodPhase, Time};
@@ -267,6 +267,14 @@ impl State {
             Fact::VolumeLimitsDeleted { node } => {
                 self.volume_limits.remove(node);
                 self.volume_limits_changed(seq, node);
+            }
+            Fact::CapacityBufferObserved { buffer, spec, replicas } => {
+                self.buffers.insert(buffer.clone(), Buffer { spec: *spec, replicas: *replicas });
+                self.offers_changed = seq;
+            }
+            Fact::CapacityBufferDeleted { buffer } => {
+                self.buffers.remove(buffer);
+                self.offers_changed = seq;
             }
         }
     }

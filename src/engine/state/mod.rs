@@ -22,13 +22,12 @@ pub use claims::Claims;
 pub use occupancy::Occupancy;
 pub use touched::Touched;
 
-pub use crate::model::VolumeClaim;
+pub use crate::model::{NodeOverlay, VolumeClaim};
 
 use crate::event::{LabelSetId, Seq, SpecId, Target};
 use crate::model::{
     ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
-    OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources, Str, Time, TypeName,
-    Uid, VolumeLimits,
+    OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Resources, Str, Time, TypeName, Uid, VolumeLimits,
 };
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -62,6 +61,8 @@ pub struct State {
     pub overlays: BTreeMap<Str, NodeOverlay>,
     /// What the pods of each DaemonSet ask for.
     pub daemon_sets: BTreeMap<PodKey, SpecId>,
+    /// CapacityBuffers.
+    pub buffers: BTreeMap<PodKey, Buffer>,
     /// PodDisruptionBudgets.
     pub disruption_budgets: BTreeMap<PodKey, DisruptionBudget>,
     /// The labels of Namespaces.
@@ -83,7 +84,7 @@ pub struct State {
     /// Number of launches decided; the next claim's name depends on it.
     pub launches: u64,
     /// The last record that changed what pools can offer, or to whom: pools, classes, types, prices, daemon sets, volume claims,
-    /// settings.
+    /// overlays, buffers, settings.
     pub offers_changed: Seq,
     /// The last record that changed what may be launched of it: claims that came or went, capacity that ran out,
     /// namespaces.
@@ -187,19 +188,13 @@ pub struct NodeClass {
     pub message: Str,
 }
 
-/// What is known of a NodeOverlay.
+/// What is known of a CapacityBuffer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeOverlay {
-    /// Heavier overlays come first.
-    pub weight: u32,
-    /// On which offerings.
-    pub requirements: Requirements,
-    /// A price in place of the offering's.
-    pub price: Option<Price>,
-    /// A change of the offering's price.
-    pub price_adjustment: Option<Str>,
-    /// Resources beyond the type's own.
-    pub capacity: Resources,
+pub struct Buffer {
+    /// What each of its virtual pods asks for.
+    pub spec: SpecId,
+    /// How many they are.
+    pub replicas: u32,
 }
 
 /// What is known of a PodDisruptionBudget.

@@ -188,7 +188,9 @@ impl State {
     /// Whether every spec that is named is defined.
     pub(crate) fn refers_only_to_what_it_has(&self) -> bool {
         let known = |id: SpecId| (id.0 as usize) < self.specs.len();
-        self.pods.values().all(|pod| known(pod.spec)) && self.daemon_sets.values().all(|id| known(*id))
+        self.pods.values().all(|pod| known(pod.spec))
+            && self.daemon_sets.values().all(|id| known(*id))
+            && self.buffers.values().all(|buffer| known(buffer.spec))
     }
 
     /// Rebuilds the look-ups that follow from the rest.

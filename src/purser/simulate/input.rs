@@ -2,13 +2,16 @@
 //!
 //! **Invariant:** a value of [`Input`] is complete and valid. Nothing was written while it was read.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
-use purser_api::Object;
-use purser_engine::model::{NodePool, Span, Time};
-use purser_engine::settings::Settings;
+use anyhow::{Context, anyhow, bail};
+use purser_api::scenario::NO_SUCH_GATE;
+use purser_api::{Located, Object};
+use purser_engine::model::{NodeOverlay, NodePool, Span, Str, Time};
+use purser_engine::overlay::{self, Overlay};
+use purser_engine::settings::{FeatureGate, FeatureGates, Settings};
 use purser_instances::{NodeSettings, Site};
 use purser_sim::manifests::read_manifests;
 use purser_sim::{Faults, Scenario, day, trace};
@@ -42,6 +45,8 @@ pub(super) struct Input {
     pub(super) archive: Option<PathBuf>,
     /// How much of the journal to keep.
     pub(super) keep: Option<Keep>,
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
     until: Option<Time>,
 }
 
@@ -74,17 +79,10 @@ impl Input {
             TraceKind::Manifests => read_manifests(&options.trace, types, trace::EPOCH, options.seed)?,
         };
         if let Some(file) = &options.nodepools {
-            scenario.pools = node_pools(file)?;
+            (scenario.pools, scenario.overlays) = node_pools(file, scenario.overlays)?;
         }
         if scenario.pools.is_empty() {
             bail!("--trace {source}: there is no NodePool in it; give some with --nodepools FILE");
-        }
-        if let Some(pool) = scenario.pools.iter().find(|pool| pool.replicas.is_some()) {
-            bail!(
-                "NodePool {}: spec.replicas: static NodePools are not simulated: remove the field, and limit the pool with \
-                 spec.limits",
-                pool.name
-            );
         }
         if let Some(archive) =
             options.archive.as_ref().filter(|archive| archive.exists() && !archive.is_dir())
@@ -102,11 +100,32 @@ impl Input {
             options.trace.file_stem().unwrap_or_default().to_string_lossy(),
             options.seed
         );
+        let (feature_gates, mut warnings) = feature_gates(&options.feature_gates)?;
+        if !feature_gates.has(FeatureGate::StaticCapacity)
+            && let Some(pool) = scenario.pools.iter().find(|pool| pool.replicas.is_some())
+        {
+            bail!(
+                "NodePool {}: spec.replicas: static NodePools are simulated with --feature-gates StaticCapacity=true: add it, or \
+                 remove the field",
+                pool.name
+            );
+        }
         let settings = Settings {
+            feature_gates,
+            expendable_below: options.expendable_pods_priority_cutoff,
             preference_policy: options.preference_policy.into(),
             min_values_policy: options.min_values_policy.into(),
             ..Settings::default()
         };
+        if settings.feature_gates.has(FeatureGate::NodeOverlay) {
+            let overlays =
+                scenario.overlays.iter().map(|(name, overlay)| Overlay::new(name, overlay)).collect();
+            let conflicts = overlay::conflicts(overlays, &scenario.pools, &scenario.types);
+            warnings.extend(conflicts.iter().map(ToString::to_string));
+        }
+        if settings.feature_gates.has(FeatureGate::CapacityBuffer) {
+            warnings.append(&mut scenario.without_room);
+        }
         let digest = digest(&scenario, &settings, options)?;
         let short: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Ok(Self {
@@ -120,6 +139,7 @@ impl Input {
             settings,
             durable: options.durable,
             archive: options.archive.clone(),
+            warnings,
             keep: options.keep.as_deref().map(keep).transpose()?,
             until,
         })
@@ -166,29 +186,55 @@ impl TraceKind {
     }
 }
 
-/// The NodePools of a file.
-fn node_pools(file: &Path) -> anyhow::Result<Vec<Arc<NodePool>>> {
+/// The NodePools of a file, and the NodeOverlays there are with those of it.
+fn node_pools(file: &Path, mut overlays: Overlays) -> anyhow::Result<(Vec<Arc<NodePool>>, Overlays)> {
     if !file.exists() {
         bail!("--nodepools {}: there is no such file or folder", file.display());
     }
-    let mut pools = Vec::new();
-    for located in purser_api::read_path(file)? {
-        if let Object::NodePool(pool) = located.value {
-            if pools.iter().any(|other: &Arc<NodePool>| other.name == pool.name) {
-                bail!(
-                    "{}: line {}: NodePool {}: there is another of this name: rename one of them",
-                    located.source,
-                    located.line,
-                    pool.name
-                );
+    let mut pools: Vec<Arc<NodePool>> = Vec::new();
+    for Located { source, line, value } in purser_api::read_path(file)? {
+        let twice = |object: String| {
+            anyhow!("{source}: line {line}: {object}: there is another of this name: rename one of them")
+        };
+        match value {
+            Object::NodePool(pool) => {
+                if pools.iter().any(|other| other.name == pool.name) {
+                    return Err(twice(format!("NodePool {}", pool.name)));
+                }
+                pools.push(Arc::new(pool));
             }
-            pools.push(Arc::new(pool));
+            Object::NodeOverlay(facts) => {
+                let before = overlays.insert(facts.name.clone(), facts.overlay);
+                if before.is_some() {
+                    return Err(twice(format!("NodeOverlay {}", facts.name)));
+                }
+            }
+            _ => {}
         }
     }
     if pools.is_empty() {
         bail!("--nodepools {}: there is no karpenter.sh/v1 NodePool in it", file.display());
     }
-    Ok(pools)
+    Ok((pools, overlays))
+}
+
+/// NodeOverlays by name.
+type Overlays = BTreeMap<Str, NodeOverlay>;
+
+/// Which gates are open, with warnings about names that are none.
+fn feature_gates(text: &str) -> anyhow::Result<(FeatureGates, Vec<String>)> {
+    let (mut gates, mut warnings) = (FeatureGates::default(), Vec::new());
+    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        let (name, open) = one.split_once('=').map_or((one, ""), |(name, open)| (name.trim(), open.trim()));
+        let Ok(open) = open.to_ascii_lowercase().parse::<bool>() else {
+            bail!("--feature-gates {one:?}: is neither on nor off; write {name}=true or {name}=false");
+        };
+        match FeatureGate::parse(name) {
+            Some(gate) => gates.set(gate, open),
+            None => warnings.push(format!("--feature-gates {name}: {NO_SUCH_GATE}")),
+        }
+    }
+    Ok((gates, warnings))
 }
 
 fn keep(text: &str) -> anyhow::Result<Keep> {

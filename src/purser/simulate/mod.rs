@@ -24,6 +24,7 @@ const DEFAULT_FOLDER: &str = "purser-journal";
 /// If the input is not right, the journal cannot be written, or an invariant does not hold.
 pub fn run(options: &SimulateOptions) -> anyhow::Result<()> {
     let input = input::Input::read(options)?;
+    input.warnings.iter().for_each(|warning| warn(&format!("warning: {warning}")));
     let folder = match &options.journal {
         Some(dir) => dir.clone(),
         None => free_folder(&input.name)?,

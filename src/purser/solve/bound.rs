@@ -22,11 +22,10 @@ pub(super) fn lower_bound(world: &World, solution: &Solution) -> Price {
     for host in world.hosts.iter().filter(|host| host.open) {
         types.push(BoundType { allocatable: host.free.clone(), price: Price(0) });
     }
-    let placed = solution.new_node_claims.iter().flat_map(|claim| &claim.pods);
-    let placed: BTreeSet<PodKey> = placed
-        .chain(solution.existing_nodes.iter().flat_map(|node| &node.pods))
-        .map(|name| PodKey::parse(name))
-        .collect();
+    let placed =
+        solution.new_node_claims.iter().flat_map(|claim| claim.pods.iter().chain(&claim.buffer_pods));
+    let there = solution.existing_nodes.iter().flat_map(|node| node.pods.iter().chain(&node.buffer_pods));
+    let placed: BTreeSet<PodKey> = placed.chain(there).map(|name| PodKey::parse(name)).collect();
     let class = |kind: Kind| {
         let count = kind.pods.iter().filter(|pod| placed.contains(&world.pods[**pod].key)).count();
         let mut allowed = kind.allowed;

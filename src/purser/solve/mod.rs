@@ -7,6 +7,7 @@
 mod bound;
 mod devices;
 mod eligible;
+mod expendable;
 mod explain;
 mod input;
 mod outcome;
@@ -56,6 +57,9 @@ pub fn run(options: &SolveOptions) -> anyhow::Result<()> {
         }
         None => solve(&scenario),
     };
+    for warning in &solved.world.warnings {
+        writeln!(stderr, "purser: warning: {warning}")?;
+    }
     if options.bound {
         solved.solution.lower_bound_per_hour = Some(lower_bound(&solved));
     }
@@ -81,7 +85,8 @@ pub fn solve(scenario: &Scenario) -> Solved {
 fn solve_by(scenario: &Scenario, scheduler: impl FnOnce(&Problem<'_>) -> (Plan, Vec<Looked>)) -> Solved {
     let (waiting, ignored) = eligible::pods(scenario);
     let world = World::new(scenario, &waiting);
-    let (plan, looked) = scheduler(&world.problem());
+    let (mut plan, looked) = scheduler(&world.problem());
+    expendable::add(&world, &mut plan);
     let mut solution = outcome::solution(&world, &plan, &ignored);
     solution.device_allocations = devices::allocations(scenario, &world, &plan);
     Solved { solution, world, plan, looked, ignored }

@@ -23,6 +23,9 @@ pub struct Solution {
     pub existing_nodes: Vec<ExistingNode>,
     /// Pods without a place, and why.
     pub pod_errors: BTreeMap<String, String>,
+    /// Virtual pods of CapacityBuffers without a place, and why.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub buffer_errors: BTreeMap<String, String>,
     /// Pods that wait, but are not the autoscaler's business.
     pub ignored_pods: Vec<String>,
     /// What the new nodes cost at least, in dollars.
@@ -59,6 +62,9 @@ pub struct NewNodeClaim {
     pub labels: BTreeMap<String, String>,
     /// The pods that it is for.
     pub pods: Vec<String>,
+    /// The virtual pods of CapacityBuffers that it has room for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buffer_pods: Vec<String>,
     /// The cheapest instance type.
     pub cheapest_instance_type: String,
     /// What it costs, in dollars.
@@ -95,11 +101,15 @@ pub struct PrintedTaint {
 
 /// A node that takes pods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ExistingNode {
     /// The Node, or the NodeClaim of one that is not there yet.
     pub node: String,
     /// The pods.
     pub pods: Vec<String>,
+    /// The virtual pods of CapacityBuffers that it has room for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buffer_pods: Vec<String>,
 }
 
 /// What a NodePool lacked for a pod.
@@ -133,9 +143,9 @@ pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Soluti
     solution.existing_nodes = plan
         .hosts
         .iter()
-        .map(|(host, pods)| ExistingNode {
-            node: world.hosts[*host].name.to_string(),
-            pods: pods.iter().map(name).collect(),
+        .map(|(host, pods)| {
+            let (pods, buffer_pods) = names(world, pods);
+            ExistingNode { node: world.hosts[*host].name.to_string(), pods, buffer_pods }
         })
         .collect();
     solution.ignored_pods = ignored.keys().map(ToString::to_string).collect();
@@ -150,13 +160,25 @@ pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Soluti
                 printed(pool, reason, rank == 0)
             })
             .collect();
-        for pod in unplaced.pods.iter().map(name) {
+        for pod in &unplaced.pods {
             let why = unplaced.reasons.first().map(|(_, reason)| sentence(reason));
-            solution.pod_errors.insert(pod.clone(), why.unwrap_or_default());
-            solution.reasons.insert(pod, printed.clone());
+            let errors = match world.is_virtual(*pod) {
+                false => &mut solution.pod_errors,
+                true => &mut solution.buffer_errors,
+            };
+            errors.insert(name(pod), why.unwrap_or_default());
+            solution.reasons.insert(name(pod), printed.clone());
         }
     }
     solution
+}
+
+/// The names of pods, and those of virtual ones among them.
+fn names(world: &World, pods: &[usize]) -> (Vec<String>, Vec<String>) {
+    let named = pods.iter().map(|pod| (!world.is_virtual(*pod), world.pods[*pod].key.to_string()));
+    let (pods, virtual_pods): (Vec<_>, Vec<_>) = named.partition(|(real, _)| *real);
+    let bare = |named: Vec<(bool, String)>| named.into_iter().map(|(_, name)| name).collect();
+    (bare(pods), bare(virtual_pods))
 }
 
 fn cheapest(launch: &Launch) -> (Option<usize>, Price) {
@@ -172,9 +194,10 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
         pool.template.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     labels.insert(label::NODEPOOL.to_owned(), pool.name.to_string());
     let (least, price) = cheapest(launch);
+    let (pods, buffer_pods) = names(world, &launch.pods);
     NewNodeClaim {
         node_pool: pool.name.to_string(),
-        requirements: requirements(offer, launch)
+        requirements: launch_requirements(offer, launch)
             .iter()
             .flat_map(|(key, one)| expressions(key, one))
             .collect(),
@@ -186,14 +209,15 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
             .collect(),
         taints: pool.template.taints.iter().map(taint).collect(),
         labels,
-        pods: launch.pods.iter().map(|pod| world.pods[*pod].key.to_string()).collect(),
+        pods,
+        buffer_pods,
         cheapest_instance_type: least.map(name).unwrap_or_default(),
         cheapest_price: usd(price),
     }
 }
 
 /// What the node's labels satisfy, the zones and ways to buy of its types included.
-fn requirements(offer: &PoolOffer, launch: &Launch) -> Requirements {
+pub(super) fn launch_requirements(offer: &PoolOffer, launch: &Launch) -> Requirements {
     let mut all = launch.requirements.clone();
     let offerings = || {
         launch.types.iter().flat_map(|one| {

@@ -21,7 +21,7 @@ pub(super) fn print(solution: &Solution) -> anyhow::Result<()> {
                 claim.cheapest_price.to_string(),
                 claim.instance_types.len().to_string(),
                 requests.join(" "),
-                some(&claim.pods),
+                with_buffers(&claim.pods, &claim.buffer_pods),
             ]);
         }
         output::print(table)?;
@@ -29,13 +29,20 @@ pub(super) fn print(solution: &Solution) -> anyhow::Result<()> {
     if !solution.existing_nodes.is_empty() {
         let mut table = output::table(&["NODE", "PODS"]);
         for node in &solution.existing_nodes {
-            table.add_row([node.node.clone(), some(&node.pods)]);
+            table.add_row([node.node.clone(), with_buffers(&node.pods, &node.buffer_pods)]);
         }
         output::print(table)?;
     }
     if !solution.pod_errors.is_empty() {
         let mut table = output::table(&["WITHOUT A PLACE", "WHY"]);
         for (pod, why) in &solution.pod_errors {
+            table.add_row([pod, why]);
+        }
+        output::print(table)?;
+    }
+    if !solution.buffer_errors.is_empty() {
+        let mut table = output::table(&["BUFFER WITHOUT ROOM", "WHY"]);
+        for (pod, why) in &solution.buffer_errors {
             table.add_row([pod, why]);
         }
         output::print(table)?;
@@ -60,5 +67,14 @@ fn some(names: &[String]) -> String {
     match names.len().checked_sub(NAMES_SHOWN) {
         None | Some(0) => shown,
         Some(more) => format!("{shown} and {more} more"),
+    }
+}
+
+/// Pods, and how many virtual ones there is room for beside them.
+fn with_buffers(pods: &[String], buffers: &[String]) -> String {
+    match (pods.is_empty(), buffers.len()) {
+        (_, 0) => some(pods),
+        (true, room) => format!("room for {room}"),
+        (false, room) => format!("{} and room for {room}", some(pods)),
     }
 }

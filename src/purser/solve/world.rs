@@ -10,20 +10,26 @@ use std::sync::Arc;
 
 use purser_api::DaemonSetFacts;
 use purser_api::scenario::{
-    Overhead, Scenario, ScenarioClaim, ScenarioNode, ScenarioOffering, ScenarioPod, ScenarioType,
+    FeatureGate, Overhead, Scenario, ScenarioClaim, ScenarioNode, ScenarioOffering, ScenarioPod,
+    ScenarioSettings, ScenarioType,
 };
 use purser_engine::event::SpecId;
 use purser_engine::model::{
-    CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, OwnerKind, PodKey, PodPhase,
-    PodSpec, PoolName, Price, Resources, Str, Taint, TopologySpread, TypeName, first_untolerated, label,
+    CapacityBuffer, CapacityType, InstanceId, InstanceType, LabelSelector, Labels, NodeName, OwnerKind,
+    PodKey, PodPhase, PodSpec, PoolName, Price, Resources, Str, Taint, TopologySpread, TypeName, Uid,
+    VolumeClaim, first_untolerated, label,
 };
+use purser_engine::overlay;
 use purser_engine::schedule::{
     BuyOption, Devices, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer,
     Problem, Rules, TypeOffer,
 };
 
 use super::devices::devices;
-use super::eligible::{leaving_instances, leaving_nodes, reach};
+use super::eligible::{leaving_instances, leaving_nodes};
+
+/// Prices here count in billionths of a dollar.
+const NANOS: i64 = 1_000_000_000;
 
 /// A scenario made ready.
 pub(super) struct World {
@@ -35,22 +41,51 @@ pub(super) struct World {
     namespaces: BTreeMap<Str, Labels>,
     wary: BTreeSet<SpecId>,
     pub(super) devices: Option<Devices>,
+    /// From this one on the pods are virtual ones, of CapacityBuffers.
+    first_virtual: usize,
+    /// From this one on they are expendable ones, for which nothing is launched.
+    pub(super) first_expendable: usize,
+    /// What the user should know.
+    pub(super) warnings: Vec<String>,
 }
 
 impl World {
     /// With these pods to be placed.
     pub(super) fn new(scenario: &Scenario, waiting: &[PodKey]) -> Self {
         let mut specs = Specs::default();
-        let pods = pending(scenario, waiting, &mut specs);
+        let mut warnings = Vec::new();
+        let cutoff = scenario.settings.expendable_below;
+        let is_expendable =
+            |specs: &Specs, pod: &PendingPod| cutoff.is_some_and(|cutoff| specs.of(pod).priority < cutoff);
+        let all = pending(scenario, waiting, &mut specs);
+        let (expendable, mut pods): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|pod| is_expendable(&specs, pod));
+        let first_virtual = pods.len();
+        pods.extend(buffers(scenario, &mut specs, &mut warnings));
+        let first_expendable = pods.len();
+        pods.extend(expendable);
         let daemons: Vec<Arc<PodSpec>> =
             scenario.daemon_sets.iter().map(|set| daemon_spec(scenario, set)).collect();
         let hosts = hosts(scenario, &waiting.iter().collect(), &daemons, &mut specs);
         let wary = specs.all.iter().zip(0..).filter(|(spec, _)| spec.has_required_anti_affinity());
         let wary = wary.map(|(_, at)| SpecId(at));
-        let pools = pools(scenario, daemons);
+        let wary = wary.collect();
+        let mut pools = pools(scenario, daemons);
+        let gates = &scenario.settings.feature_gates;
+        if gates.has(FeatureGate::NodeOverlay) {
+            let conflicts = overlay::apply(scenario.overlays.clone(), &mut pools, NANOS);
+            warnings.extend(conflicts.iter().map(ToString::to_string));
+        } else if !scenario.overlays.is_empty() {
+            warnings.push("NodeOverlays are not applied: the feature gate NodeOverlay is closed".to_owned());
+        }
+        // Overlays conflict over pools that may not launch, too.
+        pools.retain(|offer| offer.pool.ready && offer.pool.replicas.is_none());
         Self {
             devices: devices(scenario, &pods, &hosts, &pools),
-            wary: wary.collect(),
+            wary,
+            first_virtual,
+            first_expendable,
+            warnings,
             rules: rules(scenario),
             pools,
             hosts,
@@ -60,14 +95,19 @@ impl World {
         }
     }
 
-    /// As a problem.
+    /// Whether a pod is a virtual one, of a CapacityBuffer.
+    pub(super) fn is_virtual(&self, pod: usize) -> bool {
+        (self.first_virtual..self.first_expendable).contains(&pod)
+    }
+
+    /// As a problem, of the pods for which nodes may be launched.
     pub(super) fn problem(&self) -> Problem<'_> {
         Problem {
             rules: &self.rules,
             pools: &self.pools,
             hosts: &self.hosts,
             specs: &self.specs,
-            pods: &self.pods,
+            pods: &self.pods[..self.first_expendable],
             namespaces: &self.namespaces,
             wary: &self.wary,
             devices: self.devices.as_ref(),
@@ -83,6 +123,10 @@ struct Specs {
 }
 
 impl Specs {
+    fn of(&self, pod: &PendingPod) -> &PodSpec {
+        &self.all[pod.spec.0 as usize]
+    }
+
     fn id(&mut self, spec: &Arc<PodSpec>) -> SpecId {
         if let Some(id) = self.ids.get(spec) {
             return *id;
@@ -121,6 +165,37 @@ fn pending(scenario: &Scenario, waiting: &[PodKey], specs: &mut Specs) -> Vec<Pe
             group: gang(scenario, pod),
         })
         .collect()
+}
+
+/// The virtual pods of CapacityBuffers, if those count.
+fn buffers(scenario: &Scenario, specs: &mut Specs, warnings: &mut Vec<String>) -> Vec<PendingPod> {
+    if !scenario.settings.feature_gates.has(FeatureGate::CapacityBuffer) {
+        let closed = "CapacityBuffers do not count: the feature gate CapacityBuffer is closed";
+        warnings.extend((!scenario.buffers.is_empty()).then(|| closed.to_owned()));
+        return Vec::new();
+    }
+    let mut buffers: Vec<_> = scenario.buffers.iter().collect();
+    buffers.sort_by_key(|buffer| &buffer.key);
+    let mut pods = Vec::new();
+    for written in buffers {
+        let buffer = match written.resolve(&scenario.templates, &scenario.workloads) {
+            Ok(buffer) => buffer,
+            Err(why) => {
+                warnings.push(why);
+                continue;
+            }
+        };
+        let spec = specs.id(&buffer.spec);
+        pods.extend((0..buffer.replicas).map(|number| PendingPod {
+            key: CapacityBuffer::pod(&written.key, number),
+            spec,
+            created: scenario.now,
+            uid: Uid(u128::from(number)),
+            volumes: Vec::new(),
+            group: None,
+        }));
+    }
+    pods
 }
 
 /// The group of a pod, with how many of it still need a place.
@@ -180,17 +255,14 @@ fn volumes(scenario: &Scenario, pod: &PodKey, spec: &PodSpec) -> Vec<PodVolume> 
     claims
         .filter_map(|key| {
             let claim = scenario.volume_claims.iter().find(|claim| claim.key == key)?;
-            let reach = reach(scenario, claim).ok()?;
-            Some(PodVolume {
-                claim: key,
-                driver: reach.driver.unwrap_or_default(),
-                topologies: reach.topologies,
-            })
+            // One that cannot be reached any more is attached all the same where a pod runs that has it.
+            let VolumeClaim { driver, topologies, .. } = scenario.storage.resolve(claim);
+            Some(PodVolume { claim: key, driver, topologies })
         })
         .collect()
 }
 
-/// NodePools that launch nodes, heaviest first.
+/// NodePools with what they can launch, heaviest first.
 fn pools(scenario: &Scenario, daemons: Vec<Arc<PodSpec>>) -> Vec<PoolOffer> {
     let leaving = leaving_instances(scenario);
     let mut lists: BTreeMap<*const Vec<ScenarioType>, Arc<Vec<Arc<TypeOffer>>>> = BTreeMap::new();
@@ -203,18 +275,12 @@ fn pools(scenario: &Scenario, daemons: Vec<Arc<PodSpec>>) -> Vec<PoolOffer> {
     let mut pools: Vec<PoolOffer> = Vec::new();
     for pool in &scenario.pools {
         let list = scenario.types_by_pool.get(&pool.name).unwrap_or(&scenario.types);
-        let usable = pool.ready
-            && pool.replicas.is_none()
-            && !scenario.type_errors.contains_key(&pool.name)
-            && !list.is_empty();
-        if !usable {
+        if scenario.type_errors.contains_key(&pool.name) || list.is_empty() {
             continue;
         }
         let types = lists.entry(Arc::as_ptr(list)).or_insert_with(|| {
-            let mut types: Vec<Arc<TypeOffer>> = list
-                .iter()
-                .map(|one| Arc::new(type_offer(&scenario.settings.reservation_label, one)))
-                .collect();
+            let mut types: Vec<Arc<TypeOffer>> =
+                list.iter().map(|one| Arc::new(type_offer(&scenario.settings, one))).collect();
             // Of two of one name the first counts.
             types.sort_by(|a, b| a.name.cmp(&b.name));
             types.dedup_by(|b, a| a.name == b.name);
@@ -274,12 +340,17 @@ fn used(
 }
 
 /// An instance type, with an amount of allocatable resources for each kind of offering.
-fn type_offer(label: &str, one: &ScenarioType) -> TypeOffer {
+fn type_offer(settings: &ScenarioSettings, one: &ScenarioType) -> TypeOffer {
+    let label = &settings.reservation_label;
+    let usable = |offering: &ScenarioOffering| {
+        offering.capacity_type() != Some(CapacityType::Reserved)
+            || settings.feature_gates.has(FeatureGate::ReservedCapacity)
+    };
     let mut allocatable = vec![allocatable(&one.capacity, &one.overhead)];
     let offerings = one.offerings.iter().map(|offering| BuyOption {
         requirements: offering.requirements.clone(),
         price: Price(offering.price_nano_usd),
-        available: offering.available,
+        available: offering.available && usable(offering),
         allocatable: allocatable_of(one, offering, &mut allocatable),
         reservation: reservation(label, offering),
     });

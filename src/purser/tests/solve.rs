@@ -203,3 +203,57 @@ fn bad_input_is_one_line_with_the_remedy_and_exit_code_2() {
         }
     }
 }
+
+#[test]
+fn overlays_and_gates_decide_what_is_cheapest() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut problem = scenario();
+    problem["objects"].as_array_mut().unwrap().extend([
+        pod("web", "6", json!({})),
+        json!({"apiVersion": "karpenter.sh/v1alpha1", "kind": "NodeOverlay", "metadata": {"name": "a"},
+            "spec": {"requirements": [], "price": "0.25"}}),
+        json!({"apiVersion": "karpenter.sh/v1alpha1", "kind": "NodeOverlay", "metadata": {"name": "b"},
+            "spec": {"requirements": [], "priceAdjustment": "-50%"}}),
+    ]);
+    problem["settings"]["featureGates"] = json!({"NodeOverlay": true, "NoSuchGate": true});
+    let file = write(&dir, "overlays.json", &problem);
+    let output = solve(&[text(&file), "-o", "json"]);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["totalPricePerHour"], json!(0.2));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("settings.featureGates.NoSuchGate: there is no such feature gate"), "{stderr}");
+    assert!(stderr.contains("NodeOverlay a: spec.weight: is that of NodeOverlay b"), "{stderr}");
+}
+
+#[test]
+fn buffers_are_apart_from_pods_and_expendable_pods_launch_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut problem = scenario();
+    let template = json!({"metadata": {"labels": {"app": "spare"}}, "spec": {
+        "containers": [{"name": "c", "resources": {"requests": {"cpu": "3"}}}]}});
+    problem["objects"].as_array_mut().unwrap().extend([
+        pod("cheap", "3", json!({"priority": -100})),
+        json!({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "t"}, "template": template}),
+        json!({"apiVersion": "autoscaling.x-k8s.io/v1beta1", "kind": "CapacityBuffer", "metadata": {"name": "spare"},
+            "spec": {"podTemplateRef": {"name": "t"}, "replicas": 1}}),
+        json!({"apiVersion": "autoscaling.x-k8s.io/v1beta1", "kind": "CapacityBuffer", "metadata": {"name": "odd"},
+            "spec": {"podTemplateRef": {"name": "none"}, "replicas": 1}}),
+    ]);
+    problem["settings"]["featureGates"] = json!({"CapacityBuffer": true});
+    problem["settings"]["expendablePodsPriorityCutoff"] = json!(-10);
+    let file = write(&dir, "buffers.json", &problem);
+    let output = solve(&[text(&file), "-o", "json"]);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let claims = result["newNodeClaims"].as_array().unwrap();
+    let of = |field: &str| -> Vec<&Value> {
+        claims.iter().flat_map(|claim| claim[field].as_array().into_iter().flatten()).collect()
+    };
+    assert_eq!(of("bufferPods"), ["default/capacity-buffer-spare-0"]);
+    assert!(!of("pods").contains(&&json!("default/cheap")), "{result}");
+    assert!(result["podErrors"]["default/cheap"].as_str().unwrap().contains("cut-off"), "{result}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("CapacityBuffer default/odd: spec.podTemplateRef: there is no PodTemplate"),
+        "{stderr}"
+    );
+}

@@ -158,7 +158,7 @@ impl World {
                     continue;
                 }
                 matched = true;
-                if own.spec.requests.fits(&instance_type.allocatable()) {
+                if own.spec.requests.fits(&self.objects.allocatable(pool, instance_type)) {
                     return None;
                 }
             }

@@ -205,7 +205,7 @@ impl World {
             instance: Some(own.facts.instance.clone()),
             labels: Arc::new(own.labels.clone()),
             taints,
-            allocatable: own.instance_type.allocatable(),
+            allocatable: self.objects.allocatable(&own.template, &own.instance_type),
             ready: false,
             unschedulable: false,
             do_not_disrupt: false,

@@ -439,6 +439,22 @@ impl World {
                 self.pools.remove(&name);
                 self.tell(Subject::Pool(name), None);
             }
+            Change::NodeOverlay(name, overlay) => {
+                self.objects.overlays.insert(name.clone(), overlay);
+                self.tell(Subject::Overlay(name), None);
+            }
+            Change::NoNodeOverlay(name) => {
+                self.objects.overlays.remove(&name);
+                self.tell(Subject::Overlay(name), None);
+            }
+            Change::CapacityBuffer(key, buffer) => {
+                self.objects.buffers.insert(key.clone(), buffer);
+                self.tell(Subject::Buffer(key), None);
+            }
+            Change::NoCapacityBuffer(key) => {
+                self.objects.buffers.remove(&key);
+                self.tell(Subject::Buffer(key), None);
+            }
             Change::InstanceType(instance_type) => self.offer(instance_type),
             Change::NoInstanceType(name) => {
                 self.types.remove(&name);

@@ -1,10 +1,16 @@
-//! Objects that only the controller looks at: Namespaces, PersistentVolumeClaims, CSINodes. They do nothing by themselves.
+//! Objects that only the controller looks at: NodeOverlays, CapacityBuffers, Namespaces, PersistentVolumeClaims, CSINodes. They do nothing by
+//! themselves.
 //!
 //! **Invariant:** what is not here is listed by nobody; a notification about it says that it is not.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use purser_engine::model::{Labels, NodeName, PodKey, Str, VolumeClaim, VolumeLimits};
+use purser_engine::model::{
+    CapacityBuffer, InstanceType, Labels, NodeName, NodeOverlay, NodePool, PodKey, Resources, Str,
+    VolumeClaim, VolumeLimits,
+};
+use purser_engine::overlay::{self, Overlay};
 use purser_engine::port::Observation;
 
 use crate::scenario::Scenario;
@@ -12,6 +18,8 @@ use crate::scenario::Scenario;
 /// Objects that only the controller looks at.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
+    pub(super) overlays: BTreeMap<Str, NodeOverlay>,
+    pub(super) buffers: BTreeMap<PodKey, CapacityBuffer>,
     pub(super) namespaces: BTreeMap<Str, Labels>,
     pub(super) volume_claims: BTreeMap<PodKey, VolumeClaim>,
     volume_limits: BTreeMap<NodeName, VolumeLimits>,
@@ -21,6 +29,8 @@ impl Objects {
     /// Those of a scenario.
     pub(super) fn of(scenario: &Scenario) -> Self {
         Self {
+            overlays: scenario.overlays.clone(),
+            buffers: scenario.buffers.clone(),
             namespaces: scenario.namespaces.clone(),
             volume_claims: scenario.volume_claims.clone(),
             volume_limits: scenario.volume_limits.clone(),
@@ -35,7 +45,32 @@ impl Objects {
             .volume_limits
             .iter()
             .map(|(node, limits)| Observation::VolumeLimits { node: node.clone(), limits: limits.clone() });
-        namespaces.chain(claims).chain(limits)
+        let overlays = self.overlays.keys().map(|name| self.overlay(name));
+        let buffers = self.buffers.keys().map(|key| self.buffer(key));
+        overlays.chain(buffers).chain(namespaces).chain(claims).chain(limits)
+    }
+
+    /// How a NodeOverlay is.
+    pub(super) fn overlay(&self, name: &Str) -> Observation {
+        match self.overlays.get(name) {
+            Some(overlay) => Observation::NodeOverlay(name.clone(), overlay.clone()),
+            None => Observation::NoNodeOverlay(name.clone()),
+        }
+    }
+
+    /// How a CapacityBuffer is.
+    pub(super) fn buffer(&self, key: &PodKey) -> Observation {
+        match self.buffers.get(key) {
+            Some(buffer) => Observation::CapacityBuffer(key.clone(), buffer.clone()),
+            None => Observation::NoCapacityBuffer(key.clone()),
+        }
+    }
+
+    /// What nodes of a pool have for pods if they are of this type: what NodeOverlays say of their resources is so.
+    pub(super) fn allocatable(&self, pool: &Arc<NodePool>, instance_type: &Arc<InstanceType>) -> Resources {
+        let overlays = self.overlays.iter().map(|(name, overlay)| Overlay::new(name, overlay)).collect();
+        let mut said = overlay::allocatable(overlays, [pool], [instance_type]);
+        said.pop_first().map_or_else(|| instance_type.allocatable(), |(_, allocatable)| allocatable)
     }
 
     /// How a Namespace is.

@@ -21,6 +21,8 @@ pub(super) enum Subject {
     Pool(PoolName),
     DaemonSet(PodKey),
     Budget(u32),
+    Overlay(Str),
+    Buffer(PodKey),
     Namespace(Str),
     VolumeClaim(PodKey),
     Type(TypeName),
@@ -100,6 +102,8 @@ impl World {
             Subject::Pool(pool) => draw.with("pool").with(pool.as_str()),
             Subject::DaemonSet(key) => draw.with("daemonset").with(&key.namespace).with(&key.name),
             Subject::Budget(budget) => draw.with("budget").with_number(u64::from(*budget)),
+            Subject::Overlay(name) => draw.with("nodeoverlay").with(name),
+            Subject::Buffer(key) => draw.with("buffer").with(&key.namespace).with(&key.name),
             Subject::Namespace(name) => draw.with("namespace").with(name),
             Subject::VolumeClaim(key) => draw.with("volumeclaim").with(&key.namespace).with(&key.name),
             Subject::Type(name) => draw.with("type").with(name.as_str()),
@@ -168,6 +172,8 @@ impl World {
                 }
             }
             Subject::Budget(budget) => self.budget_observation(*budget),
+            Subject::Overlay(name) => self.objects.overlay(name),
+            Subject::Buffer(key) => self.objects.buffer(key),
             Subject::Namespace(name) => self.objects.namespace(name),
             Subject::VolumeClaim(key) => self.objects.volume_claim(key),
             Subject::Type(name) => match self.types.get(name) {

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{MAX_NAME_BYTES, size};
 use crate::model::{
-    InstanceType, LabelSelector, Labels, NodeFacts, NodePool, PodSpec, Requirements, Resources, Taint,
-    VolumeClaim, label,
+    InstanceType, LabelSelector, Labels, NodeFacts, NodeOverlay, NodePool, PodSpec, Requirements, Resources,
+    Taint, VolumeClaim, label,
 };
 
 /// A part of an object that can be of any size.
@@ -177,6 +177,19 @@ pub(super) const TYPE_PARTS: [Part<InstanceType>; 4] = [
         field: "offerings",
         bytes: |offer| size::list(&offer.offerings, size::offering),
         leave_out: |offer| offer.offerings.clear(),
+    },
+];
+
+pub(super) const OVERLAY_PARTS: [Part<NodeOverlay>; 2] = [
+    Part {
+        field: "spec.requirements",
+        bytes: |overlay| size::requirements(&overlay.requirements),
+        leave_out: |overlay| overlay.requirements = Requirements::new(),
+    },
+    Part {
+        field: "spec.capacity",
+        bytes: |overlay| size::resources(&overlay.capacity),
+        leave_out: |overlay| overlay.capacity = Resources::default(),
     },
 ];
 
