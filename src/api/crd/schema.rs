@@ -1,0 +1,182 @@
+//! The parts of schemas that several kinds share: patterns, rules in CEL, and types that Kubernetes itself defines.
+//!
+//! Rules and patterns are as Karpenter has them, also where they let pass what is refused later: what one accepts the
+//! other must accept.
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::{Condition, Requirement};
+use crate::names::{AWS_LABELS, KWOK_LABELS};
+
+pub(super) const DURATION: &str = "^([0-9]+(s|m|h))+$";
+pub(super) const DURATION_OR_NEVER: &str = "^(([0-9]+(s|m|h))+|Never)$";
+pub(super) const QUALIFIED_NAME: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*(\/))?([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$";
+const LABEL_VALUE: &str = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
+const QUANTITY: &str = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$";
+const CONDITION_TYPE: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$";
+const REASON: &str = "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$";
+const REASON_OR_NONE: &str = "^([A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?|)$";
+
+/// A rule in CEL: what is said where it does not hold, and the rule.
+pub(super) type Rule<'a> = (&'a str, &'a str);
+
+/// Rules as a schema has them, under `x-kubernetes-validations`.
+pub(super) fn rules(rules: &[Rule<'_>]) -> Value {
+    rules.iter().map(|(message, rule)| json!({"message": message, "rule": rule})).collect()
+}
+
+/// No field of this name may be empty.
+pub(super) fn not_empty(field: &str) -> Value {
+    rules(&[(&format!("{field} may not be empty"), "self != ''")])
+}
+
+// === Labels and requirements ===
+
+/// Domains in which only some labels may be written, with those.
+fn restricted_domains() -> [(&'static str, Vec<&'static str>); 3] {
+    [
+        ("karpenter.sh", vec!["capacity-type", "nodepool"]),
+        ("karpenter.k8s.aws", AWS_LABELS.into_iter().chain(["ec2nodeclass"]).collect()),
+        ("karpenter.kwok.sh", KWOK_LABELS.into_iter().chain(["kwoknodeclass"]).collect()),
+    ]
+}
+
+/// The rule that a label is not in a domain in which somebody else writes them, as a condition on `label`.
+fn domain_rule(label: &str, domain: &str, allowed: &[&str]) -> String {
+    let allowed: Vec<String> = allowed.iter().map(|name| format!("\"{domain}/{name}\"")).collect();
+    format!("{label} in [{}] || !{label}.find(\"^([^/]+)\").endsWith(\"{domain}\")", allowed.join(", "))
+}
+
+/// Rules for a label; `each` makes of a condition on it the rule for the place.
+fn label_rules(label: &str, domains: usize, keys: &[&str], each: impl Fn(&str) -> String) -> Value {
+    let domains = restricted_domains().into_iter().take(domains).map(|(domain, allowed)| {
+        let message = format!("label domain \"{domain}\" is restricted");
+        json!({"message": message, "rule": each(&domain_rule(label, domain, &allowed))})
+    });
+    let keys = keys.iter().map(|key| {
+        let message = format!("label \"{key}\" is restricted");
+        json!({"message": message, "rule": each(&format!("{label} != \"{key}\""))})
+    });
+    domains.chain(keys).collect()
+}
+
+const NODEPOOL: &str = "karpenter.sh/nodepool";
+const HOSTNAME: &str = "kubernetes.io/hostname";
+
+/// Labels of a pool's nodes.
+pub(super) fn pool_labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 100,
+        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE},
+        "x-kubernetes-map-type": "atomic",
+        "x-kubernetes-validations":
+            label_rules("x", 3, &[NODEPOOL, HOSTNAME], |rule| format!("self.all(x, {rule})")),
+    })
+}
+
+const HAS_VALUE_IN: Rule<'_> = (
+    "requirements with operator 'In' must have a value defined",
+    "self.all(x, x.operator == 'In' ? x.values.size() != 0 : true)",
+);
+const HAS_VALUE_NOT_IN: Rule<'_> = (
+    "requirements with operator 'NotIn' must have a value defined",
+    "self.all(x, x.operator == 'NotIn' ? x.values.size() != 0 : true)",
+);
+const ONE_INTEGER: Rule<'_> = (
+    "requirements operator 'Gt', 'Lt', 'Gte', or 'Lte' must have a single positive integer value",
+    "self.all(x, x.operator in ['Gt', 'Lt', 'Gte', 'Lte'] ? (x.values.size() == 1 && int(x.values[0]) >= 0) : true)",
+);
+const ENOUGH_VALUES: Rule<'_> = (
+    "requirements with 'minValues' must have at least that many values specified in the 'values' field",
+    "self.all(x, (x.operator == 'In' && has(x.minValues)) ? x.values.size() >= x.minValues : true)",
+);
+
+/// Requirements of type `T`, each with rules on its key.
+fn requirements<T: JsonSchema>(generator: &mut SchemaGenerator, key: Value, all: &[Rule<'_>]) -> Schema {
+    let mut item = generator.subschema_for::<T>().to_value();
+    item["properties"]["key"]["x-kubernetes-validations"] = key;
+    json_schema!({
+        "type": "array",
+        "maxItems": 100,
+        "items": item,
+        "x-kubernetes-list-type": "atomic",
+        "x-kubernetes-validations": rules(all),
+    })
+}
+
+/// Requirements of a pool.
+pub(super) fn pool_requirements(generator: &mut SchemaGenerator) -> Schema {
+    let key = label_rules("self", 3, &[NODEPOOL, HOSTNAME], str::to_owned);
+    requirements::<Requirement>(generator, key, &[HAS_VALUE_IN, ONE_INTEGER, ENOUGH_VALUES])
+}
+
+/// Requirements of a claim, which has its pool among them.
+pub(super) fn claim_requirements(generator: &mut SchemaGenerator) -> Schema {
+    let key = label_rules("self", 2, &[HOSTNAME], str::to_owned);
+    requirements::<Requirement>(generator, key, &[HAS_VALUE_IN, ONE_INTEGER, ENOUGH_VALUES])
+}
+
+/// Requirements of an overlay.
+pub(super) fn overlay_requirements(generator: &mut SchemaGenerator) -> Schema {
+    let key = label_rules("self", 1, &[HOSTNAME], str::to_owned);
+    requirements::<super::OverlayRequirement>(generator, key, &[HAS_VALUE_NOT_IN, HAS_VALUE_IN, ONE_INTEGER])
+}
+
+// === Types of Kubernetes ===
+
+/// Amounts by resource name.
+pub(super) fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "additionalProperties": {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "pattern": QUANTITY,
+            "x-kubernetes-int-or-string": true,
+        },
+    })
+}
+
+/// A moment.
+pub(super) fn moment(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time"})
+}
+
+/// Conditions, one of each type.
+pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = unkeyed_conditions(generator);
+    schema.insert("x-kubernetes-list-type".to_owned(), json!("map"));
+    schema.insert("x-kubernetes-list-map-keys".to_owned(), json!(["type"]));
+    schema
+}
+
+/// Conditions of a claim: the reason may be empty, and it and the message may be absent.
+pub(super) fn claim_conditions(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = conditions(generator).to_value();
+    let item = &mut schema["items"];
+    item["properties"]["reason"] = json!({"type": "string", "description": "Why, in one word.", "maxLength": 1024, "pattern": REASON_OR_NONE});
+    item["required"] = json!(["lastTransitionTime", "status", "type"]);
+    // An object by construction.
+    Schema::try_from(schema).unwrap_or_default()
+}
+
+/// Conditions, of which the schema does not say that there is one of each type.
+pub(super) fn unkeyed_conditions(generator: &mut SchemaGenerator) -> Schema {
+    let mut item = generator.subschema_for::<Condition>().to_value();
+    item["description"] = json!("A condition.");
+    let properties = &mut item["properties"];
+    for (field, facets) in [
+        ("type", json!({"maxLength": 316, "pattern": CONDITION_TYPE})),
+        ("status", json!({"enum": ["True", "False", "Unknown"]})),
+        ("reason", json!({"minLength": 1, "maxLength": 1024, "pattern": REASON})),
+        ("message", json!({"maxLength": 32768})),
+        ("observedGeneration", json!({"minimum": 0})),
+    ] {
+        for (name, value) in facets.as_object().into_iter().flatten() {
+            properties[field][name] = value.clone();
+        }
+    }
+    item["required"] = json!(["lastTransitionTime", "message", "reason", "status", "type"]);
+    json_schema!({"type": "array", "items": item})
+}
