@@ -60,12 +60,16 @@ pub enum PlaneError {
     /// Keys and certificates.
     #[error("keys could not be made")]
     Keys(#[from] rcgen::Error),
-    /// The client.
-    #[error("the client could not be made: {0}")]
+    /// What was asked of the API server, or how.
+    #[error("{0}")]
     Client(String),
 }
 
 impl PlaneError {
+    pub(crate) fn client(error: impl std::fmt::Display) -> Self {
+        Self::Client(error.to_string())
+    }
+
     /// What was done, for an error of input or output.
     pub(crate) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();

@@ -9,9 +9,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::PlaneError;
 use crate::binaries::{Binaries, Component, tail};
@@ -108,11 +110,36 @@ impl Plane {
     /// # Errors
     /// If the kubeconfig cannot be used.
     pub async fn client(&self) -> Result<Client, PlaneError> {
-        let client = |error: &dyn std::fmt::Display| PlaneError::Client(error.to_string());
         let kubeconfig: Kubeconfig =
-            serde_json::from_value(self.kubeconfig_json()).map_err(|error| client(&error))?;
+            serde_json::from_value(self.kubeconfig_json()).map_err(PlaneError::client)?;
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
-        Client::try_from(config.map_err(|error| client(&error))?).map_err(|error| client(&error))
+        Client::try_from(config.map_err(PlaneError::client)?).map_err(PlaneError::client)
+    }
+
+    /// Installs CustomResourceDefinitions and waits until they are served.
+    ///
+    /// # Errors
+    /// If one of them is refused, or is not structural.
+    pub async fn install(&mut self, definitions: impl IntoIterator<Item = Value>) -> Result<(), PlaneError> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client().await?);
+        for definition in definitions {
+            let definition = serde_json::from_value(definition).map_err(PlaneError::client)?;
+            let created =
+                api.create(&PostParams::default(), &definition).await.map_err(PlaneError::client)?;
+            let name = created.metadata.name.unwrap_or_default();
+            let is = |definition: &CustomResourceDefinition, kind: &str| {
+                let conditions =
+                    definition.status.iter().flat_map(|status| status.conditions.iter().flatten());
+                conditions.filter(|one| one.status == "True").any(|one| one.type_ == kind)
+            };
+            let served = async || api.get(&name).await.is_ok_and(|definition| is(&definition, "Established"));
+            self.wait("a CustomResourceDefinition that is served", served).await?;
+            let definition = api.get(&name).await.map_err(PlaneError::client)?;
+            if is(&definition, "NonStructuralSchema") {
+                return Err(PlaneError::client(format!("the schema of {name} is not structural")));
+            }
+        }
+        Ok(())
     }
 
     /// Ends a program at once, as a machine that fails does.
@@ -190,7 +217,7 @@ impl Plane {
         self.folder.join("etcd")
     }
 
-    fn kubeconfig_json(&self) -> serde_json::Value {
+    fn kubeconfig_json(&self) -> Value {
         let server = format!("https://127.0.0.1:{}", self.ports.api);
         json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "plane",

@@ -172,8 +172,6 @@ fn spec_rules() -> Value {
         "must specify amiFamily if amiSelectorTerms does not contain an alias".to_owned(),
         "self.amiSelectorTerms.exists(x, has(x.alias)) || has(self.amiFamily)".to_owned(),
     ));
-    let all: Vec<(&str, &str)> =
-        all.iter().map(|(message, rule)| (message.as_str(), rule.as_str())).collect();
     rules(&all)
 }
 
@@ -199,7 +197,5 @@ fn tag_rules() -> Value {
     ] {
         all.push((restricted(tag), format!("self.all(k, k != '{tag}')")));
     }
-    let all: Vec<(&str, &str)> =
-        all.iter().map(|(message, rule)| (message.as_str(), rule.as_str())).collect();
     rules(&all)
 }

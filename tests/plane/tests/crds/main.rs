@@ -10,9 +10,6 @@ mod installed;
 mod overlays;
 mod pools;
 
-use std::time::Duration;
-
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
@@ -27,34 +24,12 @@ static PLANE: OnceCell<Plane> = OnceCell::const_new();
 /// A client of the API server, the definitions installed and established.
 async fn client() -> Client {
     let start = async || {
-        let plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
-        install(&plane.client().await.unwrap()).await;
+        let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
+        let definitions = crd::definitions().into_iter().map(|definition| definition.object);
+        plane.install(definitions).await.unwrap_or_else(|error| panic!("{error}"));
         plane
     };
     PLANE.get_or_init(start).await.client().await.unwrap()
-}
-
-async fn install(client: &Client) {
-    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for definition in crd::definitions() {
-        let object = serde_json::from_value(definition.object).unwrap();
-        api.create(&PostParams::default(), &object).await.unwrap();
-    }
-    for definition in crd::definitions() {
-        let name = definition.name;
-        let mut seen = Vec::new();
-        for _ in 0..300 {
-            let conditions = api.get(&name).await.unwrap().status.and_then(|status| status.conditions);
-            seen = conditions.unwrap_or_default();
-            if seen.iter().any(|condition| condition.type_ == "Established" && condition.status == "True") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        let is =
-            |kind: &str| seen.iter().any(|condition| condition.type_ == kind && condition.status == "True");
-        assert!(is("Established") && !is("NonStructuralSchema"), "{name}: {seen:?}");
-    }
 }
 
 /// What comes of a manifest.
