@@ -1,4 +1,6 @@
 //! A control plane that runs.
+//!
+//! **Invariant:** the guard knows of every program that runs, and of none that has ended.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -3,7 +3,8 @@
 //! The derived JSON schemas become what Kubernetes calls structural schemas; what a derived schema cannot say (rules in
 //! CEL, list types) stands in attributes beside the fields.
 //!
-//! **Invariant:** the definitions accept what Karpenter's accept, fill in what they fill in and refuse what they refuse.
+//! **Invariant:** the definitions accept what Karpenter's accept, fill in what they fill in and refuse what they refuse. Where
+//! its providers install different copies, the rules of all of them hold.
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;

@@ -1,7 +1,6 @@
 //! The parts of schemas that several kinds share: patterns, rules in CEL, and types that Kubernetes itself defines.
 //!
-//! Rules and patterns are as Karpenter has them, also where they let pass what is refused later: what one accepts the
-//! other must accept.
+//! **Invariant:** rules and patterns are as Karpenter has them, also where they let pass what is refused later.
 
 use std::convert::identity;
 
