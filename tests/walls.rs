@@ -97,6 +97,14 @@ fn only_adapters_and_binaries_know_the_outside_world() {
 }
 
 #[test]
+fn what_ships_needs_no_test_control_plane() {
+    let graph = Graph::load();
+    for package in graph.names.values().filter(|name| name.starts_with("purser") && *name != "purser-plane") {
+        assert!(!graph.all(package).contains("purser-plane"), "{package} must not ship purser-plane");
+    }
+}
+
+#[test]
 fn the_engine_depends_on_nothing_of_ours_and_does_no_io() {
     let graph = Graph::load();
     let found: Vec<_> = graph

@@ -112,7 +112,7 @@ pub fn capacity_buffer(object: &crd::CapacityBuffer) -> Result<CapacityBufferFac
 
 const ACTIVE_CAPACITY: &str = "buffer.x-k8s.io/active-capacity";
 
-fn kind(at: &At<'_>, scalable: &crd::ScalableRef) -> Result<WorkloadKind, FieldError> {
+fn kind(at: &At<'_>, scalable: &crd::ScalableReference) -> Result<WorkloadKind, FieldError> {
     match (scalable.api_group.as_deref().unwrap_or_default(), scalable.kind.as_str()) {
         ("" | "apps", "Deployment") => Ok(WorkloadKind::Deployment),
         ("" | "apps", "ReplicaSet") => Ok(WorkloadKind::ReplicaSet),

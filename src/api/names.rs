@@ -15,7 +15,7 @@ const KEY_REMEDY: &str = "write name or domain/name; the name has at most 63 let
 /// Labels of Karpenter's AWS provider that NodePools and pods may use, in the domain `karpenter.k8s.aws`.
 ///
 /// Source: aws/karpenter-provider-aws, pkg/apis/v1/labels.go and pkg/providers/instancetype/types.go.
-const AWS_LABELS: [&str; 28] = [
+pub(crate) const AWS_LABELS: [&str; 28] = [
     "capacity-reservation-id",
     "capacity-reservation-interruptible",
     "capacity-reservation-type",
@@ -47,7 +47,8 @@ const AWS_LABELS: [&str; 28] = [
 ];
 
 /// Labels of Karpenter's kwok provider, in the domain `karpenter.kwok.sh`.
-const KWOK_LABELS: [&str; 4] = ["instance-cpu", "instance-family", "instance-memory", "instance-size"];
+pub(crate) const KWOK_LABELS: [&str; 4] =
+    ["instance-cpu", "instance-family", "instance-memory", "instance-size"];
 
 /// 1 to 63 letters, digits, `-`, `_` and `.`, the first and last a letter or digit.
 fn is_name(text: &str) -> bool {

@@ -71,7 +71,7 @@ pub fn ec2_node_class(class: &crd::Ec2NodeClass) -> Result<NodeClass, FieldError
         root_volume: root_volume(&at.field("blockDeviceMappings"), mappings, &family)?,
         image_family: Some(family.into()),
         instance_store_raid0,
-        ..bare("EC2NodeClass", &class.metadata, class.status.as_ref())?
+        ..bare("EC2NodeClass", &class.metadata, class.status.as_ref().map(|status| &*status.conditions))?
     })
 }
 
@@ -85,7 +85,7 @@ pub fn kwok_node_class(class: &crd::KwokNodeClass) -> Result<NodeClass, FieldErr
     let delay = class.spec.node_registration_delay.as_deref();
     Ok(NodeClass {
         registration_delay: delay.map(|delay| duration::plain(&at, delay)).transpose()?,
-        ..bare("KWOKNodeClass", &class.metadata, class.status.as_ref())?
+        ..bare("KWOKNodeClass", &class.metadata, class.status.as_ref().map(|status| &*status.conditions))?
     })
 }
 
@@ -93,10 +93,10 @@ pub fn kwok_node_class(class: &crd::KwokNodeClass) -> Result<NodeClass, FieldErr
 fn bare(
     kind: &str,
     metadata: &ObjectMeta,
-    status: Option<&crd::NodeClassStatus>,
+    conditions: Option<&[crd::Condition]>,
 ) -> Result<NodeClass, FieldError> {
-    let conditions = status.map_or(&[][..], |status| &status.conditions);
-    let ready = crd::Condition::status_of(conditions, "Ready").is_none_or(|status| status == "True");
+    let ready = crd::Condition::status_of(conditions.unwrap_or_default(), "Ready")
+        .is_none_or(|status| status == "True");
     Ok(NodeClass {
         kind: kind.into(),
         name: ClassName::new(object_name(metadata)?),

@@ -45,11 +45,9 @@ pub fn node_overlay(overlay: &crd::NodeOverlay) -> Result<NodeOverlayFacts, Fiel
         _ => None,
     };
     let requirements_at = at.field("requirements");
+    let written: Vec<crd::Requirement> = spec.requirements.iter().map(Into::into).collect();
     for (index, requirement) in spec.requirements.iter().enumerate() {
         let at = requirements_at.index(index);
-        if requirement.min_values.is_some() {
-            return Err(at.field("minValues").error("NodeOverlays have no minValues", "remove it"));
-        }
         if requirement.operator == crd::RequirementOperator::NotIn && requirement.values.is_empty() {
             let remedy = "add one, or use operator Exists";
             return Err(at.field("values").error("operator NotIn needs at least one value", remedy));
@@ -66,7 +64,7 @@ pub fn node_overlay(overlay: &crd::NodeOverlay) -> Result<NodeOverlayFacts, Fiel
         name: name.into(),
         overlay: NodeOverlay {
             weight: weight(&at, spec)?,
-            requirements: requirements(&requirements_at, &spec.requirements)?,
+            requirements: requirements(&requirements_at, &written)?,
             price: micros,
             price_adjustment: spec.price_adjustment.as_deref().map(Str::from),
             capacity: resources(&capacity_at, spec.capacity.as_ref(), Rounding::Down)?,

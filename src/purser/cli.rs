@@ -23,6 +23,15 @@ pub enum Command {
     Solve(SolveOptions),
     /// Show the instance types that there are: labels, capacity, overhead, allocatable, offerings with prices.
     Catalogue(CatalogueOptions),
+    /// Print the CustomResourceDefinitions to install in a cluster, as YAML documents.
+    Crds(CrdsOptions),
+}
+
+/// Which CustomResourceDefinitions.
+#[derive(Debug, Args)]
+pub struct CrdsOptions {
+    /// Only this one, such as `nodepools.karpenter.sh` or `nodepools`.
+    pub name: Option<String>,
 }
 
 /// How results are shown.

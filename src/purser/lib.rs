@@ -4,6 +4,7 @@
 
 pub mod catalogue;
 pub mod cli;
+pub mod crds;
 pub mod journal;
 pub mod output;
 pub mod runtime;

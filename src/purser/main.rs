@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use purser::cli::{Cli, Command};
-use purser::{catalogue, simulate, solve};
+use purser::{catalogue, crds, simulate, solve};
 
 /// What was asked cannot be done as it was asked: bad arguments or bad input.
 const BAD_INPUT: u8 = 2;
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Simulate(options) => simulate::run(&options),
         Command::Catalogue(options) => catalogue::run(&options),
+        Command::Crds(options) => crds::run(&options),
         Command::Solve(options) => solve::run(&options),
     };
     match done {
