@@ -208,6 +208,14 @@ fn objects() -> Vec<(Fact, &'static str)> {
         ),
         (Fact::NodeOverlayDeleted { name: "cheap".into() }, "nodeoverlay cheap is gone"),
         (
+            Fact::CapacityBufferObserved { buffer: PodKey::new("shop", "room"), spec: SpecId(3), replicas: 2 },
+            "capacitybuffer shop/room keeps room for 2 pods of spec 3",
+        ),
+        (
+            Fact::CapacityBufferDeleted { buffer: PodKey::new("shop", "room") },
+            "capacitybuffer shop/room is gone",
+        ),
+        (
             Fact::DaemonSetObserved { daemon_set: web(), spec: SpecId(3) },
             "daemonset shop/web-0 has pods of spec 3",
         ),

@@ -116,9 +116,12 @@ mod tests {
 
     use super::*;
 
-    fn read(spec: Value) -> Result<NodeOverlayFacts, String> {
+    fn read(mut spec: Value) -> Result<NodeOverlayFacts, String> {
+        let fields = spec.as_object_mut().unwrap();
+        fields.entry("requirements").or_insert_with(|| json!([]));
         let object = json!({"metadata": {"name": "o"}, "spec": spec});
-        let written: crd::NodeOverlay = serde_json::from_value(object).unwrap();
+        let written: crd::NodeOverlay =
+            serde_json::from_value(object).map_err(|error| error.to_string())?;
         node_overlay(&written).map_err(|error| error.to_string())
     }
 
@@ -161,7 +164,7 @@ mod tests {
             ),
             (
                 json!({"requirements": [{"key": "a", "operator": "In", "values": ["b"], "minValues": 1}]}),
-                "spec.requirements[0].minValues",
+                "unknown field `minValues`",
             ),
         ] {
             let error = read(spec.clone()).unwrap_err();
