@@ -208,7 +208,11 @@ fn objects() -> Vec<(Fact, &'static str)> {
         ),
         (Fact::NodeOverlayDeleted { name: "cheap".into() }, "nodeoverlay cheap is gone"),
         (
-            Fact::CapacityBufferObserved { buffer: PodKey::new("shop", "room"), spec: SpecId(3), replicas: 2 },
+            Fact::CapacityBufferObserved {
+                buffer: PodKey::new("shop", "room"),
+                spec: SpecId(3),
+                replicas: 2,
+            },
             "capacitybuffer shop/room keeps room for 2 pods of spec 3",
         ),
         (

@@ -120,8 +120,7 @@ mod tests {
         let fields = spec.as_object_mut().unwrap();
         fields.entry("requirements").or_insert_with(|| json!([]));
         let object = json!({"metadata": {"name": "o"}, "spec": spec});
-        let written: crd::NodeOverlay =
-            serde_json::from_value(object).map_err(|error| error.to_string())?;
+        let written: crd::NodeOverlay = serde_json::from_value(object).map_err(|error| error.to_string())?;
         node_overlay(&written).map_err(|error| error.to_string())
     }
 

@@ -3,7 +3,7 @@
 //! `cargo bench -p purser-tests --bench cost` runs all; words after `--` only the sets whose names contain one of them. The corpus is skipped where
 //! it is not there.
 //!
-//! A gap is how much dearer an answer is than its bound, in percent. The bound leaves out of account what is free on nodes that are there, and all constraints
+//! A gap is how much dearer an answer is than its bound, in percent; of the corpus only entries without nodes have one. The bound leaves out of account what is free on nodes that are there, and all constraints
 //! between pods; so the gap of a mix without these says how good the packing is, and that of another also what the constraints cost.
 //!
 //! **Invariant:** nothing here depends on time or chance but the seconds that it prints.
@@ -148,8 +148,8 @@ fn corpus() {
         return;
     }
     println!(
-        "\n{:<22}{:>9}{:>12}{:>12}{:>10}{:>10}{:>10}{:>11}{:>11}",
-        "corpus", "entries", "mean ratio", "worst", "equal", "cheaper", "mean gap", "median gap", "worst gap"
+        "\n{:<22}{:>9}{:>12}{:>12}{:>10}{:>10}{:>11}{:>11}{:>11}",
+        "corpus", "entries", "mean ratio", "worst", "equal", "cheaper", "within 2 %", "median gap", "9 of 10"
     );
     for name in ["suite", "generated"] {
         let mut ratios = Vec::new();
@@ -164,7 +164,8 @@ fn corpus() {
             let solved = purser::solve::solve(&scenario);
             let price = solved.solution.total_price_per_hour;
             let bound = purser::solve::lower_bound(&solved);
-            if bound > 0.0 {
+            // What is free on nodes that are there makes a bound of next to nothing.
+            if bound > 0.0 && scenario.nodes.is_empty() && scenario.claims.is_empty() {
                 gaps.push(gap(price, bound));
             }
             let theirs = entry["expected"]["totalPricePerHour"].as_f64().unwrap_or_default();
@@ -178,15 +179,15 @@ fn corpus() {
         gaps.sort_by(f64::total_cmp);
         let count = |is: fn(&f64) -> bool| ratios.iter().filter(|ratio| is(ratio)).count();
         println!(
-            "{name:<22}{:>9}{:>12.4}{:>12.4}{:>10}{:>10}{:>9.1}%{:>10.1}%{:>10.1}%",
+            "{name:<22}{:>9}{:>12.4}{:>12.4}{:>10}{:>10}{:>10.0}%{:>10.1}%{:>10.1}%",
             ratios.len(),
             mean(&ratios),
             worst(&ratios),
             count(|ratio| (ratio - 1.0).abs() < 1e-9),
             count(|ratio| *ratio < 1.0 - 1e-9),
-            mean(&gaps),
+            gaps.iter().filter(|gap| **gap <= 2.0).count() as f64 / gaps.len() as f64 * 100.0,
             gaps[gaps.len() / 2],
-            worst(&gaps),
+            gaps[gaps.len() * 9 / 10],
         );
     }
 }
