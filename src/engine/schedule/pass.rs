@@ -13,6 +13,7 @@ mod join;
 mod planned;
 mod reservations;
 mod settle;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,7 @@ use rustc_hash::FxHashMap;
 pub(super) use devices::{GivenAt, NodeDevices};
 pub(super) use host::{Used, conflict, too_many_volumes};
 pub(super) use planned::Planned;
+pub(super) use volumes::too_many_for_type;
 
 use super::bits::Bits;
 use super::setup::Setup;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::class::{Claims, Class};
 use super::devices::{Ledger, Shortage};
-use super::pass::{Placement, conflict, too_many_volumes};
+use super::pass::{Placement, conflict, too_many_for_type, too_many_volumes};
 use super::problem::HostLabels;
 use super::setup::{Setup, first_unmet};
 use super::topology::{KeyId, Kind, Site};
@@ -136,6 +136,11 @@ fn of_pool(setup: &mut Setup<'_>, placement: &Placement, class: usize, pool: usi
             }
             if let Some(port) = conflict(&spec.host_ports, &shape.ports) {
                 reached(3, &|| named(ReasonId::HostPortTaken, &[("port", port.port.to_string())]));
+                continue;
+            }
+            let volumes = setup.classes[class].volumes;
+            if let Some(driver) = too_many_for_type(setup, pool, shape.type_at, volumes) {
+                reached(4, &|| named(ReasonId::VolumeLimit, &[("driver", driver.to_string())]));
                 continue;
             }
             let stock = setup.stocks.of(pool, shape.type_at);

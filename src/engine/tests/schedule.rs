@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purser_engine::event::SpecId;
@@ -13,9 +13,10 @@ use purser_engine::model::{
     NodeTemplate, PodAffinity, PodKey, PodSpec, PreferredTerm, Price, Requirement, Requirements, Resources,
     SpreadPolicy, Taint, TaintEffect, Time, TopologySpread, Uid, Unsatisfiable, label,
 };
+use purser_engine::reason::ReasonId;
 use purser_engine::schedule::{
-    BuyOption, Host, HostDriver, HostLabels, PendingPod, PlacedPod, Plan, PodVolume, PoolOffer, Problem,
-    Rules, TypeOffer, solve,
+    Attachable, BuyOption, Host, HostDriver, HostLabels, Launch, PendingPod, PlacedPod, Plan, PodVolume,
+    PoolOffer, Problem, Rules, TypeOffer, solve,
 };
 use purser_engine::settings::MinValuesPolicy;
 
@@ -90,12 +91,20 @@ struct Lab {
     hosts: Vec<Host>,
     specs: Vec<Arc<PodSpec>>,
     pods: Vec<PendingPod>,
+    attachable: Attachable,
 }
 
 impl Lab {
     fn new() -> Self {
         let pools = vec![pool("pool", two_sizes())];
-        Self { rules: Rules::default(), pools, hosts: Vec::new(), specs: Vec::new(), pods: Vec::new() }
+        Self {
+            rules: Rules::default(),
+            pools,
+            hosts: Vec::new(),
+            specs: Vec::new(),
+            pods: Vec::new(),
+            attachable: Attachable::default(),
+        }
     }
 
     fn pool(&mut self) -> &mut NodePool {
@@ -153,6 +162,7 @@ impl Lab {
             pods: &self.pods,
             namespaces: &BTreeMap::new(),
             devices: None,
+            attachable: &self.attachable,
         })
     }
 }
@@ -426,6 +436,46 @@ fn volumes_are_reached_and_attached() {
     assert_eq!(plan.hosts[0].1.len(), 1);
     assert_eq!(left(&plan), 0);
     assert!(plan.launches.iter().all(|launch| !launch.requirements.get(label::ZONE).unwrap().has("b")));
+}
+
+#[test]
+fn planned_nodes_attach_no_more_than_their_type_does() {
+    let claim = |number: usize| PodVolume {
+        claim: PodKey::new("default", format!("claim-{number}").as_str()),
+        driver: "csi".into(),
+        topologies: Vec::new(),
+    };
+    let limits = |limit: u32| BTreeMap::from([("csi".into(), Some(limit)), ("other".into(), None)]);
+    let mut lab = Lab::new();
+    lab.pods(6, app("web", 100));
+    // Two pods share each claim.
+    lab.pods.iter_mut().enumerate().for_each(|(number, pod)| pod.volumes = vec![claim(number / 2)]);
+    let types = |plan: &Plan| -> Vec<Vec<usize>> {
+        let of_launch = |launch: &Launch| launch.types.iter().map(|one| one.type_at).collect();
+        plan.launches.iter().map(of_launch).collect()
+    };
+    assert_eq!(types(&lab.solve()), [[1, 0]]);
+    // The larger type attaches enough, and the lowest that a node says counts.
+    lab.attachable.learn(&"small".into(), &limits(9));
+    lab.attachable.learn(&"small".into(), &limits(2));
+    let plan = lab.solve();
+    assert_eq!(left(&plan), 0);
+    for launch in &plan.launches {
+        let claims: BTreeSet<usize> = launch.pods.iter().map(|pod| pod / 2).collect();
+        let small = launch.types.iter().any(|one| one.type_at == 1);
+        assert!(claims.len() <= 2 || !small, "{plan:?}");
+    }
+    // None attaches more than two.
+    lab.attachable.learn(&"large".into(), &limits(2));
+    let plan = lab.solve();
+    assert_eq!((plan.launches.len(), left(&plan)), (2, 0));
+    // A pod without volumes joins them, and they still do not become too full.
+    lab.pods(2, app("db", 50));
+    assert_eq!(lab.solve().launches.len(), 2);
+    lab.pods[0].volumes = (10..13).map(claim).collect();
+    let plan = lab.solve();
+    assert_eq!(left(&plan), 1);
+    assert_eq!(plan.unplaced[0].reasons[0].1.id, ReasonId::VolumeLimit);
 }
 
 #[test]
