@@ -9,7 +9,7 @@ use super::devices::{Ledger, Shortage};
 use super::pass::{Placement, conflict, too_many_for_type, too_many_volumes};
 use super::problem::HostLabels;
 use super::setup::{Setup, first_unmet};
-use super::topology::{KeyId, Kind, Site};
+use super::topology::{Kind, Site};
 use crate::event::SpecId;
 use crate::model::{DeviceReach, InventoryId, PodClaim, first_untolerated};
 use crate::reason::{Reason, ReasonId};
@@ -294,9 +294,8 @@ fn of_host(setup: &Setup<'_>, placement: &Placement, class: usize, at: usize) ->
         }
     }
     let groups = &setup.groups;
-    let domain = |key: KeyId| groups.key(key).of_host[at];
-    let site = Site { target: at as u32, domain: &domain };
-    let group = groups.group(placement.counts.first_conflict(groups, &least.ties, &site)?);
+    let site = Site::new(groups, setup.problem.hosts, at);
+    let group = groups.group(placement.counts.first_conflict(&least.ties, site)?);
     let label = groups.key(group.key).label.as_deref().unwrap_or_default();
     let detail = match group.of.kind {
         Kind::Spread { max_skew, .. } => format!("maxSkew {max_skew} on {label}"),

@@ -246,6 +246,45 @@ fn a_spread_by_host_name_opens_a_node_each() {
 }
 
 #[test]
+fn a_host_of_open_zone_counts_wherever_it_may_come_to_be() {
+    let web = || app("web", 100);
+    let open = |zones: &[&str]| {
+        let mut lab = Lab::new();
+        let there = lab.spec(PodSpec { affinity: vec![near(label::ZONE, "web", true)], ..web() });
+        let host = lab.host("a", 9000);
+        host.labels = Arc::new(HostLabels::Possible(one_of(label::ZONE, zones)));
+        host.pods = vec![PlacedPod { namespace: "default".into(), spec: there }];
+        lab
+    };
+    // Who keeps away from it, and whom it keeps away, goes where it will not be; not to it either.
+    for affinity in [vec![near(label::ZONE, "web", true)], Vec::new()] {
+        let mut lab = open(&["a", "b"]);
+        lab.pods(1, PodSpec { affinity: affinity.clone(), ..web() });
+        let plan = lab.solve();
+        assert!(plan.hosts.is_empty(), "{plan:?}");
+        assert_eq!(by_zone(&plan).into_keys().collect::<Vec<_>>(), ["In [c]"]);
+        let mut lab = open(&ZONES);
+        lab.pods(1, PodSpec { affinity, ..web() });
+        assert_eq!(left(&lab.solve()), 1);
+    }
+    // Of two such hosts, neither may become the neighbour of the other.
+    let mut lab = open(&["a", "b"]);
+    lab.hosts.push(lab.hosts[0].clone());
+    lab.hosts[1].pods.clear();
+    lab.pods(1, PodSpec { affinity: vec![near(label::ZONE, "web", true)], ..web() });
+    assert!(lab.solve().hosts.is_empty());
+    // A spread holds whichever it becomes: there may be one in each of two zones already, and in neither for sure.
+    let mut lab = open(&["a", "b"]);
+    lab.specs[0] = Arc::new(web());
+    lab.pods(2, PodSpec { spread: vec![spread(label::ZONE, "web", None)], ..web() });
+    let plan = lab.solve();
+    assert_eq!(
+        (by_zone(&plan).into_iter().collect::<Vec<_>>(), left(&plan)),
+        (vec![("In [c]".to_owned(), 1)], 1)
+    );
+}
+
+#[test]
 fn a_spread_looks_only_at_nodes_with_all_its_keys() {
     let mut lab = Lab::new();
     let bound = lab.spec(app("web", 100));
