@@ -79,7 +79,7 @@ reasons! {
     AntiAffinity = 17, "anti-affinity", "Allow more domains (zones, nodes), or loosen podAntiAffinity.";
     /// The instance types that are left have fewer different values than minValues asks for.
     MinValuesUnmet = 18, "min-values-unmet", "Lower minValues in the NodePool, allow more instance types, or set the policy for minValues to BestEffort.";
-    /// The node attaches no more volumes of a driver.
+    /// The node, or any that could be launched, attaches too few volumes of a driver.
     VolumeLimit = 19, "volume-limit", "Nothing: another node is used; spread pods with many volumes.";
     /// Not all pods of the group that are wanted together have a place, and so none of them gets one.
     GroupIncomplete = 20, "group-incomplete", "See why the others of the group have no place; launch for fewer of them, or raise the limits.";

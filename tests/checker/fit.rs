@@ -2,6 +2,8 @@
 //!
 //! Invariant: nothing here depends on the order in which pods are bound.
 
+use std::collections::BTreeSet;
+
 use crate::daemon::Daemon;
 use crate::demand::Profile;
 use crate::host::Host;
@@ -91,6 +93,9 @@ pub(crate) fn misfit(
     taints: &[Taint],
     world: &World<'_>,
 ) -> Option<(Rule, String)> {
+    if let Some(message) = unattachable(option.kind, pods, world) {
+        return Some((Rule::VolumeLimit, message));
+    }
     let mut first = None;
     let mut variants: Vec<Vec<usize>> = Vec::new();
     for index in 0..option.offerings.len() {
@@ -118,6 +123,18 @@ pub(crate) fn misfit(
         }
     }
     first
+}
+
+/// Why pods use more volumes than are attached to a node of an instance type, as far as nodes of that type say.
+fn unattachable(kind: &InstanceType, pods: &[&Pod<'_>], world: &World<'_>) -> Option<String> {
+    let all: BTreeSet<_> = pods.iter().flat_map(|pod| &pod.volumes.attachments).collect();
+    let drivers: BTreeSet<&String> = all.iter().map(|(driver, _)| driver).collect();
+    drivers.into_iter().find_map(|driver| {
+        let most = *world.attachable.get(&(kind.name.clone(), driver.clone()))?;
+        let count = all.iter().filter(|(of, _)| of == driver).count();
+        (count > most)
+            .then(|| format!("{}: {driver} would attach {count} volumes, it can attach {most}", kind.name))
+    })
 }
 
 fn misfit_in(

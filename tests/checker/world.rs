@@ -11,7 +11,7 @@ use crate::host::{Host, hosts_of};
 use crate::model::Scenario;
 use crate::pod::Pod;
 use crate::pool::Pool;
-use crate::sets::{Dialect, HOSTNAME, ZONE};
+use crate::sets::{Dialect, HOSTNAME, INSTANCE_TYPE, ZONE};
 
 /// Everything about a scenario that the rules ask for.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub(crate) struct World<'a> {
     pub(crate) daemons: Vec<Daemon<'a>>,
     /// Label keys of nodes that some rule looks at.
     pub(crate) keys: BTreeSet<String>,
+    /// The most volumes that a driver attaches to a node of an instance type: the lowest that any such node says.
+    pub(crate) attachable: BTreeMap<(String, String), usize>,
 }
 
 impl<'a> World<'a> {
@@ -75,7 +77,8 @@ impl<'a> World<'a> {
             }
         }
         let pod_index = pods.iter().enumerate().map(|(index, pod)| (pod.key.clone(), index)).collect();
-        Self { scenario, dialect, pods, pod_index, pending, hosts, staying, pools, daemons, keys }
+        let attachable = attachable(scenario);
+        Self { scenario, dialect, pods, pod_index, pending, hosts, staying, pools, daemons, keys, attachable }
     }
 
     pub(crate) fn pool(&self, name: &str) -> Option<&Pool<'a>> {
@@ -92,4 +95,19 @@ impl<'a> World<'a> {
     pub(crate) fn minimum_values_are_strict(&self) -> bool {
         self.scenario.settings.min_values_policy != "BestEffort"
     }
+}
+
+fn attachable(scenario: &Scenario) -> BTreeMap<(String, String), usize> {
+    let mut least = BTreeMap::new();
+    for csi in &scenario.objects.csi_nodes {
+        let node = scenario.objects.nodes.iter().find(|node| node.metadata.name == csi.metadata.name);
+        let Some(kind) = node.and_then(|node| node.metadata.labels.get(INSTANCE_TYPE)) else { continue };
+        for driver in &csi.spec.drivers {
+            if let Some(count) = driver.allocatable.count {
+                let known = least.entry((kind.clone(), driver.name.clone())).or_insert(count);
+                *known = count.min(*known);
+            }
+        }
+    }
+    least
 }

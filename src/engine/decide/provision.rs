@@ -13,9 +13,13 @@ use super::record;
 use super::trace::{Note, Tracer};
 use crate::controller::limits::requirements_bytes;
 use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
-use crate::model::{CapacityType, ClaimName, PodGroup, PodKey, PodPhase, Requirements, Time, Zone, label};
+use crate::model::{
+    CapacityType, ClaimName, PodGroup, PodKey, PodPhase, Requirements, Time, TypeName, Zone, label,
+};
 use crate::reason::{Reason, ReasonId};
-use crate::schedule::{self, Gang, Launch, Looked, PendingPod, Plan, PodVolume, PoolOffer, Problem, Rules};
+use crate::schedule::{
+    self, Attachable, Gang, Launch, Looked, PendingPod, Plan, PodVolume, PoolOffer, Problem, Rules,
+};
 use crate::settings::Settings;
 use crate::state::{Claim, Plan as Decided, Pod, State, VolumeClaim};
 
@@ -76,6 +80,8 @@ fn use_what_is_there<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, pods: &[Pe
         namespaces: &pass.state.namespaces,
         wary: &memo.wary,
         devices: None,
+        // Nothing is launched.
+        attachable: &Attachable::default(),
     };
     let mut plan = schedule::solve(&problem);
     for unplaced in &mut plan.unplaced {
@@ -102,6 +108,7 @@ pub(super) fn solve<T: Tracer>(
         namespaces: &state.namespaces,
         wary: &memo.wary,
         devices: None,
+        attachable: &attachable(state, pods),
     };
     if !T::ON {
         return schedule::solve_prepared(&problem, &mut memo.prepared);
@@ -109,6 +116,21 @@ pub(super) fn solve<T: Tracer>(
     let (plan, looked) = schedule::solve_explained(&problem, &mut memo.prepared);
     tell(memo, looked, tracer);
     plan
+}
+
+/// What nodes attach, as far as those say that are there; looked for only where a pod asks.
+fn attachable(state: &State, pods: &[PendingPod]) -> Attachable {
+    let mut all = Attachable::default();
+    if pods.iter().all(|pod| pod.volumes.is_empty()) {
+        return all;
+    }
+    for (name, limits) in &state.volume_limits {
+        let of_node = state.nodes.get(name).and_then(|node| node.facts.labels.get(label::INSTANCE_TYPE));
+        if let Some(instance_type) = of_node {
+            all.learn(&TypeName::from(&**instance_type), limits);
+        }
+    }
+    all
 }
 
 /// The rules that settings make.
@@ -245,9 +267,11 @@ impl Memo {
         // Whoever looks at other pods may find a place when they come or go, wherever that is.
         let spec_of = pass.state.spec(spec);
         let looks_at_others = !spec_of.spread.is_empty() || !spec_of.affinity.is_empty();
+        // How many volumes types attach, nodes say, those that go away too.
+        let rests_on_nodes = !spec_of.volumes.is_empty() && !pass.state.volume_limits.is_empty();
         let touched =
             pass.state.touched().since(known.size).is_none_or(|mut touched| touched.next().is_some());
-        if looks_at_others && touched {
+        if (looks_at_others || rests_on_nodes) && touched {
             return false;
         }
         if let Some(until) = known.until {

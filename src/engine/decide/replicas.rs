@@ -16,7 +16,7 @@ use crate::model::{
     DisruptionReason, DoNotDisrupt, NodePool, PodKey, PodSpec, Price, Time, Toleration, TolerationOperator,
     Uid,
 };
-use crate::schedule::{self, Launch, PendingPod, PoolOffer, Problem};
+use crate::schedule::{self, Attachable, Launch, PendingPod, PoolOffer, Problem};
 use crate::settings::FeatureGate;
 use crate::state::Claim;
 
@@ -95,6 +95,7 @@ fn node_of(pass: &Pass<'_>, offer: &PoolOffer) -> Option<Launch> {
         namespaces: &BTreeMap::new(),
         wary: &BTreeSet::new(),
         devices: None,
+        attachable: &Attachable::default(),
     };
     let launch = schedule::solve(&problem).launches.pop()?;
     Some(Launch { pool: 0, pods: Vec::new(), ..launch })

@@ -9,6 +9,7 @@
 //!
 //! **Invariant:** what [`solve`] says depends on the problem alone, and not on the order in which its pods were given.
 
+mod attach;
 mod bits;
 mod class;
 mod devices;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+pub use attach::Attachable;
 pub use devices::Given;
 pub use problem::{
     BuyOption, Devices, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer,

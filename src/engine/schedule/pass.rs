@@ -13,6 +13,7 @@ mod join;
 mod planned;
 mod reservations;
 mod settle;
+mod volumes;
 
 use std::collections::BTreeMap;
 
@@ -21,10 +22,11 @@ use rustc_hash::FxHashMap;
 pub(super) use devices::{GivenAt, NodeDevices};
 pub(super) use host::{Used, conflict, too_many_volumes};
 pub(super) use planned::Planned;
+pub(super) use volumes::too_many_for_type;
 
 use super::bits::Bits;
 use super::setup::Setup;
-use super::topology::{Counts, KeyId, Site};
+use super::topology::{Counts, Site};
 use crate::model::{Price, Resources, SharedId, Str};
 
 /// In which way a pass packs.
@@ -257,12 +259,8 @@ impl<'s, 'a> Pass<'s, 'a> {
         for id in ties.counted_by.iter().chain(&ties.wards_off) {
             match planned {
                 None => {
-                    let groups = &self.setup.groups;
-                    let group = groups.group(*id);
-                    let domain = |key: KeyId| groups.key(key).of_host[target as usize];
-                    if group.of.nodes.allows_host(&self.setup.problem.hosts[target as usize]) {
-                        self.at.counts.add(groups, *id, &Site { target, domain: &domain });
-                    }
+                    let site = Site::new(&self.setup.groups, self.setup.problem.hosts, target as usize);
+                    self.at.counts.add(*id, site);
                 }
                 Some(at) => count::add(self.setup, &mut self.at, at, *id),
             }

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::attach::Attachable;
 use crate::event::SpecId;
 use crate::model::{
     ClaimKind, HostPort, InstanceType, Inventory, InventoryId, KindId, Labels, Limits, NodePool, PodClaim,
@@ -33,6 +34,8 @@ pub struct Problem<'a> {
     pub wary: &'a BTreeSet<SpecId>,
     /// Devices and claims on them; without them a pod that has claims gets no place.
     pub devices: Option<&'a Devices>,
+    /// How many volumes nodes attach that are yet to be launched.
+    pub attachable: &'a Attachable,
 }
 
 /// Devices, and who claims them.

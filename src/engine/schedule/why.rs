@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use super::class::{Claims, Class};
 use super::devices::{Ledger, Shortage};
-use super::pass::{Placement, conflict, too_many_volumes};
+use super::pass::{Placement, conflict, too_many_for_type, too_many_volumes};
 use super::problem::HostLabels;
 use super::setup::{Setup, first_unmet};
-use super::topology::{KeyId, Kind, Site};
+use super::topology::{Kind, Site};
 use crate::event::SpecId;
 use crate::model::{DeviceReach, InventoryId, PodClaim, first_untolerated};
 use crate::reason::{Reason, ReasonId};
@@ -136,6 +136,11 @@ fn of_pool(setup: &mut Setup<'_>, placement: &Placement, class: usize, pool: usi
             }
             if let Some(port) = conflict(&spec.host_ports, &shape.ports) {
                 reached(3, &|| named(ReasonId::HostPortTaken, &[("port", port.port.to_string())]));
+                continue;
+            }
+            let volumes = setup.classes[class].volumes;
+            if let Some(driver) = too_many_for_type(setup, pool, shape.type_at, volumes) {
+                reached(4, &|| named(ReasonId::VolumeLimit, &[("driver", driver.to_string())]));
                 continue;
             }
             let stock = setup.stocks.of(pool, shape.type_at);
@@ -289,9 +294,8 @@ fn of_host(setup: &Setup<'_>, placement: &Placement, class: usize, at: usize) ->
         }
     }
     let groups = &setup.groups;
-    let domain = |key: KeyId| groups.key(key).of_host[at];
-    let site = Site { target: at as u32, domain: &domain };
-    let group = groups.group(placement.counts.first_conflict(groups, &least.ties, &site)?);
+    let site = Site::new(groups, setup.problem.hosts, at);
+    let group = groups.group(placement.counts.first_conflict(&least.ties, site)?);
     let label = groups.key(group.key).label.as_deref().unwrap_or_default();
     let detail = match group.of.kind {
         Kind::Spread { max_skew, .. } => format!("maxSkew {max_skew} on {label}"),

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use purser_engine::event::SpecId;
@@ -13,9 +13,10 @@ use purser_engine::model::{
     NodeTemplate, PodAffinity, PodKey, PodSpec, PreferredTerm, Price, Requirement, Requirements, Resources,
     SpreadPolicy, Taint, TaintEffect, Time, TopologySpread, Uid, Unsatisfiable, label,
 };
+use purser_engine::reason::ReasonId;
 use purser_engine::schedule::{
-    BuyOption, Host, HostDriver, HostLabels, PendingPod, PlacedPod, Plan, PodVolume, PoolOffer, Problem,
-    Rules, TypeOffer, solve,
+    Attachable, BuyOption, Host, HostDriver, HostLabels, Launch, PendingPod, PlacedPod, Plan, PodVolume,
+    PoolOffer, Problem, Rules, TypeOffer, solve,
 };
 use purser_engine::settings::MinValuesPolicy;
 
@@ -90,12 +91,20 @@ struct Lab {
     hosts: Vec<Host>,
     specs: Vec<Arc<PodSpec>>,
     pods: Vec<PendingPod>,
+    attachable: Attachable,
 }
 
 impl Lab {
     fn new() -> Self {
         let pools = vec![pool("pool", two_sizes())];
-        Self { rules: Rules::default(), pools, hosts: Vec::new(), specs: Vec::new(), pods: Vec::new() }
+        Self {
+            rules: Rules::default(),
+            pools,
+            hosts: Vec::new(),
+            specs: Vec::new(),
+            pods: Vec::new(),
+            attachable: Attachable::default(),
+        }
     }
 
     fn pool(&mut self) -> &mut NodePool {
@@ -153,6 +162,7 @@ impl Lab {
             pods: &self.pods,
             namespaces: &BTreeMap::new(),
             devices: None,
+            attachable: &self.attachable,
         })
     }
 }
@@ -233,6 +243,45 @@ fn a_spread_by_host_name_opens_a_node_each() {
     lab.pods(3, PodSpec { spread: vec![spread(label::HOSTNAME, "web", None)], ..app("web", 500) });
     let plan = lab.solve();
     assert_eq!(plan.launches.iter().map(|launch| launch.pods.len()).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn a_host_of_open_zone_counts_wherever_it_may_come_to_be() {
+    let web = || app("web", 100);
+    let open = |zones: &[&str]| {
+        let mut lab = Lab::new();
+        let there = lab.spec(PodSpec { affinity: vec![near(label::ZONE, "web", true)], ..web() });
+        let host = lab.host("a", 9000);
+        host.labels = Arc::new(HostLabels::Possible(one_of(label::ZONE, zones)));
+        host.pods = vec![PlacedPod { namespace: "default".into(), spec: there }];
+        lab
+    };
+    // Who keeps away from it, and whom it keeps away, goes where it will not be; not to it either.
+    for affinity in [vec![near(label::ZONE, "web", true)], Vec::new()] {
+        let mut lab = open(&["a", "b"]);
+        lab.pods(1, PodSpec { affinity: affinity.clone(), ..web() });
+        let plan = lab.solve();
+        assert!(plan.hosts.is_empty(), "{plan:?}");
+        assert_eq!(by_zone(&plan).into_keys().collect::<Vec<_>>(), ["In [c]"]);
+        let mut lab = open(&ZONES);
+        lab.pods(1, PodSpec { affinity, ..web() });
+        assert_eq!(left(&lab.solve()), 1);
+    }
+    // Of two such hosts, neither may become the neighbour of the other.
+    let mut lab = open(&["a", "b"]);
+    lab.hosts.push(lab.hosts[0].clone());
+    lab.hosts[1].pods.clear();
+    lab.pods(1, PodSpec { affinity: vec![near(label::ZONE, "web", true)], ..web() });
+    assert!(lab.solve().hosts.is_empty());
+    // A spread holds whichever it becomes: there may be one in each of two zones already, and in neither for sure.
+    let mut lab = open(&["a", "b"]);
+    lab.specs[0] = Arc::new(web());
+    lab.pods(2, PodSpec { spread: vec![spread(label::ZONE, "web", None)], ..web() });
+    let plan = lab.solve();
+    assert_eq!(
+        (by_zone(&plan).into_iter().collect::<Vec<_>>(), left(&plan)),
+        (vec![("In [c]".to_owned(), 1)], 1)
+    );
 }
 
 #[test]
@@ -426,6 +475,46 @@ fn volumes_are_reached_and_attached() {
     assert_eq!(plan.hosts[0].1.len(), 1);
     assert_eq!(left(&plan), 0);
     assert!(plan.launches.iter().all(|launch| !launch.requirements.get(label::ZONE).unwrap().has("b")));
+}
+
+#[test]
+fn planned_nodes_attach_no_more_than_their_type_does() {
+    let claim = |number: usize| PodVolume {
+        claim: PodKey::new("default", format!("claim-{number}").as_str()),
+        driver: "csi".into(),
+        topologies: Vec::new(),
+    };
+    let limits = |limit: u32| BTreeMap::from([("csi".into(), Some(limit)), ("other".into(), None)]);
+    let mut lab = Lab::new();
+    lab.pods(6, app("web", 100));
+    // Two pods share each claim.
+    lab.pods.iter_mut().enumerate().for_each(|(number, pod)| pod.volumes = vec![claim(number / 2)]);
+    let types = |plan: &Plan| -> Vec<Vec<usize>> {
+        let of_launch = |launch: &Launch| launch.types.iter().map(|one| one.type_at).collect();
+        plan.launches.iter().map(of_launch).collect()
+    };
+    assert_eq!(types(&lab.solve()), [[1, 0]]);
+    // The larger type attaches enough, and the lowest that a node says counts.
+    lab.attachable.learn(&"small".into(), &limits(9));
+    lab.attachable.learn(&"small".into(), &limits(2));
+    let plan = lab.solve();
+    assert_eq!(left(&plan), 0);
+    for launch in &plan.launches {
+        let claims: BTreeSet<usize> = launch.pods.iter().map(|pod| pod / 2).collect();
+        let small = launch.types.iter().any(|one| one.type_at == 1);
+        assert!(claims.len() <= 2 || !small, "{plan:?}");
+    }
+    // None attaches more than two.
+    lab.attachable.learn(&"large".into(), &limits(2));
+    let plan = lab.solve();
+    assert_eq!((plan.launches.len(), left(&plan)), (2, 0));
+    // A pod without volumes joins them, and they still do not become too full.
+    lab.pods(2, app("db", 50));
+    assert_eq!(lab.solve().launches.len(), 2);
+    lab.pods[0].volumes = (10..13).map(claim).collect();
+    let plan = lab.solve();
+    assert_eq!(left(&plan), 1);
+    assert_eq!(plan.unplaced[0].reasons[0].1.id, ReasonId::VolumeLimit);
 }
 
 #[test]

@@ -21,8 +21,8 @@ use purser_engine::model::{
 };
 use purser_engine::overlay;
 use purser_engine::schedule::{
-    BuyOption, Devices, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume, PoolOffer,
-    Problem, Rules, TypeOffer,
+    Attachable, BuyOption, Devices, Gang, Host, HostDriver, HostLabels, PendingPod, PlacedPod, PodVolume,
+    PoolOffer, Problem, Rules, TypeOffer,
 };
 
 use super::devices::devices;
@@ -41,6 +41,7 @@ pub(super) struct World {
     namespaces: BTreeMap<Str, Labels>,
     wary: BTreeSet<SpecId>,
     pub(super) devices: Option<Devices>,
+    attachable: Attachable,
     /// From this one on the pods are virtual ones, of CapacityBuffers.
     first_virtual: usize,
     /// From this one on they are expendable ones, for which nothing is launched.
@@ -82,6 +83,7 @@ impl World {
         pools.retain(|offer| offer.pool.ready && offer.pool.replicas.is_none());
         Self {
             devices: devices(scenario, &pods, &hosts, &pools),
+            attachable: attachable(scenario),
             wary,
             first_virtual,
             first_expendable,
@@ -111,6 +113,7 @@ impl World {
             namespaces: &self.namespaces,
             wary: &self.wary,
             devices: self.devices.as_ref(),
+            attachable: &self.attachable,
         }
     }
 }
@@ -136,6 +139,18 @@ impl Specs {
         self.ids.insert(Arc::clone(spec), id);
         id
     }
+}
+
+/// How many volumes nodes of a type attach, as those say that are there.
+fn attachable(scenario: &Scenario) -> Attachable {
+    let mut all = Attachable::default();
+    for known in &scenario.csi_nodes {
+        let node = scenario.nodes.iter().find(|node| node.facts.name == known.node);
+        if let Some(instance_type) = node.and_then(|node| node.facts.labels.get(label::INSTANCE_TYPE)) {
+            all.learn(&TypeName::from(&**instance_type), &known.drivers);
+        }
+    }
+    all
 }
 
 fn rules(scenario: &Scenario) -> Rules {

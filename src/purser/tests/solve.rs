@@ -257,3 +257,40 @@ fn buffers_are_apart_from_pods_and_expendable_pods_launch_nothing() {
         "{stderr}"
     );
 }
+
+#[test]
+fn new_nodes_attach_as_many_volumes_as_those_of_their_type_that_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut problem = scenario();
+    let objects = problem["objects"].as_array_mut().unwrap();
+    objects.retain(|object| object["kind"] != "Pod" || object["metadata"]["name"] == "bound");
+    let node = objects.iter_mut().find(|object| object["kind"] == "Node").unwrap();
+    node["metadata"]["labels"]["node.kubernetes.io/instance-type"] = json!("b");
+    let with_volume =
+        |claim: &str| json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": claim}}]});
+    let claim = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"storageClassName": "disk"}, "status": {"phase": "Pending"}})
+    };
+    objects.extend([
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": "disk"},
+            "provisioner": "disk.example.com", "volumeBindingMode": "WaitForFirstConsumer"}),
+        claim("x"),
+        claim("y"),
+        pod("x", "1", with_volume("x")),
+        pod("y", "1", with_volume("y")),
+    ]);
+    let types = |problem: &Value| {
+        let file = write(&dir, "volumes.json", problem);
+        let result = result(&[text(&file), "-o", "json"]);
+        assert_eq!(result["podErrors"], json!({}));
+        let claims = result["newNodeClaims"].as_array().unwrap().clone();
+        claims.iter().map(|claim| claim["instanceTypes"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(types(&problem), [json!(["b", "a", "large"])]);
+    problem["objects"].as_array_mut().unwrap().push(
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSINode", "metadata": {"name": "n1"},
+            "spec": {"drivers": [{"name": "disk.example.com", "nodeID": "i-1", "allocatable": {"count": 1}}]}}),
+    );
+    assert_eq!(types(&problem), [json!(["a", "large"])]);
+}

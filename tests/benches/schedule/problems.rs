@@ -14,7 +14,7 @@ use purser_engine::model::{
     SpreadPolicy, Str, Time, TopologySpread, Uid, Unsatisfiable, label,
 };
 use purser_engine::schedule::{
-    BuyOption, Host, HostLabels, PendingPod, PlacedPod, PoolOffer, Problem, Rules, TypeOffer,
+    Attachable, BuyOption, Host, HostLabels, PendingPod, PlacedPod, PoolOffer, Problem, Rules, TypeOffer,
 };
 
 const MIB: i64 = 1 << 20;
@@ -31,6 +31,7 @@ pub(crate) struct Made {
     namespaces: BTreeMap<Str, Labels>,
     ids: BTreeMap<Arc<PodSpec>, SpecId>,
     wary: BTreeSet<SpecId>,
+    attachable: Attachable,
     chance: u64,
 }
 
@@ -46,6 +47,7 @@ impl Made {
             namespaces: BTreeMap::new(),
             ids: BTreeMap::new(),
             wary: BTreeSet::new(),
+            attachable: Attachable::default(),
             chance: 42,
         }
     }
@@ -60,6 +62,7 @@ impl Made {
             namespaces: &self.namespaces,
             wary: &self.wary,
             devices: None,
+            attachable: &self.attachable,
         }
     }
 

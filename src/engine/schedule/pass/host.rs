@@ -41,10 +41,9 @@ impl Pass<'_, '_> {
             return Answer::Never;
         }
         let groups = &self.setup.groups;
-        let domain = |key: KeyId| groups.key(key).of_host[at];
-        let site = Site { target, domain: &domain };
+        let site = Site::new(groups, self.setup.problem.hosts, at);
         let ties = &self.setup.levels[class][level].ties;
-        if let Some(conflict) = self.at.counts.first_conflict(groups, ties, &site) {
+        if let Some(conflict) = self.at.counts.first_conflict(ties, site) {
             return match (groups.group(conflict).of.kind, groups.group(conflict).key) {
                 (Kind::Anti | Kind::Inverse, _) | (Kind::Spread { .. }, KeyId::HOSTNAME) => Answer::Never,
                 _ => Answer::NotNow,

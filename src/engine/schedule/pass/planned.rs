@@ -9,6 +9,7 @@ use super::count::{self, Counted};
 use super::devices::NodeDevices;
 use super::reservations::drawn_on;
 use super::settle::{Candidate, Settled};
+use super::volumes::{self, NodeVolumes};
 use super::{Answer, Pass};
 use crate::model::{HostPort, Price, Resources, Str};
 use crate::schedule::bits::Bits;
@@ -53,6 +54,8 @@ pub(in crate::schedule) struct Planned {
     pub counted: Vec<Counted>,
     /// What is left of its devices on each type, if any of its pods claims some.
     pub devices: Option<NodeDevices>,
+    /// The claims of its pods, if types are known to attach only so many.
+    pub volumes: Option<Arc<NodeVolumes>>,
 }
 
 impl Planned {
@@ -156,14 +159,10 @@ impl Pass<'_, '_> {
             Ok(devices) => devices,
             Err(refusal) => return refusal,
         };
-        let candidate = Candidate {
-            class,
-            level,
-            pool,
-            node: Some(at),
-            requests: &requests,
-            without: devices.as_ref().map(NodeDevices::struck),
-        };
+        let volumes = self.volumes_of(class, pool, Some(at));
+        let struck = volumes::struck(devices.as_ref(), volumes.as_deref());
+        let candidate =
+            Candidate { class, level, pool, node: Some(at), requests: &requests, without: struck.as_deref() };
         for alternative in 0..self.setup.levels[class][level].alternatives.len() {
             let wanted = self.setup.levels[class][level].alternatives[alternative];
             let Some(both) = self.setup.interner.meet(self.setup.problem.rules, node, wanted) else {
@@ -186,6 +185,7 @@ impl Pass<'_, '_> {
             planned.become_settled(settled);
             planned.requests = requests;
             planned.devices = devices;
+            planned.volumes = volumes;
             planned.ports.extend(spec.host_ports.iter().cloned());
             if planned.requirements != node {
                 self.find_domains(at);
@@ -207,7 +207,9 @@ impl Pass<'_, '_> {
         }
         for pool in self.setup.open_pools(class, level).iter().copied() {
             let Ok(devices) = self.devices_of_new(class, pool) else { continue };
-            let without = devices.as_ref().map(NodeDevices::struck);
+            let volumes = self.volumes_of(class, pool, None);
+            let struck = volumes::struck(devices.as_ref(), volumes.as_deref());
+            let without = struck.as_deref();
             let candidate = Candidate { class, level, pool, node: None, requests: &spec.requests, without };
             let Some(settled) = self.settle_alternatives(candidate) else { continue };
             let min_values_relaxed = !self.min_values_hold(candidate, &settled);
@@ -229,6 +231,7 @@ impl Pass<'_, '_> {
                 min_values_relaxed,
                 counted: Vec::new(),
                 devices,
+                volumes,
             });
             self.find_domains(self.at.planned.len() - 1);
             self.refresh(self.at.planned.len() - 1);

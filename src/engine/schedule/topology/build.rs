@@ -11,7 +11,7 @@ use crate::model::{
     first_untolerated, label,
 };
 use crate::schedule::class::{Class, Wishes};
-use crate::schedule::problem::{Host, PoolOffer, Problem, TypeOffer};
+use crate::schedule::problem::{Host, HostLabels, PoolOffer, Problem, TypeOffer};
 use crate::schedule::supply::template;
 
 /// All groups of a problem.
@@ -49,8 +49,10 @@ pub(in crate::schedule) struct Key {
     ids: FxHashMap<Str, Domain>,
     /// The domains in which nodes of a pool can be.
     pub of_pool: Vec<Vec<Domain>>,
-    /// The domain of a host.
+    /// The domain of a host, if it is certain.
     pub of_host: Vec<Option<Domain>>,
+    /// By host, the domains in one of which it will be, where that is open.
+    pub open_hosts: FxHashMap<usize, Vec<Domain>>,
 }
 
 /// How a class with certain wishes is tied to groups.
@@ -182,6 +184,14 @@ impl Groups {
                 let domain = host.labels.value(&label).map(|value| key.domain(value));
                 key.of_host.push(domain);
             }
+            for (at, host) in problem.hosts.iter().enumerate().filter(|(at, _)| key.of_host[*at].is_none()) {
+                let HostLabels::Possible(possible) = &*host.labels else { continue };
+                let Some(own) = possible.get(&label) else { continue };
+                // What nobody else has a name for counts nowhere.
+                let domains =
+                    (0..key.values.len() as Domain).filter(|one| own.has(&key.values[*one as usize]));
+                key.open_hosts.insert(at, domains.collect());
+            }
         }
         for group in self.all.iter_mut().filter(|group| group.key != KeyId::HOSTNAME) {
             let key = &self.keys[usize::from(group.key.0)];
@@ -309,6 +319,23 @@ impl NodeFilter {
             || self.alternatives.iter().any(|wanted| host.labels.first_unmet(wanted).is_none());
         by_labels
             && host.labels.first_unmet(&self.keys).is_none()
+            && self
+                .tolerations
+                .as_ref()
+                .is_none_or(|tolerations| first_untolerated(&host.taints, tolerations).is_none())
+    }
+
+    /// Whether it may turn out to allow a host whose labels are not settled yet.
+    pub(in crate::schedule) fn may_allow_host(&self, host: &Host) -> bool {
+        let HostLabels::Possible(possible) = &*host.labels else { return self.allows_host(host) };
+        let could_meet = |wanted: &Requirements| {
+            wanted.iter().all(|(key, wanted)| match possible.get(key) {
+                Some(own) => own.intersects(wanted),
+                None => wanted.tolerates_absence(),
+            })
+        };
+        (self.alternatives.is_empty() || self.alternatives.iter().any(could_meet))
+            && could_meet(&self.keys)
             && self
                 .tolerations
                 .as_ref()

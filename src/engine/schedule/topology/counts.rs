@@ -4,7 +4,7 @@ use super::{Domain, GroupId, KeyId, Kind};
 use crate::event::SpecId;
 use crate::model::Str;
 use crate::schedule::bits::Bits;
-use crate::schedule::problem::Problem;
+use crate::schedule::problem::{Host, Problem};
 use crate::schedule::topology::build::{Groups, Owned, Ties};
 use rustc_hash::FxHashMap;
 
@@ -27,15 +27,28 @@ struct Count {
     least: u32,
 }
 
-/// A target as topology sees it: its number, and its domain of each label.
+/// A host as topology sees it.
+#[derive(Debug, Clone, Copy)]
 pub(in crate::schedule) struct Site<'a> {
-    pub target: Domain,
-    pub domain: &'a dyn Fn(KeyId) -> Option<Domain>,
+    pub groups: &'a Groups,
+    /// Its index.
+    pub at: usize,
+    pub host: &'a Host,
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
+    pub(in crate::schedule) fn new(groups: &'a Groups, hosts: &'a [Host], at: usize) -> Self {
+        Self { groups, at, host: &hosts[at] }
+    }
+
+    /// Its domain of a label, if that is certain.
     fn of(&self, key: KeyId) -> Option<Domain> {
-        if key == KeyId::HOSTNAME { Some(self.target) } else { (self.domain)(key) }
+        if key == KeyId::HOSTNAME { Some(self.at as Domain) } else { self.groups.key(key).of_host[self.at] }
+    }
+
+    /// The domains in one of which it will be, if it is not certain in which.
+    fn open(&self, key: KeyId) -> &'a [Domain] {
+        self.groups.key(key).open_hosts.get(&self.at).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
@@ -55,30 +68,33 @@ impl Counts {
         }
         let mut known: FxHashMap<(SpecId, &Str), CountedBy> = FxHashMap::default();
         for (target, host) in problem.hosts.iter().enumerate() {
-            let domain = |key: KeyId| groups.key(key).of_host[target];
-            let site = Site { target: target as Domain, domain: &domain };
+            let site = Site::new(groups, problem.hosts, target);
             for pod in &host.pods {
                 let (counted_by, wards_off) = known.entry((pod.spec, &pod.namespace)).or_insert_with(|| {
                     groups.placed(problem, &problem.specs[pod.spec.0 as usize], &pod.namespace)
                 });
-                for id in counted_by.iter() {
-                    if groups.group(*id).of.nodes.allows_host(host) {
-                        counts.add(groups, *id, &site);
-                    }
-                }
-                for id in wards_off.iter() {
-                    counts.add(groups, *id, &site);
+                for id in counted_by.iter().chain(wards_off.iter()) {
+                    counts.add(*id, site);
                 }
             }
         }
         counts
     }
 
-    /// Counts a pod at a site that is certain.
-    pub(in crate::schedule) fn add(&mut self, groups: &Groups, id: GroupId, site: &Site<'_>) {
+    /// Counts a pod on a host, if the group may look there: as possible wherever the host may come to be.
+    pub(in crate::schedule) fn add(&mut self, id: GroupId, site: Site<'_>) {
+        let groups = site.groups;
+        let group = groups.group(id);
+        let looks = group.of.nodes.allows_host(site.host);
+        if !looks && !group.of.nodes.may_allow_host(site.host) {
+            return;
+        }
         self.add_anywhere(id);
-        if let Some(domain) = site.of(groups.group(id).key) {
-            self.change_possible(groups, id, domain, 1);
+        let sure = site.of(group.key);
+        for domain in sure.iter().chain(site.open(group.key)) {
+            self.change_possible(groups, id, *domain, 1);
+        }
+        if let Some(domain) = sure.filter(|_| looks) {
             self.change_certain(groups, id, domain, 1);
         }
     }
@@ -197,24 +213,25 @@ impl Counts {
     }
 
     /// The first group that keeps a class away from a site.
-    pub(in crate::schedule) fn first_conflict(
-        &self,
-        groups: &Groups,
-        ties: &Ties,
-        site: &Site<'_>,
-    ) -> Option<GroupId> {
+    pub(in crate::schedule) fn first_conflict(&self, ties: &Ties, site: Site<'_>) -> Option<GroupId> {
+        let groups = site.groups;
         let own = ties.owned.iter().find(|owned| {
             let group = groups.group(owned.group);
             match site.of(group.key) {
                 Some(domain) => !self.allows(groups, owned, domain),
-                // Without the label there is nobody to be away from, and nothing to be near to or balanced with.
-                None => group.of.kind != Kind::Anti,
+                // Without the label there is nobody to be away from, and nothing to be near to or balanced with. Where it is open, nobody
+                // may be in any of the domains.
+                None if group.of.kind == Kind::Anti => {
+                    site.open(group.key).iter().any(|domain| !self.allows(groups, owned, *domain))
+                }
+                None => true,
             }
         });
         let unwanted = || {
-            ties.unwanted_by
-                .iter()
-                .find(|id| site.of(groups.group(**id).key).is_some_and(|domain| self.of(**id, domain) > 0))
+            ties.unwanted_by.iter().find(|id| {
+                let key = groups.group(**id).key;
+                site.of(key).iter().chain(site.open(key)).any(|domain| self.of(**id, *domain) > 0)
+            })
         };
         own.map(|owned| owned.group).or_else(|| unwanted().copied())
     }

@@ -22,6 +22,13 @@ const UNDECIDED: [(&str, &str); 1] = [(
     "its catalogue has three instance types of one name, and the answer lists two of them by name only",
 )];
 
+/// Answers that put more volumes on a new node than nodes of its type attach, which Karpenter does not look at. They break no other rule.
+const TOO_MANY_VOLUMES: [&str; 3] = [
+    "generated/adversarial-p13-t20-s1446.json",
+    "generated/adversarial-p23-t5-s1181.json",
+    "generated/adversarial-p26-t20-s1000.json",
+];
+
 struct Entry {
     name: String,
     scenario: Scenario,
@@ -103,6 +110,13 @@ fn objects_exactly_where_an_answer_is_known_to_be_invalid() {
             .collect();
     let mut surprises = String::new();
     for (name, violations) in &verdicts {
+        if TOO_MANY_VOLUMES.contains(&name.as_str()) {
+            let only = |one: &Violation| one.rule == Rule::VolumeLimit;
+            if violations.is_empty() || !violations.iter().all(only) {
+                surprises += &format!("\n{name} should attach too many volumes:{}", in_words(violations));
+            }
+            continue;
+        }
         let undecided = UNDECIDED.iter().any(|(other, _)| other == name);
         if !undecided && !violations.is_empty() && !wrong.contains(name) {
             surprises += &format!("\n{name} should be valid:{}", in_words(violations));

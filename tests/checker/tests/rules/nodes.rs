@@ -277,6 +277,29 @@ fn volume_limits() {
 }
 
 #[test]
+fn volume_limits_of_new_nodes() {
+    let together = |most: usize, kind: &str| {
+        let csi = json!({
+            "kind": "CSINode",
+            "metadata": {"name": "n"},
+            "spec": {"drivers": [{"name": "disk.example.com", "allocatable": {"count": most}}]},
+        });
+        let [mut class, claim] = volume("WaitForFirstConsumer", "a");
+        class["allowedTopologies"] = json!([]);
+        let mut second = claim.clone();
+        second["metadata"]["name"] = "more".into();
+        let mut there = node("n", "a");
+        there["metadata"]["labels"]["node.kubernetes.io/instance-type"] = kind.into();
+        let cluster = cluster().object(there).object(csi).object(class).object(claim).object(second);
+        let cluster = cluster.pending("p", with_volume("data")).pending("q", with_volume("more"));
+        cluster.claim("small", "a", &["p", "q"])
+    };
+    together(2, "small").passes();
+    together(1, "large").passes();
+    together(1, "small").breaks(Rule::VolumeLimit);
+}
+
+#[test]
 fn devices() {
     let claims = json!({"resourceClaims": [{"name": "gpu"}]});
     let wanting = || cluster().pending("p", claims.clone()).claim("small", "a", &["p"]);
