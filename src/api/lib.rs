@@ -2,6 +2,7 @@
 //!
 //! Start at [`read()`], which takes text, or [`read_path`], which takes a file or folder. Whoever has typed objects already,
 //! as from a watch, uses the conversions one by one: [`pod_facts`], [`node_facts`], [`node_pool`] and their kin.
+//! Objects that a newer version than ours may have written are read by [`lenient_object`].
 //!
 //! A scheduling problem in one JSON document is read by [`scenario`].
 //!
@@ -16,6 +17,7 @@ mod duration;
 mod error;
 mod files;
 mod hash;
+mod lenient;
 mod names;
 mod node;
 mod node_claim;
@@ -37,6 +39,7 @@ pub use duration::parse_duration;
 pub use error::{ApiError, FieldError};
 pub use files::{manifest_files, read_path, read_texts};
 pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
+pub use lenient::{Lenient, lenient_object};
 pub use node::{instance_id, node_facts};
 pub use node_claim::{NodeClaimFacts, node_claim};
 pub use node_class::{NodeClass, ec2_node_class, kwok_node_class};

@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::decode::{NO_SUCH_FIELD, decode};
 use crate::error::{ApiError, FieldError};
+use crate::lenient::remove;
 use crate::pod::{Origin, Priorities};
 
 /// What is being read, and what was noticed on the way.
@@ -127,31 +128,6 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.is_empty(),
         Value::String(text) => text.is_empty(),
-        _ => false,
-    }
-}
-
-/// Removes what is at a path as errors write it, such as `spec.template.x` or `offerings[3].x`.
-fn remove(value: &mut Value, path: &str) -> bool {
-    let (step, rest) = match path.strip_prefix('[') {
-        Some(bracketed) => match bracketed.split_once(']') {
-            Some((step, rest)) => (step, rest.strip_prefix('.').unwrap_or(rest)),
-            None => return false,
-        },
-        None => {
-            let end = path.find(['.', '[']).unwrap_or(path.len());
-            let (step, rest) = path.split_at(end);
-            (step, rest.strip_prefix('.').unwrap_or(rest))
-        }
-    };
-    match value {
-        // The field itself may have a dot in its name.
-        Value::Object(fields) if fields.contains_key(path) => fields.remove(path).is_some(),
-        Value::Object(fields) => fields.get_mut(step).is_some_and(|below| remove(below, rest)),
-        Value::Array(items) => {
-            let item = step.parse::<usize>().ok().and_then(|index| items.get_mut(index));
-            item.is_some_and(|below| remove(below, rest))
-        }
         _ => false,
     }
 }
