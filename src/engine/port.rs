@@ -10,7 +10,7 @@ use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq}
 use crate::model::{
     CapacityBuffer, CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts,
     NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements,
-    Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
+    Resources, Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
 };
 use crate::settings::Settings;
 
@@ -207,6 +207,10 @@ pub struct LaunchRequest {
     pub claim: ClaimName,
     /// The pool.
     pub pool: PoolName,
+    /// The pool as it was when this was decided.
+    pub template: Arc<NodePool>,
+    /// What the claim's pods and daemon pods ask for.
+    pub requests: Resources,
     /// What the node's labels must satisfy.
     pub requirements: Requirements,
     /// The places in which options may be offered.

@@ -3,6 +3,8 @@
 //! **Invariant:** an order is a function of its decision and of what State keeps of the claim, so the order that goes out again after a
 //! restart is the one that went out before.
 
+use std::sync::Arc;
+
 use crate::event::{Decision, Seq};
 use crate::model::{PodPhase, Taint, label};
 use crate::port::{Effect, LaunchRequest, Order};
@@ -47,6 +49,8 @@ fn request(claim: &Claim) -> LaunchRequest {
     LaunchRequest {
         claim: claim.name.clone(),
         pool: claim.pool.clone(),
+        template: Arc::clone(&claim.template),
+        requests: claim.requests.clone(),
         requirements: claim.requirements.clone(),
         places: claim.places.clone(),
         options: claim.options.clone(),

@@ -116,5 +116,6 @@ pub mod label {
         matches!(key, NODEPOOL | CAPACITY_TYPE | ZONE | REGION | INSTANCE_TYPE | ARCH | OS | WINDOWS_BUILD)
             || key == "topology.k8s.aws/zone-id"
             || key.starts_with("karpenter.k8s.aws/")
+            || key.starts_with("karpenter.kwok.sh/")
     }
 }

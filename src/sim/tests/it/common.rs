@@ -200,6 +200,8 @@ pub(crate) fn request(claim: &str, types: &[&str], capacity_types: &[CapacityTyp
     LaunchRequest {
         claim: claim.into(),
         pool: "default".into(),
+        template: Arc::new(pool()),
+        requests: Resources::default(),
         requirements: Requirements::new(),
         options: types
             .iter()

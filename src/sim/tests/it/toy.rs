@@ -170,6 +170,8 @@ impl Toy {
             Some(LaunchRequest {
                 claim: "template".into(),
                 pool: pool.name.clone(),
+                template: Arc::clone(pool),
+                requests: room.clone(),
                 requirements,
                 places,
                 options,
