@@ -1,0 +1,282 @@
+//! NodeClaim objects: made once for each launch, kept up to date by patches, and let go.
+//!
+//! **Invariant:** a claim's object is named by its decision, so it is made once however often its launch is asked for; what the first
+//! request chose is in its labels. Only fields that are ours are written, by patch, so that unknown ones survive.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use purser_api::{NODE_POOL_HASH_VERSION, crd};
+use purser_engine::model::{
+    ClaimName, NodeTemplate, Requirement, Requirements, Resources, Span, Taint, TaintEffect, Time,
+};
+use purser_engine::port::LaunchRequest;
+use serde_json::{Value, json};
+
+use crate::error::{ClusterError, code};
+use crate::pools::Pool;
+use crate::{FINALIZER, moment};
+
+/// Conflicts in a row before somebody else gets a turn.
+const TRIES: u32 = 5;
+
+/// The conditions of a claim, of which `Ready` is the sum.
+const STEPS: [&str; 3] = ["Launched", "Registered", "Initialized"];
+
+/// The claims of a cluster.
+#[derive(Clone)]
+pub(crate) struct Claims {
+    typed: Api<crd::NodeClaim>,
+    any: Api<DynamicObject>,
+}
+
+/// What happened to a claim, for its status.
+pub(crate) enum Progress<'a> {
+    /// An instance was started.
+    Launched {
+        /// The instance.
+        provider_id: &'a str,
+        /// What the machine has.
+        capacity: &'a Resources,
+        /// What pods can use.
+        allocatable: &'a Resources,
+    },
+    /// Its node joined.
+    Registered {
+        /// The node.
+        node: &'a str,
+    },
+    /// Its node is set up.
+    Initialized,
+}
+
+impl Claims {
+    pub(crate) fn new(client: Client) -> Self {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("karpenter.sh", "v1", "NodeClaim"));
+        Self { typed: Api::all(client.clone()), any: Api::all_with(client, &resource) }
+    }
+
+    /// Makes a claim, or gives the one that is there.
+    pub(crate) async fn create(&self, claim: &crd::NodeClaim) -> Result<DynamicObject, ClusterError> {
+        let name = claim.metadata.name.clone().unwrap_or_default();
+        match self.typed.create(&PostParams::default(), claim).await {
+            Ok(_) => {}
+            Err(error) if code(&error) == Some(409) => {}
+            Err(error) => return Err(ClusterError::api(format!("creating NodeClaim {name}"))(error)),
+        }
+        self.any.get(&name).await.map_err(ClusterError::api(format!("reading NodeClaim {name}")))
+    }
+
+    /// A claim as it is; `None` if it is not.
+    pub(crate) async fn get(&self, name: &str) -> Result<Option<DynamicObject>, ClusterError> {
+        self.any.get_opt(name).await.map_err(ClusterError::api(format!("reading NodeClaim {name}")))
+    }
+
+    /// Writes what happened into a claim's status. A claim that is gone has none.
+    pub(crate) async fn progress(
+        &self,
+        name: &ClaimName,
+        now: Time,
+        progress: &Progress<'_>,
+    ) -> Result<(), ClusterError> {
+        let mut tries = 0;
+        loop {
+            let Some(claim) = self.get(name.as_str()).await? else { return Ok(()) };
+            let Some(status) = status(claim.data.get("status"), now, progress)? else { return Ok(()) };
+            let patch =
+                json!({"metadata": {"resourceVersion": claim.metadata.resource_version}, "status": status});
+            let patched =
+                self.any.patch_status(name.as_str(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+            tries += 1;
+            match patched {
+                Ok(_) => return Ok(()),
+                Err(error) if code(&error) == Some(404) => return Ok(()),
+                Err(error) if code(&error) == Some(409) && tries < TRIES => {}
+                Err(error) => {
+                    return Err(ClusterError::api(format!("writing the status of NodeClaim {name}"))(error));
+                }
+            }
+        }
+    }
+
+    /// Deletes a claim, and lets it go.
+    pub(crate) async fn remove(&self, name: &str) -> Result<(), ClusterError> {
+        let Some(claim) = self.get(name).await? else { return Ok(()) };
+        if claim.metadata.deletion_timestamp.is_none() {
+            let deleted = self.any.delete(name, &DeleteParams::default()).await.map(drop);
+            unless_gone(deleted).map_err(ClusterError::api(format!("deleting NodeClaim {name}")))?;
+        }
+        let finalizers = claim.metadata.finalizers.unwrap_or_default();
+        let rest: Vec<String> = finalizers.into_iter().filter(|own| own != FINALIZER).collect();
+        // Only the object that was read: one of the same name that came after it is another.
+        let patch = json!({"metadata": {"uid": claim.metadata.uid, "finalizers": rest}});
+        let patched = self.any.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop);
+        unless_gone(patched).map_err(ClusterError::api(format!("letting NodeClaim {name} go")))
+    }
+}
+
+/// What is gone already is as it should be.
+pub(crate) fn unless_gone(done: Result<(), kube::Error>) -> Result<(), kube::Error> {
+    match done {
+        Err(error) if code(&error) == Some(404) => Ok(()),
+        done => done,
+    }
+}
+
+/// The claim of a request, with the labels of what was chosen for it.
+pub(crate) fn claim(
+    request: &LaunchRequest,
+    pool: &Pool,
+    labels: BTreeMap<String, String>,
+) -> crd::NodeClaim {
+    let template: &NodeTemplate = &request.template.template;
+    let mut annotations = pool.annotations.clone();
+    annotations.insert("karpenter.sh/nodepool-hash".to_owned(), request.template.hash.to_string());
+    annotations.insert("karpenter.sh/nodepool-hash-version".to_owned(), NODE_POOL_HASH_VERSION.to_owned());
+    let (kind, class) = match &template.class {
+        Some((kind, name)) => (kind.to_string(), name.to_string()),
+        None => Default::default(),
+    };
+    let requests = quantities(&request.requests);
+    crd::NodeClaim {
+        metadata: ObjectMeta {
+            name: Some(request.claim.to_string()),
+            labels: Some(labels),
+            annotations: Some(annotations),
+            finalizers: Some(vec![FINALIZER.to_owned()]),
+            owner_references: Some(vec![OwnerReference {
+                api_version: "karpenter.sh/v1".to_owned(),
+                kind: "NodePool".to_owned(),
+                name: request.pool.to_string(),
+                uid: pool.uid.clone(),
+                block_owner_deletion: Some(true),
+                controller: None,
+            }]),
+            ..ObjectMeta::default()
+        },
+        spec: crd::NodeClaimSpec {
+            taints: taints(&template.taints),
+            startup_taints: taints(&template.startup_taints),
+            requirements: requirements(request),
+            resources: Some(crd::NodeClaimResources { requests: Some(requests) }),
+            node_class_ref: crd::NodeClassReference {
+                group: "karpenter.kwok.sh".to_owned(),
+                kind,
+                name: class,
+            },
+            termination_grace_period: template.termination_grace.map(duration),
+            expire_after: Some(template.expire_after.map_or_else(|| "Never".to_owned(), duration)),
+        },
+        status: None,
+    }
+}
+
+/// Seconds, which the schema takes whatever else it takes.
+fn duration(span: Span) -> String {
+    format!("{}s", span.0 / 1_000_000)
+}
+
+fn taints(taints: &[Taint]) -> Option<Vec<crd::Taint>> {
+    let written = |taint: &Taint| crd::Taint {
+        key: taint.key.to_string(),
+        value: Some(taint.value.to_string()).filter(|value| !value.is_empty()),
+        effect: effect(taint.effect),
+        time_added: None,
+    };
+    (!taints.is_empty()).then(|| taints.iter().map(written).collect())
+}
+
+/// The effect of a taint as it is written.
+pub(crate) const fn effect(effect: TaintEffect) -> crd::TaintEffect {
+    match effect {
+        TaintEffect::NoSchedule => crd::TaintEffect::NoSchedule,
+        TaintEffect::PreferNoSchedule => crd::TaintEffect::PreferNoSchedule,
+        TaintEffect::NoExecute => crd::TaintEffect::NoExecute,
+    }
+}
+
+/// What the request allows, its instance types among it: those it may become are what is asked of the cloud.
+fn requirements(request: &LaunchRequest) -> Vec<crd::Requirement> {
+    let mut all: Requirements = request.requirements.clone();
+    let types = request.options.iter().map(|option| option.instance_type.as_str().into());
+    all.add(purser_engine::model::label::INSTANCE_TYPE, Requirement::one_of(types));
+    all.iter().flat_map(|(key, requirement)| written(key, requirement)).collect()
+}
+
+fn written(key: &str, requirement: &Requirement) -> Vec<crd::Requirement> {
+    use crd::RequirementOperator::{DoesNotExist, Exists, Gte, In, Lte, NotIn};
+    let one = |operator, values: Vec<String>| crd::Requirement {
+        key: key.to_owned(),
+        operator,
+        values,
+        min_values: None,
+    };
+    let values: Vec<String> = requirement.values().iter().map(ToString::to_string).collect();
+    let (lower, upper) = requirement.bounds();
+    let mut all = Vec::new();
+    match (requirement.is_complement(), values.is_empty()) {
+        (false, false) => all.push(one(In, values)),
+        (false, true) => all.push(one(DoesNotExist, values)),
+        (true, false) => all.push(one(NotIn, values)),
+        (true, true) if lower.is_none() && upper.is_none() => all.push(one(Exists, values)),
+        (true, true) => {}
+    }
+    all.extend(lower.map(|bound| one(Gte, vec![bound.to_string()])));
+    all.extend(upper.map(|bound| one(Lte, vec![bound.to_string()])));
+    all
+}
+
+/// Amounts as Kubernetes writes them.
+pub(crate) fn quantities(amounts: &Resources) -> BTreeMap<String, Quantity> {
+    let text = |name: &str, amount: i64| match name {
+        "cpu" if amount % 1_000 == 0 => (amount / 1_000).to_string(),
+        "cpu" => format!("{amount}m"),
+        "memory" | "ephemeral-storage" if amount % (1 << 20) == 0 => format!("{}Mi", amount >> 20),
+        _ => amount.to_string(),
+    };
+    amounts.iter().map(|(name, amount)| (name.to_owned(), Quantity(text(name, amount)))).collect()
+}
+
+/// The part of a status that has to be written; `None` if it says so already.
+fn status(before: Option<&Value>, now: Time, progress: &Progress<'_>) -> Result<Option<Value>, ClusterError> {
+    let mut conditions: Vec<Value> = before
+        .and_then(|status| status.get("conditions"))
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
+    let (step, mut fields) = match progress {
+        Progress::Launched { provider_id, capacity, allocatable } => (
+            "Launched",
+            json!({"providerID": provider_id, "capacity": quantities(capacity),
+                "allocatable": quantities(allocatable)}),
+        ),
+        Progress::Registered { node } => ("Registered", json!({"nodeName": node})),
+        Progress::Initialized => ("Initialized", json!({})),
+    };
+    let is_true = |conditions: &[Value], kind: &str| {
+        conditions.iter().any(|one| one["type"] == kind && one["status"] == "True")
+    };
+    if is_true(&conditions, step) {
+        return Ok(None);
+    }
+    let moment = moment(now)?;
+    let mut set = |kind: &str, status: &str, reason: &str| {
+        conditions.retain(|one| one["type"] != kind);
+        conditions.push(json!({"type": kind, "status": status, "reason": reason, "message": "",
+            "lastTransitionTime": moment}));
+    };
+    set(step, "True", step);
+    let later = STEPS.iter().skip_while(|own| **own != step).skip(1);
+    // What has not come about yet is unknown, so that whoever waits for it sees it.
+    later.for_each(|later| set(later, "Unknown", "AwaitingReconciliation"));
+    match step {
+        "Initialized" => set("Ready", "True", "Ready"),
+        _ => set("Ready", "Unknown", "ReconcilingDependents"),
+    }
+    fields["conditions"] = Value::Array(conditions);
+    Ok(Some(fields))
+}

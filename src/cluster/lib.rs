@@ -1,0 +1,43 @@
+//! A Kubernetes cluster as the controller's world: what it shows becomes observations, what the controller orders becomes API calls.
+//!
+//! [`Watches`] tells how the cluster is, [`Executor`] carries orders out, and [`kwok`] is the provider whose instances are nothing
+//! but Node objects.
+//!
+//! **Invariant:** nothing is decided here. Every order can be carried out twice, and its outcome is told, not remembered: what is kept of
+//! the cluster is names, and what was last seen of the pools and classes that launches ask for.
+
+mod claim;
+mod error;
+mod evict;
+mod executor;
+pub mod kwok;
+mod node;
+mod pools;
+mod tell;
+mod watch;
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use purser_engine::model::Time;
+
+pub use error::ClusterError;
+pub use executor::Executor;
+pub use pools::Pools;
+pub use watch::{Answers, Watches};
+
+/// Tells the time. Only whoever drives the controller reads a clock.
+pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
+
+/// The mark that keeps an object until its owner is done with it.
+pub(crate) const FINALIZER: &str = "karpenter.sh/termination";
+
+/// A moment as Kubernetes writes it.
+pub(crate) fn timestamp(time: Time) -> Result<Timestamp, ClusterError> {
+    Ok(Timestamp::from_microsecond(time.0)?)
+}
+
+/// A moment as text, to whole seconds, as Kubernetes writes conditions.
+pub(crate) fn moment(time: Time) -> Result<String, ClusterError> {
+    Ok(Timestamp::from_second(timestamp(time)?.as_second())?.to_string())
+}

@@ -1,0 +1,97 @@
+//! Objects of the cluster made observations, kind by kind.
+//!
+//! **Invariant:** an object that cannot be read is said, with its field and what to do about it, and stops nothing else.
+
+use k8s_openapi::api::apps::v1::DaemonSet;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::DynamicObject;
+use purser_api::{
+    FieldError, Object, Origin, Priorities, daemon_set, disruption_budget, lenient_object, namespace_labels,
+    node_facts, pod_facts,
+};
+use purser_engine::model::{ClaimName, InstanceId, NodeName, PodKey};
+use purser_engine::port::Observation;
+
+use crate::kwok::Kubelet;
+use crate::node::ClaimWatch;
+use crate::pools::{Pool, Pools};
+use crate::watch::Key;
+
+pub(crate) type Told = Result<Vec<Observation>, FieldError>;
+
+pub(crate) fn pod(pod: &Pod, kubelet: &Kubelet) -> Told {
+    kubelet.saw(pod);
+    let facts = pod_facts(pod, &Priorities::default(), Origin::Cluster)?;
+    Ok(vec![Observation::Pod(facts)])
+}
+
+pub(crate) fn no_pod(key: &Key) -> Vec<Observation> {
+    vec![Observation::NoPod(key.in_namespace())]
+}
+
+pub(crate) fn node(node: &Node, kubelet: &Kubelet) -> Told {
+    kubelet.saw_node(node);
+    Ok(vec![Observation::Node(node_facts(node)?)])
+}
+
+/// A Node that is gone. Where it was the instance too, as with kwok, that is gone with it.
+pub(crate) fn no_node(key: &Key, kubelet: &Kubelet, claims: &ClaimWatch) -> Vec<Observation> {
+    let mut gone = vec![Observation::NoNode(NodeName::new(key.name.as_str()))];
+    if kubelet.lost_node(&key.name) {
+        gone.push(Observation::NoInstance(InstanceId::new(crate::kwok::provider_id(&key.name))));
+        claims.lost_instance(&key.name);
+    }
+    gone
+}
+
+pub(crate) fn namespace(namespace: &Namespace) -> Told {
+    let (name, labels) = namespace_labels(namespace)?;
+    Ok(vec![Observation::Namespace(name, labels)])
+}
+
+pub(crate) fn daemons(set: &DaemonSet) -> Told {
+    let facts = daemon_set(set, &Priorities::default())?;
+    Ok(vec![Observation::DaemonSet(PodKey::new(facts.namespace, facts.name), facts.spec)])
+}
+
+pub(crate) fn budget(budget: &PodDisruptionBudget) -> Told {
+    let facts = disruption_budget(budget)?;
+    let policy = budget.spec.as_ref().and_then(|spec| spec.unhealthy_pod_eviction_policy.as_deref());
+    Ok(vec![Observation::DisruptionBudget {
+        budget: PodKey::new(facts.namespace, facts.name),
+        selector: facts.selector,
+        // Until its controller has said so, none may go.
+        disruptions_allowed: facts.disruptions_allowed.unwrap_or(0),
+        always_allow_unhealthy: policy == Some("AlwaysAllow"),
+    }])
+}
+
+/// A custom resource, read without the fields that a newer version may have added.
+fn custom(object: &DynamicObject) -> Result<Object, FieldError> {
+    // An object that came as JSON can be written as JSON.
+    let value = serde_json::to_value(object).unwrap_or_default();
+    let read = lenient_object(value, &Priorities::default())?;
+    if !read.unknown.is_empty() {
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        tracing::debug!(name, fields = read.unknown.join(", "), "fields that are not known were passed over");
+    }
+    Ok(read.object)
+}
+
+pub(crate) fn pool(object: &DynamicObject, pools: &Pools) -> Told {
+    let Object::NodePool(facts) = custom(object)? else { return Ok(Vec::new()) };
+    let annotations = object.data.pointer("/spec/template/metadata/annotations");
+    let annotations = annotations.and_then(|value| serde_json::from_value(value.clone()).ok());
+    let uid = object.metadata.uid.clone().unwrap_or_default();
+    Ok(vec![pools.saw_pool(Pool { facts, uid, annotations: annotations.unwrap_or_default() })])
+}
+
+pub(crate) fn class(object: &DynamicObject, pools: &Pools) -> Told {
+    let Object::NodeClass(class) = custom(object)? else { return Ok(Vec::new()) };
+    Ok(pools.saw_class(class))
+}
+
+pub(crate) fn no_claim(key: &Key) -> Vec<Observation> {
+    vec![Observation::NoNodeClaim(ClaimName::new(key.name.as_str()))]
+}
