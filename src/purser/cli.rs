@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+#[cfg(feature = "cluster")]
+use purser_engine::model::Span;
 use purser_engine::settings;
 
 /// A node autoscaler for Kubernetes on AWS that keeps a ship's log.
@@ -25,6 +27,78 @@ pub enum Command {
     Catalogue(CatalogueOptions),
     /// Print the CustomResourceDefinitions to install in a cluster, as YAML documents.
     Crds(CrdsOptions),
+    /// Run the controller in a cluster.
+    #[cfg(feature = "cluster")]
+    Run(RunOptions),
+}
+
+/// Where instances come from.
+#[cfg(feature = "cluster")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Provider {
+    /// Instances that are nothing but Node objects, with a stand-in for their kubelets.
+    Kwok,
+}
+
+/// Options of `run`. The names of the environment are Karpenter's where the setting is.
+#[cfg(feature = "cluster")]
+#[derive(Debug, Clone, Args)]
+pub struct RunOptions {
+    /// Where instances come from.
+    #[arg(long, value_enum)]
+    pub provider: Provider,
+    /// The folder of the journal: gone on with, or begun if there is none.
+    #[arg(long, value_name = "DIR")]
+    pub journal: PathBuf,
+    /// The cluster; without it $KUBECONFIG, ~/.kube/config, or the cluster that this runs in.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Nodes are launched once no pending pod came for so long.
+    #[arg(
+        long,
+        env = "BATCH_IDLE_DURATION",
+        value_name = "DURATION",
+        default_value = "100ms",
+        value_parser = positive
+    )]
+    pub batch_idle_duration: Span,
+    /// ... or once the first of them has waited for so long.
+    #[arg(
+        long,
+        env = "BATCH_MAX_DURATION",
+        value_name = "DURATION",
+        default_value = "1s",
+        value_parser = positive
+    )]
+    pub batch_max_duration: Span,
+    /// Whether the preferences of pods count.
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        env = "PREFERENCE_POLICY",
+        value_name = "POLICY",
+        default_value_t
+    )]
+    pub preference_policy: PreferencePolicy,
+    /// Whether `minValues` of NodePools can be let go.
+    #[arg(
+        long,
+        value_enum,
+        ignore_case = true,
+        env = "MIN_VALUES_POLICY",
+        value_name = "POLICY",
+        default_value_t
+    )]
+    pub min_values_policy: MinValuesPolicy,
+}
+
+/// Reads a duration of zero or more.
+#[cfg(feature = "cluster")]
+fn positive(text: &str) -> Result<Span, String> {
+    purser_api::parse_duration(text)
+        .filter(|span| *span >= Span::ZERO)
+        .ok_or_else(|| format!("{text:?} is no duration: write one such as 50ms or 1s"))
 }
 
 /// Which CustomResourceDefinitions.

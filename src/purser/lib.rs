@@ -7,6 +7,8 @@ pub mod cli;
 pub mod crds;
 pub mod journal;
 pub mod output;
+#[cfg(feature = "cluster")]
+pub mod run;
 pub mod runtime;
 pub mod simulate;
 pub mod solve;

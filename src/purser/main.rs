@@ -16,6 +16,8 @@ fn main() -> ExitCode {
         Command::Catalogue(options) => catalogue::run(&options),
         Command::Crds(options) => crds::run(&options),
         Command::Solve(options) => solve::run(&options),
+        #[cfg(feature = "cluster")]
+        Command::Run(options) => purser::run::run(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

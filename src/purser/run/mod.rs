@@ -1,0 +1,184 @@
+//! `purser run`: the controller in a cluster.
+//!
+//! **Invariant:** the cluster's side and the controller share nothing but channels; the controller has a thread to itself, since it
+//! blocks while its journal syncs.
+
+mod clock;
+mod log;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use anyhow::{Context, anyhow};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use purser_cluster::kwok::{self, Kubelet, Kwok};
+use purser_cluster::{Executor, Now, Pools, Watches};
+use purser_engine::controller::{Controller, Start, Step};
+use purser_engine::model::{InstanceId, Time};
+use purser_engine::port::{InstanceFacts, Observation, Order};
+use purser_engine::settings::Settings;
+use purser_engine::state::State;
+use purser_events::wire::EventLog;
+use tokio::sync::mpsc;
+
+use self::clock::WallClock;
+use crate::cli::RunOptions;
+use crate::runtime::{self, Clock, Message};
+use crate::tending::Tending;
+
+/// Room in the channels.
+const CHANNEL: usize = 1_024;
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// If the cluster or the journal cannot be used.
+pub fn run(options: &RunOptions) -> anyhow::Result<()> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run_in_cluster(options))
+}
+
+async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
+    let settings = Settings {
+        batch_idle: options.batch_idle_duration,
+        batch_max: options.batch_max_duration,
+        preference_policy: options.preference_policy.into(),
+        min_values_policy: options.min_values_policy.into(),
+        ..Settings::default()
+    };
+    let client = client(options).await?;
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let system = namespaces.get("kube-system").await.context("the cluster cannot be asked who it is")?;
+    let cluster = system.metadata.uid.ok_or_else(|| anyhow!("the namespace kube-system has no UID"))?;
+    let clock = WallClock;
+    let log = log::open(&options.journal, &cluster, clock.now())?;
+    let now: Now = Arc::new(move || clock.now());
+    let pools = Pools::default();
+    let (kubelet, kubelet_work) = Kubelet::new();
+    tokio::spawn(kubelet_work.run(client.clone(), Arc::clone(&now)));
+    let (mut watches, listed) = Watches::begin(&client, &pools, &kubelet).await?;
+    tracing::info!(objects = listed.len(), records = log.state.size, "the cluster is listed");
+
+    let start = Start {
+        version: env!("CARGO_PKG_VERSION").into(),
+        instance: log.instance.as_str().into(),
+        term: log.term,
+        origin: log.origin.as_str().into(),
+        predecessor: None,
+        recovered: log.recovered,
+        settings,
+    };
+    let at = clock.now().max(log.state.now);
+    let world = world(&log.state, listed);
+    let (controller, first) = Controller::start(log.journal, log.state, at, start, world)?;
+
+    let (messages, inbox) = mpsc::channel(CHANNEL);
+    let (orders, outbox) = mpsc::channel(CHANNEL);
+    let provider = Kwok::new(client.clone(), pools, kubelet, Arc::clone(&now));
+    let executor = Executor::new(client, provider, watches.answers(), now);
+    let stop = messages.clone();
+    tokio::spawn(async move {
+        loop {
+            let seen = watches.next().await;
+            if messages.send(Message::Seen(seen)).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        let reason = signal().await;
+        // A controller that is gone has stopped already.
+        let _ = stop.send(Message::Stop(reason.to_owned())).await;
+    });
+    let thread = std::thread::spawn(move || control(controller, first, clock, inbox, orders));
+    // Ends with the controller: nobody gives orders any more. What is under way is ordered again by the next start.
+    executor.run(outbox).await;
+    let controller = thread.join().map_err(|_| anyhow!("the controller's thread panicked"))??;
+    log::close(controller)
+}
+
+async fn client(options: &RunOptions) -> anyhow::Result<Client> {
+    let config = match &options.kubeconfig {
+        Some(path) => {
+            let kubeconfig =
+                Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
+            Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
+        }
+        None => Config::infer().await.context("no cluster is configured: give --kubeconfig FILE")?,
+    };
+    Ok(Client::try_from(config)?)
+}
+
+/// The list of the world, with the instances of the log that are still there.
+///
+/// Instances that the log does not know are none of its business: they may be another controller's.
+fn world(state: &State, listed: Vec<Observation>) -> Vec<Observation> {
+    let there: BTreeSet<&InstanceId> = listed
+        .iter()
+        .filter_map(|observation| match observation {
+            Observation::Node(node) => node.instance.as_ref(),
+            _ => None,
+        })
+        .collect();
+    let known = state.claims.values().filter_map(|claim| {
+        let instance = claim.instance.as_ref().filter(|instance| there.contains(&instance.id))?;
+        Some(Observation::Instance(InstanceFacts {
+            instance: instance.id.clone(),
+            claim: Some(claim.name.clone()),
+            instance_type: instance.instance_type.clone(),
+            zone: instance.zone.clone(),
+            capacity_type: instance.capacity_type,
+            price: instance.price,
+            launched: instance.launched,
+        }))
+    });
+    let known: Vec<Observation> = known.collect();
+    kwok::catalogue().into_iter().chain(known).chain(listed).collect()
+}
+
+fn control(
+    controller: Controller<EventLog>,
+    first: Step,
+    clock: WallClock,
+    inbox: mpsc::Receiver<Message>,
+    orders: mpsc::Sender<Order>,
+) -> anyhow::Result<Controller<EventLog>> {
+    let mut tending = Tending::new(None);
+    let mut failure = None;
+    let tend = |controller: &mut Controller<EventLog>, now: Time| {
+        if let Err(error) = tending.tend(controller, now) {
+            tracing::error!("the journal cannot be tended: {error:#}");
+            failure.get_or_insert(error);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let controller = runtime.block_on(runtime::drive(controller, first, clock, inbox, orders, tend))?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(controller),
+    }
+}
+
+/// Waits for a signal to end.
+async fn signal() -> &'static str {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            return tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = tokio::signal::ctrl_c() => "interrupted",
+            };
+        }
+    }
+    // Where signals cannot be waited for, there are none.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    "interrupted"
+}

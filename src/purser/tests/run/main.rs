@@ -1,0 +1,212 @@
+//! `purser run` against a real control plane: pods get nodes, nodes without pods go, and a controller that is killed goes on.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client, ResourceExt};
+use purser_engine::event::{Decision, Event, Fact, Seq};
+use purser_engine::model::{ClaimName, InstanceId};
+use purser_engine::reexecute::{Logged, Reexecution};
+use purser_events::journal::{Reader, VerifyOptions, verify};
+use purser_events::wire::{Events, Purser};
+use purser_plane::Plane;
+use serde_json::{Value, json};
+
+const PODS: usize = 12;
+
+/// The controller; killed with the test, if it ends before.
+struct Controller(Child);
+
+impl Controller {
+    fn start(plane: &Plane, folder: &Path, number: u32) -> Self {
+        let log = File::create(folder.join(format!("log-{number}"))).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
+        command.args(["run", "--provider", "kwok", "--journal"]).arg(folder.join("journal"));
+        command.arg("--kubeconfig").arg(plane.kubeconfig()).stderr(log);
+        Self(command.spawn().unwrap())
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    fn stop(mut self) {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status().unwrap();
+        assert!(asked.success());
+        assert!(self.0.wait().unwrap().success(), "a controller that is told to stop ends in good order");
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+fn any(client: &Client, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
+    Api::all_with(client.clone(), &ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)))
+}
+
+async fn create(api: &Api<DynamicObject>, manifest: Value) {
+    api.create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
+}
+
+/// Waits until something holds; if it does not come about, shows what the controller said.
+async fn until(what: &str, folder: &Path, holds: impl AsyncFn() -> bool) {
+    for _ in 0..900 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let logs = (1..=2).filter_map(|n| std::fs::read_to_string(folder.join(format!("log-{n}"))).ok());
+    panic!("{what} did not come about; the controller said:\n{}", logs.collect::<String>());
+}
+
+fn is_true(object: &DynamicObject, condition: &str) -> bool {
+    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    conditions.into_iter().flatten().any(|one| one["type"] == condition && one["status"] == "True")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_get_nodes_and_empty_nodes_go_though_the_controller_is_killed() {
+    let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
+    let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
+    plane.install(definitions).await.unwrap();
+    let client = plane.client().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+
+    let classes = any(&client, "karpenter.kwok.sh", "v1alpha1", "KWOKNodeClass");
+    create(
+        &classes,
+        json!({"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass",
+        "metadata": {"name": "default"}, "spec": {}}),
+    )
+    .await;
+    let pools = any(&client, "karpenter.sh", "v1", "NodePool");
+    create(&pools, json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "general"},
+        "spec": {
+            "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "1s"},
+            "template": {
+                "metadata": {"labels": {"team": "a"}, "annotations": {"note": "kept"}},
+                "spec": {
+                    "nodeClassRef": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default"},
+                    "requirements": [
+                        {"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]},
+                        {"key": "karpenter.kwok.sh/instance-size", "operator": "Lt", "values": ["5"]},
+                    ],
+                },
+            },
+        },
+    })).await;
+    let deployments = Api::<DynamicObject>::default_namespaced_with(
+        client.clone(),
+        &ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment")),
+    );
+    let controller = Controller::start(&plane, folder, 1);
+    create(
+        &deployments,
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {
+                "replicas": PODS, "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [
+                        {"name": "c", "image": "none", "resources": {"requests": {"cpu": "1"}}}]},
+                },
+            },
+        }),
+    )
+    .await;
+
+    let claims = any(&client, "karpenter.sh", "v1", "NodeClaim");
+    let nodes: Api<Node> = Api::all(client.clone());
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let all = ListParams::default();
+
+    // In the middle of the launches, or right behind them.
+    until("a first NodeClaim", folder, async || !claims.list(&all).await.unwrap().items.is_empty()).await;
+    controller.kill();
+    let controller = Controller::start(&plane, folder, 2);
+
+    let running = async || {
+        let pods = pods.list(&all).await.unwrap().items;
+        let runs = |pod: &&Pod| {
+            pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Running")
+                && pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some())
+        };
+        pods.iter().filter(runs).count() == PODS
+    };
+    until("pods that all run", folder, running).await;
+    let steps = ["Launched", "Registered", "Initialized", "Ready"];
+    until("claims with every condition true", folder, async || {
+        let claims = claims.list(&all).await.unwrap().items;
+        !claims.is_empty() && claims.iter().all(|claim| steps.iter().all(|step| is_true(claim, step)))
+    })
+    .await;
+    let made = claims.list(&all).await.unwrap().items;
+    let there = nodes.list(&all).await.unwrap().items;
+    assert_eq!(made.len(), there.len(), "a node for each claim");
+    for node in &there {
+        let labels = node.labels();
+        assert_eq!(labels["karpenter.sh/nodepool"], "general");
+        assert_eq!(labels["karpenter.sh/initialized"], "true");
+        assert_eq!(labels["team"], "a");
+        assert_eq!(node.annotations()["note"], "kept");
+        assert!(node.owner_references().iter().any(|owner| owner.kind == "NodeClaim"));
+        assert!(node.spec.as_ref().unwrap().taints.is_none(), "{:?}", node.spec);
+    }
+    for claim in &made {
+        assert_eq!(claim.annotations()["karpenter.sh/nodepool-hash-version"], "v3");
+        assert_eq!(claim.data["status"]["nodeName"], claim.name_any().as_str());
+        assert!(claim.owner_references().iter().any(|owner| owner.kind == "NodePool"));
+    }
+
+    let none = json!({"spec": {"replicas": 0}});
+    deployments.patch("web", &PatchParams::default(), &Patch::Merge(&none)).await.unwrap();
+    until("a cluster without nodes and claims", folder, async || {
+        nodes.list(&all).await.unwrap().items.is_empty() && claims.list(&all).await.unwrap().items.is_empty()
+    })
+    .await;
+    controller.stop();
+    let launched = every_decision_is_right_and_no_claim_is_launched_twice(&folder.join("journal"));
+    let names: Vec<String> = made.iter().map(ResourceExt::name_any).collect();
+    assert_eq!(launched.len(), names.len(), "{launched:?} were launched, and {names:?} were there");
+}
+
+fn every_decision_is_right_and_no_claim_is_launched_twice(journal: &Path) -> BTreeMap<ClaimName, InstanceId> {
+    let report = verify(journal, &VerifyOptions::new(Arc::new(Purser)), &mut |_, _| {}).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    let reader = Reader::open(journal, Arc::new(Purser)).unwrap();
+    let mut again = Reexecution::default();
+    let mut instances: BTreeMap<ClaimName, InstanceId> = BTreeMap::new();
+    let mut launches = 0;
+    for record in Events::read(&reader, Seq(0)) {
+        let record = record.unwrap();
+        match &record.event {
+            Event::Fact(Fact::InstanceLaunched { claim, instance, .. }) => {
+                let before = instances.insert(claim.clone(), instance.clone());
+                assert!(before.is_none(), "{claim} was launched twice");
+            }
+            Event::Decision(Decision::Launch { .. }) => launches += 1,
+            _ => {}
+        }
+        let logged =
+            Logged { seq: record.seq, time: record.time, commit: record.commit, event: record.event };
+        again.feed(&logged).unwrap_or_else(|divergence| panic!("{divergence:#?}"));
+    }
+    assert_eq!(launches, instances.len(), "each launch that was decided has its one instance");
+    instances
+}
