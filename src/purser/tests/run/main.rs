@@ -77,7 +77,7 @@ fn is_true(object: &DynamicObject, condition: &str) -> bool {
     conditions.into_iter().flatten().any(|one| one["type"] == condition && one["status"] == "True")
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn pods_get_nodes_and_empty_nodes_go_though_the_controller_is_killed() {
     let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
     let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
