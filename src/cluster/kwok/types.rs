@@ -45,7 +45,7 @@ pub fn catalogue() -> Vec<Observation> {
 
 fn instance_type(family: &str, cpus: i64, gib: i64, architecture: &str, system: &str) -> InstanceType {
     let name = format!("{family}-{cpus}x-{architecture}-{system}");
-    let memory = cpus * gib << 30;
+    let memory = (cpus * gib) << 30;
     let capacity = Resources::from_iter([
         ("cpu", cpus * 1_000),
         ("memory", memory),
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(types.len(), 144);
         let found = types.iter().find(|one| one.name.as_str() == "s-4x-arm64-linux");
         let one = found.expect("it is in the table");
-        assert_eq!(one.capacity.to_string(), "cpu=4 memory=16Gi ephemeral-storage=20Gi pods=64");
+        assert_eq!(one.capacity.to_string(), "cpu=4 memory=16384Mi ephemeral-storage=20480Mi pods=64");
         assert_eq!(one.allocatable().cpu_millis, 3_900);
         assert_eq!(one.offerings.len(), 8);
         let price = |wanted| one.offerings.iter().find(|o| o.capacity_type == wanted).map(|o| o.price);
