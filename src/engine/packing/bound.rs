@@ -8,7 +8,7 @@
 
 use super::knapsack::{self, Choice};
 use super::master::{Column, Master};
-use super::{Bin, Item, VALUE_PLACES, fits};
+use super::{Bin, Item, VALUE_PLACES, fits, values};
 
 /// Linear programs with more rows take too long.
 const MOST_ITEMS: usize = 120;
@@ -30,6 +30,9 @@ const NEAR: f64 = 2e-4;
 /// A price that no bins which hold all these items undercut. `allowed` says of each item whether it may go into each bin; an item that fits into
 /// none is left out of account, as is everything where there are too many kinds of items to find out.
 pub fn lower_bound(bins: &[Bin], items: &[Item], allowed: impl Fn(usize, usize) -> bool) -> i128 {
+    if items.len() > MOST_ITEMS || bins.iter().any(|bin| bin.price <= 0 || bin.price > super::MOST_PRICE) {
+        return 0;
+    }
     let takes: Vec<Vec<usize>> = bins
         .iter()
         .enumerate()
@@ -43,9 +46,6 @@ pub fn lower_bound(bins: &[Bin], items: &[Item], allowed: impl Fn(usize, usize) 
         if !alone.is_finite() {
             *count = 0;
         }
-    }
-    if items.len() > MOST_ITEMS || bins.iter().any(|bin| bin.price <= 0 || bin.price > super::MOST_PRICE) {
-        return 0;
     }
     let mut search = Search { bins, items, takes, counts: &counts, columns: Vec::new() };
     let mut master = Master::new(&counts, &alone);
@@ -87,17 +87,8 @@ pub fn lower_bound(bins: &[Bin], items: &[Item], allowed: impl Fn(usize, usize) 
 /// What one of an item costs at least if bins hold nothing else.
 fn alone(bins: &[Bin], items: &[Item], takes: &[Vec<usize>], item: usize) -> f64 {
     let homes = bins.iter().zip(takes).filter(|(_, takes)| takes.binary_search(&item).is_ok());
-    let price = |bin: &Bin| {
-        let fit = items[item].demand.iter().zip(&bin.supply).filter(|(demand, _)| **demand > 0);
-        let fit = fit.map(|(demand, supply)| supply / demand).min().unwrap_or(i64::MAX);
-        bin.price as f64 / fit.min(items[item].count as i64) as f64
-    };
+    let price = |bin: &Bin| bin.price as f64 / bin.holds_alone(&items[item]) as f64;
     homes.map(|(bin, _)| price(bin)).fold(f64::INFINITY, f64::min)
-}
-
-fn values(worth: &[f64]) -> Vec<i64> {
-    let scale = (1u64 << VALUE_PLACES) as f64;
-    worth.iter().map(|worth| (worth * scale) as i64).collect()
 }
 
 struct Search<'a> {
@@ -114,37 +105,32 @@ impl Search<'_> {
     fn round(&mut self, values: &[i64], steps: u64) -> (i128, bool) {
         // The largest part of its price that a filling may be worth: a fraction.
         let mut worst: (i128, i128) = (1, 1);
-        let mut promising: Vec<(i128, usize)> = Vec::new();
-        let mut known: Vec<Option<Vec<i128>>> = vec![None; self.bins.len()];
+        let mut promising = Vec::new();
         for (at, bin) in self.bins.iter().enumerate() {
             let choices = self.choices(at, values);
             let prices = knapsack::resource_prices(&bin.supply, &choices);
             let most = knapsack::most(&bin.supply, &choices, &prices);
-            let cost = i128::from(bin.price) << VALUE_PLACES;
-            if most > cost {
-                promising.push(((most << 20) / cost, at));
-                known[at] = Some(prices);
+            if most > bin.cost() {
+                promising.push(((most << 20) / bin.cost(), at, prices));
             }
         }
-        promising.sort_by(|a, b| b.cmp(a));
+        promising.sort_by_key(|one| std::cmp::Reverse((one.0, one.1)));
         let mut better: Vec<(i128, Column)> = Vec::new();
-        for (ratio, at) in promising {
+        for (ratio, at, prices) in promising {
             if better.len() >= A_ROUND && worst.0 << 20 >= (ratio + 1) * worst.1 {
                 // Whatever comes now is worth no more for its price, and there are columns enough.
                 break;
             }
             let bin = &self.bins[at];
             let choices = self.choices(at, values);
-            let filling =
-                knapsack::fill(&bin.supply, &choices, known[at].as_deref().unwrap_or_default(), steps);
-            let cost = i128::from(bin.price) << VALUE_PLACES;
+            let filling = knapsack::fill(&bin.supply, &choices, &prices, steps);
+            let cost = bin.cost();
             if filling.most * worst.1 > worst.0 * cost {
                 worst = (filling.most, cost);
             }
             if i128::from(filling.value) > cost + (cost >> 20) {
-                let amounts = filling.pattern.iter().map(|(item, count)| (*item, *count as f64)).collect();
                 let gain = (i128::from(filling.value) << 20) / cost;
-                better.push((gain, Column { price: bin.price as f64, amounts }));
+                better.push((gain, bin.column(&filling.pattern)));
             }
         }
         better.sort_by(|(a, _), (b, _)| b.cmp(a));
@@ -159,13 +145,6 @@ impl Search<'_> {
     }
 
     fn choices(&self, bin: usize, values: &[i64]) -> Vec<Choice<'_>> {
-        let of_use = |item: &&usize| values[**item] > 0 && self.counts[**item] > 0;
-        let choice = |item: &usize| Choice {
-            item: *item,
-            demand: &self.items[*item].demand,
-            value: values[*item],
-            count: usize::try_from(self.counts[*item]).unwrap_or(usize::MAX),
-        };
-        self.takes[bin].iter().filter(of_use).map(choice).collect()
+        knapsack::choices(self.items, self.takes[bin].iter().copied(), values, self.counts)
     }
 }

@@ -3,9 +3,9 @@
 //!
 //! **Invariant:** what comes out costs no more than what went in.
 
-use super::knapsack::{self, Choice};
+use super::knapsack;
 use super::master::{Column, Master};
-use super::{Bin, Filled, Item, Pattern, VALUE_PLACES, cheapest, fits, greedy, price};
+use super::{Bin, Filled, Item, Pattern, cheapest, fits, greedy, price, values};
 
 /// Linear programs have a row for each item; more take too long.
 pub(super) const MOST_ITEMS: usize = 64;
@@ -121,13 +121,13 @@ impl<'a> Dive<'a> {
 
     /// Adds fillings that at this worth of items are worth more than they cost; false if none was found.
     fn add_better(&mut self, worth: &[f64]) -> bool {
-        let scale = (1u64 << VALUE_PLACES) as f64;
-        let values: Vec<i64> = worth.iter().map(|worth| (worth * scale) as i64).collect();
+        let values = values(worth);
         let mut promising = Vec::new();
         for (at, bin) in self.bins.iter().enumerate() {
-            let choices = choices(self.items, &values, &self.left, bin);
+            let fitting = (0..self.items.len()).filter(|item| fits(&self.items[*item], bin));
+            let choices = knapsack::choices(self.items, fitting, &values, &self.left);
             self.work += choices.len() as u64 / 2;
-            let cost = i128::from(bin.price) << VALUE_PLACES;
+            let cost = bin.cost();
             let is_too_dear =
                 |prices: &Vec<i128>| knapsack::most(&bin.supply, &choices, prices) <= cost + (cost >> 16);
             if self.prices[at].as_ref().is_some_and(is_too_dear) {
@@ -138,18 +138,17 @@ impl<'a> Dive<'a> {
             let most = knapsack::most(&bin.supply, &choices, &prices);
             self.prices[at] = Some(prices);
             if most > cost + (cost >> 16) {
-                promising.push((((most - cost) << 20) / cost, at));
+                promising.push((((most - cost) << 20) / cost, at, choices));
             }
         }
         promising.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut added = 0;
-        for (_, at) in promising {
+        for (_, at, choices) in promising {
             let bin = &self.bins[at];
-            let choices = choices(self.items, &values, &self.left, bin);
             let prices = self.prices[at].as_deref().unwrap_or_default();
             let filling = knapsack::fill(&bin.supply, &choices, prices, STEPS);
             self.work += choices.len() as u64 + filling.steps;
-            let cost = i128::from(bin.price) << VALUE_PLACES;
+            let cost = bin.cost();
             if i128::from(filling.value) > cost + (cost >> 16) {
                 self.add(Filled { bin: at, pattern: filling.pattern });
                 added += 1;
@@ -162,8 +161,7 @@ impl<'a> Dive<'a> {
     }
 
     fn add(&mut self, filled: Filled) {
-        let amounts = filled.pattern.iter().map(|(item, count)| (*item, *count as f64)).collect();
-        self.columns.push(Column { price: self.bins[filled.bin].price as f64, amounts });
+        self.columns.push(self.bins[filled.bin].column(&filled.pattern));
         self.fillings.push(filled);
     }
 
@@ -173,9 +171,8 @@ impl<'a> Dive<'a> {
         let mut alone = Vec::new();
         for (at, item) in items.iter().enumerate() {
             let of_bin = |(number, bin): (usize, &Bin)| {
-                let fit = item.demand.iter().zip(&bin.supply).filter(|(demand, _)| **demand > 0);
-                let fit = fit.map(|(demand, supply)| supply / demand).min()?.min(item.count as i64);
-                (fit > 0 && fits(item, bin)).then(|| (bin.price as f64 / fit as f64, number, fit as usize))
+                let fit = bin.holds_alone(item);
+                (fit > 0).then(|| (bin.price as f64 / fit as f64, number, fit as usize))
             };
             let all = self.bins.iter().enumerate().filter_map(of_bin);
             let best = all.min_by(|a, b| a.0.total_cmp(&b.0));
@@ -260,18 +257,4 @@ impl<'a> Dive<'a> {
 /// What so many of each item are worth.
 fn worth_left(left: &[u64], worth: &[f64]) -> f64 {
     left.iter().zip(worth).map(|(count, worth)| *count as f64 * worth).sum()
-}
-
-/// What may be put into a bin, of what is left.
-fn choices<'a>(items: &'a [Item], values: &[i64], left: &[u64], bin: &Bin) -> Vec<Choice<'a>> {
-    let of_use = items.iter().enumerate().zip(values.iter().zip(left));
-    of_use
-        .filter(|((_, item), (value, left))| **value > 0 && **left > 0 && fits(item, bin))
-        .map(|((at, item), (value, left))| Choice {
-            item: at,
-            demand: &item.demand,
-            value: *value,
-            count: usize::try_from(*left).unwrap_or(usize::MAX),
-        })
-        .collect()
 }

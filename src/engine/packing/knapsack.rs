@@ -5,7 +5,7 @@
 //!
 //! **Invariant:** [`Filling::most`] follows from integer arithmetic, whatever prices the linear program came up with: no filling is worth more.
 
-use super::Pattern;
+use super::{Item, Pattern};
 
 /// An item that may be taken.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,24 @@ pub(super) struct Choice<'a> {
     pub value: i64,
     /// So many of it at most.
     pub count: usize,
+}
+
+/// What may be put into a bin: of these items those that are left and are worth anything.
+pub(super) fn choices<'a>(
+    items: &'a [Item],
+    among: impl Iterator<Item = usize>,
+    values: &[i64],
+    left: &[u64],
+) -> Vec<Choice<'a>> {
+    among
+        .filter(|item| values[*item] > 0 && left[*item] > 0)
+        .map(|item| Choice {
+            item,
+            demand: &items[item].demand,
+            value: values[item],
+            count: usize::try_from(left[item]).unwrap_or(usize::MAX),
+        })
+        .collect()
 }
 
 /// What a bin is filled with.

@@ -19,6 +19,31 @@ mod neighbours;
 
 pub use bound::lower_bound;
 
+use std::collections::BTreeSet;
+
+use crate::model::Resources;
+use master::Column;
+
+/// Resources by which amounts become demands and supplies: all that any of some amounts has, those that matter most in front.
+#[derive(Debug)]
+pub struct Axes<'a>(Vec<&'a str>);
+
+impl<'a> Axes<'a> {
+    /// Those of these amounts.
+    pub fn of(all: impl IntoIterator<Item = &'a Resources>) -> Self {
+        let mut names = vec!["cpu", "memory"];
+        let others: BTreeSet<&str> =
+            all.into_iter().flat_map(|amounts| amounts.iter().map(|(name, _)| name)).collect();
+        names.extend(others.into_iter().filter(|name| !["cpu", "memory"].contains(name)));
+        Self(names)
+    }
+
+    /// How much there is of each, none if less.
+    pub fn amounts(&self, of: &Resources) -> Vec<i64> {
+        self.0.iter().map(|name| of.get(name).max(0)).collect()
+    }
+}
+
 /// Things of which each takes as much of a bin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -134,6 +159,32 @@ fn holds_all(bins: &[Bin], items: &[Item], filled: &[Filled]) -> bool {
         fits &= room.iter().all(|room| *room >= 0);
     }
     fits && counts.iter().zip(items).all(|(count, item)| *count == item.count)
+}
+
+impl Bin {
+    /// What it costs, as a value.
+    fn cost(&self) -> i128 {
+        i128::from(self.price) << VALUE_PLACES
+    }
+
+    /// How many of an item it holds, of those there are, if it holds nothing else.
+    fn holds_alone(&self, item: &Item) -> i64 {
+        let amounts = item.demand.iter().zip(&self.supply).filter(|(demand, _)| **demand > 0);
+        let most = amounts.map(|(demand, supply)| supply / demand).min().unwrap_or(i64::MAX);
+        most.min(item.count as i64)
+    }
+
+    /// As the linear program sees it, filled with so much.
+    fn column(&self, pattern: &Pattern) -> Column {
+        let amounts = pattern.iter().map(|(item, count)| (*item, *count as f64)).collect();
+        Column { price: self.price as f64, amounts }
+    }
+}
+
+/// What a linear program says that items are worth, as values.
+fn values(worth: &[f64]) -> Vec<i64> {
+    let scale = (1u64 << VALUE_PLACES) as f64;
+    worth.iter().map(|worth| (worth * scale) as i64).collect()
 }
 
 /// Whether one of an item fits into a bin.

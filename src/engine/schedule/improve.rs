@@ -11,7 +11,7 @@ use super::requirements::ReqId;
 use super::setup::Setup;
 use super::topology::KeyId;
 use crate::model::Resources;
-use crate::packing::{self, Bin, Item};
+use crate::packing::{self, Axes, Bin, Item};
 
 /// What packing may cost: so much, and so much for each pod. A unit is some hundredths of a microsecond.
 const LEAST_WORK: u64 = 1_000_000;
@@ -72,16 +72,12 @@ fn packed_anew(setup: &Setup<'_>, nodes: &[&Planned], budget: u64) -> (Option<Ve
     for pod in nodes.iter().flat_map(|planned| &planned.pods) {
         by_size.entry(&setup.classes[setup.class_of[*pod]].spec.requests).or_default().push(*pod);
     }
-    let mut names: Vec<&str> = vec!["cpu", "memory"];
-    names.extend(by_size.keys().flat_map(|requests| requests.iter().map(|(name, _)| name)));
-    let mut known = BTreeSet::new();
-    names.retain(|name| known.insert(*name));
-    let amounts = |of: &Resources| names.iter().map(|name| of.get(name).max(0)).collect::<Vec<i64>>();
+    let axes = Axes::of(by_size.keys().copied());
     let items: Vec<Item> =
-        by_size.iter().map(|(size, pods)| Item { demand: amounts(size), count: pods.len() }).collect();
+        by_size.iter().map(|(size, pods)| Item { demand: axes.amounts(size), count: pods.len() }).collect();
     let bins: Vec<Bin> = fits
         .iter()
-        .map(|fit| Bin { supply: amounts(&shapes[fit.shape as usize].free), price: fit.price.0 })
+        .map(|fit| Bin { supply: axes.amounts(&shapes[fit.shape as usize].free), price: fit.price.0 })
         .collect();
     let number: BTreeMap<&Resources, usize> =
         by_size.keys().enumerate().map(|(number, size)| (*size, number)).collect();

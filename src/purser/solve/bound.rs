@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use purser_engine::model::{PodKey, Price, Resources};
-use purser_engine::packing::{self, Bin, Item};
+use purser_engine::model::{PodKey, Price};
+use purser_engine::packing::{self, Axes, Bin, Item};
 use purser_engine::schedule::{Kind, relaxed};
 use purser_sim::bound::{self, BoundType, PodClass};
 
@@ -47,18 +47,16 @@ fn by_whole_pods(classes: &[(PodClass, u64)], types: &[BoundType]) -> Price {
     let free: Vec<usize> = (0..types.len()).filter(|at| types[*at].price.0 <= 0).collect();
     let classes: Vec<&(PodClass, u64)> =
         classes.iter().filter(|(class, _)| !free.iter().any(|at| is_free(class, *at))).collect();
-    let names: BTreeSet<&str> =
-        classes.iter().flat_map(|(class, _)| class.requests.iter().map(|(name, _)| name)).collect();
-    let amounts = |of: &Resources| names.iter().map(|name| of.get(name).max(0)).collect::<Vec<i64>>();
+    let axes = Axes::of(classes.iter().map(|(class, _)| &class.requests));
     let can_be_had = |at: &usize| types[*at].price.0 > 0 && types[*at].price.0 < i64::MAX;
     let paid: Vec<usize> = (0..types.len()).filter(can_be_had).collect();
     let bins: Vec<Bin> = paid
         .iter()
-        .map(|at| Bin { supply: amounts(&types[*at].allocatable), price: types[*at].price.0 })
+        .map(|at| Bin { supply: axes.amounts(&types[*at].allocatable), price: types[*at].price.0 })
         .collect();
     let items: Vec<Item> = classes
         .iter()
-        .map(|(class, count)| Item { demand: amounts(&class.requests), count: *count as usize })
+        .map(|(class, count)| Item { demand: axes.amounts(&class.requests), count: *count as usize })
         .collect();
     let price = packing::lower_bound(&bins, &items, |item, bin| classes[item].0.allowed[paid[bin]]);
     Price(i64::try_from(price).unwrap_or(i64::MAX))
