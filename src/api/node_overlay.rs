@@ -10,6 +10,7 @@ use purser_engine::overlay::Overlay;
 
 use crate::crd;
 use crate::error::{At, FieldError};
+use crate::node_pool::weight;
 use crate::quantity::{object_name, resources};
 use crate::requirement::requirements;
 
@@ -63,7 +64,7 @@ pub fn node_overlay(overlay: &crd::NodeOverlay) -> Result<NodeOverlayFacts, Fiel
     Ok(NodeOverlayFacts {
         name: name.into(),
         overlay: NodeOverlay {
-            weight: weight(&at, spec)?,
+            weight: weight(&at, spec.weight, 10_000)?,
             requirements: requirements(&requirements_at, &written)?,
             price: micros,
             price_adjustment: spec.price_adjustment.as_deref().map(Str::from),
@@ -95,18 +96,6 @@ fn price(at: &At<'_>, spec: &crd::NodeOverlaySpec) -> Result<Option<PriceChange>
                 Err(at.field("priceAdjustment").error(problem, remedy))
             }
         },
-    }
-}
-
-fn weight(at: &At<'_>, spec: &crd::NodeOverlaySpec) -> Result<u32, FieldError> {
-    match spec.weight.map(u32::try_from) {
-        None => Ok(0),
-        Some(Ok(weight @ 1..=10_000)) => Ok(weight),
-        Some(_) => {
-            let problem = format!("{} is not from 1 to 10000", spec.weight.unwrap_or_default());
-            let remedy = "write 1 to 10000, or leave it out for the lowest weight";
-            Err(at.field("weight").error(problem, remedy))
-        }
     }
 }
 

@@ -34,7 +34,7 @@ pub fn node_pool(pool: &crd::NodePool) -> Result<NodePool, FieldError> {
     let ready = crd::Condition::status_of(conditions, "Ready").is_none_or(|status| status == "True");
     Ok(NodePool {
         name: PoolName::new(name),
-        weight: weight(&spec_at, spec)?,
+        weight: weight(&spec_at, spec.weight, 100)?,
         template: template(&template_at, &spec.template)?,
         disruption: disruption(&spec_at.field("disruption"), spec.disruption.as_ref())?,
         limits: limits(&spec_at.field("limits"), spec.limits.as_ref())?,
@@ -44,13 +44,15 @@ pub fn node_pool(pool: &crd::NodePool) -> Result<NodePool, FieldError> {
     })
 }
 
-fn weight(at: &At<'_>, spec: &crd::NodePoolSpec) -> Result<u32, FieldError> {
-    match spec.weight.map(u32::try_from) {
+/// A weight of 1 to so much; 0 if none is written.
+pub(crate) fn weight(at: &At<'_>, written: Option<i32>, most: u32) -> Result<u32, FieldError> {
+    match written.map(u32::try_from) {
         None => Ok(0),
-        Some(Ok(weight @ 1..=100)) => Ok(weight),
+        Some(Ok(weight)) if (1..=most).contains(&weight) => Ok(weight),
         Some(_) => {
-            let problem = format!("{} is not from 1 to 100", spec.weight.unwrap_or_default());
-            Err(at.field("weight").error(problem, "write 1 to 100, or leave it out for the lowest weight"))
+            let problem = format!("{} is not from 1 to {most}", written.unwrap_or_default());
+            let remedy = format!("write 1 to {most}, or leave it out for the lowest weight");
+            Err(at.field("weight").error(problem, remedy))
         }
     }
 }
