@@ -71,6 +71,14 @@ pub struct RunOptions {
         value_parser = positive
     )]
     pub batch_max_duration: Span,
+    /// How strictly pods and NodePools are taken at their word.
+    #[command(flatten)]
+    pub policies: Policies,
+}
+
+/// How strictly pods and NodePools are taken at their word.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct Policies {
     /// Whether the preferences of pods count.
     #[arg(
         long,
@@ -206,26 +214,9 @@ pub struct SimulateOptions {
     /// How much goes wrong.
     #[arg(long, value_enum, default_value_t)]
     pub faults: FaultLevel,
-    /// Whether the preferences of pods count.
-    #[arg(
-        long,
-        value_enum,
-        ignore_case = true,
-        env = "PREFERENCE_POLICY",
-        value_name = "POLICY",
-        default_value_t
-    )]
-    pub preference_policy: PreferencePolicy,
-    /// Whether `minValues` of NodePools can be let go.
-    #[arg(
-        long,
-        value_enum,
-        ignore_case = true,
-        env = "MIN_VALUES_POLICY",
-        value_name = "POLICY",
-        default_value_t
-    )]
-    pub min_values_policy: MinValuesPolicy,
+    /// How strictly pods and NodePools are taken at their word.
+    #[command(flatten)]
+    pub policies: Policies,
     /// What is switched on or off, such as NodeOverlay=true,CapacityBuffer=true. The gates are Karpenter's.
     #[arg(long, env = "FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "")]
     pub feature_gates: String,

@@ -3,12 +3,16 @@
 //! **Invariant:** a segment is deleted only when a record says so, and when a snapshot at the first record that is kept stands in for
 //! what was in it.
 
-use purser_engine::controller::Controller;
+use purser_engine::controller::{Controller, Step};
 use purser_engine::event::Control;
 use purser_engine::model::{Span, Time};
+use purser_engine::port::Order;
 use purser_engine::snapshot;
 use purser_events::journal::{Retained, RetentionPolicy, SealPolicy};
 use purser_events::wire::EventLog;
+use tokio::sync::mpsc;
+
+use crate::runtime::{self, Clock, Message};
 
 /// How much of a journal to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +96,36 @@ impl Tending {
             }
         }
         Ok(())
+    }
+}
+
+/// Runs a controller on this thread and looks after its journal; gives it back.
+///
+/// What fails of that stops nothing: it is reported at once, and the first of it in the end.
+///
+/// # Errors
+/// If the journal cannot be written or could not be tended.
+pub fn drive<C: Clock>(
+    controller: Controller<EventLog>,
+    first: Step,
+    clock: C,
+    inbox: mpsc::Receiver<Message>,
+    orders: mpsc::Sender<Order>,
+    mut tending: Tending,
+    mut report: impl FnMut(&anyhow::Error),
+) -> anyhow::Result<Controller<EventLog>> {
+    let mut failure = None;
+    let tend = |controller: &mut Controller<EventLog>, now: Time| {
+        if let Err(error) = tending.tend(controller, now) {
+            report(&error);
+            failure.get_or_insert(error);
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let controller = runtime.block_on(runtime::drive(controller, first, clock, inbox, orders, tend))?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(controller),
     }
 }
 

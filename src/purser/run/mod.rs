@@ -15,18 +15,17 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use purser_cluster::kwok::{self, Kubelet, Kwok};
 use purser_cluster::{Executor, Now, Pools, Watches};
-use purser_engine::controller::{Controller, Start, Step};
-use purser_engine::model::{InstanceId, Time};
-use purser_engine::port::{InstanceFacts, Observation, Order};
+use purser_engine::controller::{Controller, Start};
+use purser_engine::model::InstanceId;
+use purser_engine::port::{InstanceFacts, Observation};
 use purser_engine::settings::Settings;
 use purser_engine::state::State;
-use purser_events::wire::EventLog;
 use tokio::sync::mpsc;
 
 use self::clock::WallClock;
 use crate::cli::RunOptions;
-use crate::runtime::{self, Clock, Message};
-use crate::tending::Tending;
+use crate::runtime::{Clock, Message};
+use crate::tending::{self, Tending};
 
 /// Room in the channels.
 const CHANNEL: usize = 1_024;
@@ -47,8 +46,8 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
     let settings = Settings {
         batch_idle: options.batch_idle_duration,
         batch_max: options.batch_max_duration,
-        preference_policy: options.preference_policy.into(),
-        min_values_policy: options.min_values_policy.into(),
+        preference_policy: options.policies.preference_policy.into(),
+        min_values_policy: options.policies.min_values_policy.into(),
         ..Settings::default()
     };
     let client = client(options).await?;
@@ -95,7 +94,10 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
         // A controller that is gone has stopped already.
         let _ = stop.send(Message::Stop(reason.to_owned())).await;
     });
-    let thread = std::thread::spawn(move || control(controller, first, clock, inbox, orders));
+    let thread = std::thread::spawn(move || {
+        let report = |error: &anyhow::Error| tracing::error!("the journal cannot be tended: {error:#}");
+        tending::drive(controller, first, clock, inbox, orders, Tending::new(None), report)
+    });
     // Ends with the controller: nobody gives orders any more. What is under way is ordered again by the next start.
     executor.run(outbox).await;
     let controller = thread.join().map_err(|_| anyhow!("the controller's thread panicked"))??;
@@ -139,29 +141,6 @@ fn world(state: &State, listed: Vec<Observation>) -> Vec<Observation> {
     });
     let known: Vec<Observation> = known.collect();
     kwok::catalogue().into_iter().chain(known).chain(listed).collect()
-}
-
-fn control(
-    controller: Controller<EventLog>,
-    first: Step,
-    clock: WallClock,
-    inbox: mpsc::Receiver<Message>,
-    orders: mpsc::Sender<Order>,
-) -> anyhow::Result<Controller<EventLog>> {
-    let mut tending = Tending::new(None);
-    let mut failure = None;
-    let tend = |controller: &mut Controller<EventLog>, now: Time| {
-        if let Err(error) = tending.tend(controller, now) {
-            tracing::error!("the journal cannot be tended: {error:#}");
-            failure.get_or_insert(error);
-        }
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let controller = runtime.block_on(runtime::drive(controller, first, clock, inbox, orders, tend))?;
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(controller),
-    }
 }
 
 /// Waits for a signal to end.

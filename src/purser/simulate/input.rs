@@ -113,8 +113,8 @@ impl Input {
         let settings = Settings {
             feature_gates,
             expendable_below: options.expendable_pods_priority_cutoff,
-            preference_policy: options.preference_policy.into(),
-            min_values_policy: options.min_values_policy.into(),
+            preference_policy: options.policies.preference_policy.into(),
+            min_values_policy: options.policies.min_values_policy.into(),
             ..Settings::default()
         };
         if settings.feature_gates.has(FeatureGate::NodeOverlay) {

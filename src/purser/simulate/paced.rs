@@ -6,18 +6,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use purser_engine::controller::Controller;
 use purser_engine::model::{Span, Time};
 use purser_engine::port::Order;
-use purser_events::wire::EventLog;
 use purser_sim::World;
 use purser_sim::driver::{Beginning, LIST_INSTANCES_EVERY, RELIST_EVERY};
 use tokio::sync::mpsc;
 
 use super::input::Input;
 use super::run::{self, Finished};
-use crate::runtime::{self, Clock, Message};
-use crate::tending::Tending;
+use crate::runtime::{Clock, Message};
+use crate::tending::{self, Tending};
 
 /// Room in the channels.
 const CHANNEL: usize = 1_024;
@@ -60,21 +58,9 @@ async fn run_in_real_time(input: &Input, folder: &Path, resume: bool, pace: u32)
     let end = input.end();
     let (messages, inbox) = mpsc::channel(CHANNEL);
     let (orders, outbox) = mpsc::channel(CHANNEL);
-    let mut tending = Tending::new(input.keep);
-    let controller = std::thread::spawn(move || -> anyhow::Result<_> {
-        let mut failure = None;
-        let tend = |controller: &mut Controller<EventLog>, now| {
-            if let Err(error) = tending.tend(controller, now) {
-                failure.get_or_insert(error);
-            }
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-        let controller = runtime.block_on(runtime::drive(controller, first, clock, inbox, orders, tend))?;
-        match failure {
-            Some(error) => Err(error),
-            None => Ok(controller),
-        }
-    });
+    let tending = Tending::new(input.keep);
+    let controller =
+        std::thread::spawn(move || tending::drive(controller, first, clock, inbox, orders, tending, |_| ()));
     let world = live(world, clock, end, messages, outbox).await;
     let controller = controller.join().map_err(|_| anyhow!("the controller's thread panicked"))??;
     run::close(&world, controller, folder)
