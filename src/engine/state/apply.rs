@@ -56,6 +56,7 @@ impl State {
                 self.label_set_ids.insert(Arc::clone(labels), *id);
             }
             Fact::PodObserved { pod, uid, spec, created, phase, node } => {
+                let plan = self.plan_of(pod);
                 self.detach(seq, time, pod);
                 let facts = Pod {
                     uid: *uid,
@@ -68,11 +69,16 @@ impl State {
                 };
                 self.pods.insert(pod.clone(), facts);
                 self.attach(seq, time, pod);
+                self.make_way(seq, time, pod, &plan);
             }
-            Fact::PodBound { pod, node } => self.change_pod(seq, time, pod, |pod| {
-                pod.node = Some(node.clone());
-                pod.phase = PodPhase::Bound;
-            }),
+            Fact::PodBound { pod, node } => {
+                let plan = self.plan_of(pod);
+                self.change_pod(seq, time, pod, |pod| {
+                    pod.node = Some(node.clone());
+                    pod.phase = PodPhase::Bound;
+                });
+                self.make_way(seq, time, pod, &plan);
+            }
             Fact::PodPhaseChanged { pod, phase } => self.change_pod(seq, time, pod, |pod| pod.phase = *phase),
             Fact::PodDeleted { pod } => {
                 self.detach(seq, time, pod);

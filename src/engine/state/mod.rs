@@ -8,6 +8,7 @@ mod apply_decision;
 mod change;
 mod claim;
 mod claims;
+mod displaced;
 mod occupancy;
 mod touched;
 mod view;

@@ -3,7 +3,7 @@
 mod lab;
 
 use lab::*;
-use purser_engine::event::{Decision, LaunchFailure};
+use purser_engine::event::{Decision, LaunchFailure, Target};
 use purser_engine::model::*;
 use purser_engine::port::{Effect, Observation};
 use purser_engine::reason::ReasonId;
@@ -38,6 +38,45 @@ fn a_pod_joins_a_launch_that_is_under_way() {
     assert_eq!(lab.launches().len(), 1);
     let claim = lab.launches()[0].0.clone();
     assert_eq!(lab.state().claims[&claim].planned.pods.len(), 2);
+    lab.verify();
+}
+
+#[test]
+fn pods_of_a_kind_take_each_others_places() {
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(pool("default"))]);
+    let web = spec(1_500, 1024);
+    lab.see([pending("a", &web), pending("b", &web)]);
+    lab.until(secs(2));
+    let nodes: Vec<_> = lab.launches().iter().map(|(claim, ..)| lab.ready(claim, "small")).collect();
+    let of = |lab: &Lab, name: &str| lab.state().pods[&PodKey::new("default", name)].plan.clone();
+    let (Plan::Nominated { target: of_a, .. }, before) = (of(&lab, "a"), of(&lab, "b")) else { panic!() };
+    let Plan::Nominated { target: of_b, decision, .. } = before else { panic!() };
+    assert_ne!(of_a, of_b);
+    let node_of_b = &nodes[usize::from(of_b == Target::Claim(lab.launches()[1].0.clone()))];
+    let decided = lab.decisions().len();
+    lab.see([bound("a", &web, node_of_b)]);
+    let Plan::Nominated { target, decision: after, .. } = of(&lab, "b") else { panic!() };
+    assert_eq!(target, of_a, "b goes where a was expected");
+    assert_ne!(after, decision, "by the decision for a");
+    lab.until(secs(15));
+    assert_eq!(lab.decisions().len(), decided, "nothing is to be decided anew");
+    lab.verify();
+}
+
+#[test]
+fn who_lost_his_place_to_a_newcomer_gets_another_one_soon() {
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(pool("default"))]);
+    let web = spec(1_500, 1024);
+    lab.see([pending("a", &web)]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let node = lab.ready(&claim, "small");
+    lab.see([bound("newcomer", &spec(300, 512), &node)]);
+    lab.until(secs(4));
+    assert_eq!(lab.launches().len(), 1, "there is room for both");
+    lab.see([bound("another", &spec(300, 512), &node)]);
+    lab.until(secs(6));
+    assert_eq!(lab.launches().len(), 2, "there is none for three");
     lab.verify();
 }
 

@@ -1,0 +1,76 @@
+//! What becomes of pods whose place another one took: the kube-scheduler binds pods as it sees fit, not as was planned.
+//!
+//! **Invariant:** on a node that is set up, the pods that are there and those that are expected fit together.
+
+use super::{Plan, Planned, State};
+use crate::event::{Seq, Target};
+use crate::model::{PodKey, Resources, Time};
+
+impl State {
+    /// Makes way for a pod that was bound, on a node where others may have been expected.
+    ///
+    /// If it was expected elsewhere itself, one of its kind goes there in its stead, as the decision for it asked. Whoever has no room
+    /// left otherwise has to be decided upon anew.
+    pub(super) fn make_way(&mut self, seq: Seq, time: Time, newcomer: &PodKey, plan: &Plan) {
+        let Some(pod) = self.pods.get(newcomer) else { return };
+        let (spec, Some(node)) = (pod.spec, pod.occupies().cloned()) else { return };
+        let here = match self.claims.of_node(&node) {
+            Some(claim) => Target::Claim(claim.clone()),
+            None => Target::Node(node.clone()),
+        };
+        let Some(planned) = self.planned(&here).filter(|planned| !planned.pods.is_empty()) else { return };
+        if let Plan::Nominated { target, decision, .. } = plan {
+            if *target == here {
+                return;
+            }
+            let same = |key: &&PodKey| self.pods.get(*key).is_some_and(|other| other.spec == spec);
+            if let Some(other) = planned.pods.iter().find(same).cloned() {
+                self.nominate(seq, time, target, std::slice::from_ref(&other));
+                if let Some(Plan::Nominated { decision: of, .. }) =
+                    self.pods.get_mut(&other).map(|pod| &mut pod.plan)
+                {
+                    *of = *decision;
+                }
+                return;
+            }
+        }
+        self.release_what_does_not_fit(seq, time, &here);
+    }
+
+    fn release_what_does_not_fit(&mut self, seq: Seq, time: Time, target: &Target) {
+        let node = match target {
+            Target::Node(node) => node.clone(),
+            Target::Claim(name) => match self.claims.get(name) {
+                // What the node of a claim offers may not show before it is set up.
+                Some(claim) if claim.initialized.is_some() => match &claim.node {
+                    Some(node) => node.clone(),
+                    None => return,
+                },
+                _ => return,
+            },
+        };
+        let (Some(facts), Some(occupancy)) = (self.nodes.get(&node), self.occupancy.get(&node)) else {
+            return;
+        };
+        // Of what is used up already nothing is left, however far.
+        let free = facts.facts.allocatable.minus(&occupancy.used).elementwise_max(&Resources::default());
+        while let Some(planned) = self.planned(target)
+            && !planned.requests.fits(&free)
+            && let Some(last) = planned.pods.last().cloned()
+        {
+            self.release(seq, time, &last);
+        }
+    }
+
+    /// Where a pod is expected, if anywhere.
+    pub(super) fn plan_of(&self, pod: &PodKey) -> Plan {
+        self.pods.get(pod).map(|pod| pod.plan.clone()).unwrap_or_default()
+    }
+
+    fn planned(&self, target: &Target) -> Option<&Planned> {
+        match target {
+            Target::Claim(claim) => self.claims.get(claim).map(|claim| &claim.planned),
+            Target::Node(node) => self.nodes.get(node).map(|node| &node.planned),
+        }
+    }
+}
