@@ -22,6 +22,7 @@
 #[macro_use]
 mod macros;
 
+mod claim;
 mod cloud;
 mod code;
 mod control;

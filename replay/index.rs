@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use purser_engine::event::{Control, Decision, Event, Fact, LabelSetId};
-use purser_engine::model::{ClaimName, InstanceId, NodeName, NodePool, PodKey, PoolName, Time, Uid, label};
+use purser_engine::model::{
+    ClaimFacts, ClaimName, InstanceId, NodeName, NodePool, PodKey, PoolName, Time, Uid, label,
+};
 use serde::Serialize;
 
 use crate::source::{Item, Log};
@@ -132,6 +134,9 @@ impl Index {
                 let at = self.machine_of_claim(seq, claim);
                 self.machines[at].pool = Some(pool.clone());
             }
+            Event::Decision(Decision::LaunchAdopted { claim, .. }) => {
+                self.machine_of_claim(seq, claim);
+            }
             Event::Decision(Decision::Register { claim, node }) => {
                 let at = self.machine_of_claim(seq, claim);
                 self.link_node(seq, at, node);
@@ -186,8 +191,9 @@ impl Index {
                 let at = self.machine_of_claim(seq, claim);
                 self.link_instance(seq, at, instance);
             }
-            Fact::NodeClaimObserved { claim, pool, instance, node, .. } => {
-                let at = self.machine_of_claim(seq, claim);
+            Fact::NodeClaimObserved { claim } => {
+                let ClaimFacts { name, pool, instance, node, .. } = &**claim;
+                let at = self.machine_of_claim(seq, name);
                 self.machines[at].pool = pool.clone();
                 if let Some(instance) = instance {
                     self.link_instance(seq, at, instance);

@@ -5,7 +5,7 @@
 
 use purser_engine::controller::limits::{refused, refused_problem, refused_requirements, refused_selector};
 use purser_engine::event::{Control, Decision, Event, Fact, Interruption, LaunchFailure, Target};
-use purser_engine::model::{Limits, NodePool, OfferingKey, PodPhase, VolumeLimits};
+use purser_engine::model::{ClaimFacts, Limits, NodePool, OfferingKey, PodPhase, VolumeLimits};
 use purser_engine::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
 
 use crate::text;
@@ -103,10 +103,8 @@ fn of_fact(fact: &Fact) -> String {
             format!("node {node} has {condition} {status} since {}", text::time(*since))
         }
         Fact::NodeDeleted { node } => format!("node {node} is gone"),
-        Fact::NodeClaimObserved { claim, .. } => {
-            format!("nodeclaim {claim} is there and was not launched by this log")
-        }
-        Fact::NodeClaimDeleted { claim } => format!("nodeclaim {claim} was deleted by somebody"),
+        Fact::NodeClaimObserved { claim } => of_claim(claim),
+        Fact::NodeClaimDeleted { claim } => format!("nodeclaim {claim} is gone"),
         Fact::NodePoolObserved { pool } => of_pool(pool),
         Fact::NodePoolDeleted { pool } => format!("nodepool {pool} is gone"),
         Fact::NodeClassObserved { kind, class, ready, message, .. } => match ready {
@@ -227,6 +225,16 @@ fn of_decision(decision: &Decision) -> String {
                 None => format!("launch {claim}: {pods}, no instance types"),
             }
         }
+        Decision::LaunchAdopted { claim, options, considered, .. } => {
+            let types = text::count(*considered as usize, "type");
+            match options.first() {
+                Some(first) => {
+                    let price = text::price(first.price);
+                    format!("launch {claim}, which was there: cheapest {} {price} of {types}", first.instance_type)
+                }
+                None => format!("launch {claim}, which was there: no instance types"),
+            }
+        }
         Decision::Relaunch { claim, attempt } => format!("ask again for {claim}, attempt {attempt}"),
         Decision::Nominate { target: to, pods } => format!("expect {} on {}", text::pods(pods), target(to)),
         Decision::Unschedulable { pods, reason } => format!("no place for {}: {reason}", text::pods(pods)),
@@ -270,6 +278,16 @@ fn of_decision(decision: &Decision) -> String {
         },
         Decision::GarbageCollect { instance } => format!("stop {instance}, which has no claim"),
     }
+}
+
+/// A NodeClaim as it was seen.
+fn of_claim(claim: &ClaimFacts) -> String {
+    let pool = claim.pool.as_ref().map_or_else(|| "no nodepool".to_owned(), |pool| format!("nodepool {pool}"));
+    let mut is = vec![format!("of {pool}")];
+    is.extend(claim.instance.as_ref().map(|instance| format!("with {instance}")));
+    is.extend(claim.node.as_ref().map(|node| format!("on {node}")));
+    is.extend(claim.deleted.is_some().then(|| "being deleted".to_owned()));
+    format!("nodeclaim {} is there: {}", claim.name, is.join(", "))
 }
 
 /// Settings in words: those that have only one good value for most are told where they differ from it.

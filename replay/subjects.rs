@@ -51,6 +51,7 @@ pub fn reason(event: &Event) -> Option<&Reason> {
             | Decision::AbandonDisruption { reason, .. }
             | Decision::RejectCandidate { reason, .. } => Some(reason),
             Decision::Launch { .. }
+            | Decision::LaunchAdopted { .. }
             | Decision::Relaunch { .. }
             | Decision::Nominate { .. }
             | Decision::Register { .. }
@@ -132,11 +133,11 @@ fn of_fact(fact: &Fact) -> Vec<Subject<'_>> {
         | Fact::VolumeLimitsObserved { node, .. }
         | Fact::VolumeLimitsDeleted { node }
         | Fact::NodeDeleted { node } => vec![Node(node)],
-        Fact::NodeClaimObserved { claim, pool, instance, node, .. } => [
-            Some(Claim(claim)),
-            pool.as_ref().map(Pool),
-            instance.as_ref().map(Instance),
-            node.as_ref().map(Node),
+        Fact::NodeClaimObserved { claim } => [
+            Some(Claim(&claim.name)),
+            claim.pool.as_ref().map(Pool),
+            claim.instance.as_ref().map(Instance),
+            claim.node.as_ref().map(Node),
         ]
         .into_iter()
         .flatten()
@@ -182,6 +183,7 @@ fn of_decision(decision: &Decision) -> Vec<Subject<'_>> {
             [Some(Claim(claim)), instance.as_ref().map(Instance)].into_iter().flatten().collect()
         }
         Decision::Relaunch { claim, .. }
+        | Decision::LaunchAdopted { claim, .. }
         | Decision::AbandonDisruption { claim, .. }
         | Decision::RejectCandidate { claim, .. }
         | Decision::Taint { claim }

@@ -41,6 +41,8 @@ mirrored_enum! {
         Unhealthy = 8 "unhealthy",
         Deleted = 9 "deleted",
         Overprovisioned = 10 "overprovisioned",
+        InsufficientCapacity = 11 "insufficient_capacity",
+        GarbageCollected = 12 "garbage_collected",
     }
 
     /// What is switched on or off as a whole.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use purser_engine::event::{LabelSetId, SpecId};
 use purser_engine::model::{
-    ClaimName, ClassName, InstanceId, InstanceType, Labels, NodeName, NodePool, PodSpec, PoolName, Price,
+    ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, Labels, NodeName, NodePool, PodSpec, PoolName, Price,
     ResourceName, Span, Str, TypeName, Zone,
 };
 
@@ -158,7 +158,7 @@ macro_rules! shared {
     )*};
 }
 
-shared!(PodSpec, Labels, NodePool, InstanceType);
+shared!(ClaimFacts, PodSpec, Labels, NodePool, InstanceType);
 
 #[cfg(test)]
 mod tests {

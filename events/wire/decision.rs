@@ -86,4 +86,13 @@ kinds! { Decision as Decision;
 
     /// Remove an instance without a claim.
     218 "garbage-collect" GarbageCollect => GarbageCollectV1 @ 1 { instance: String }
+
+    /// Start an instance for a claim that was taken over without one: what it must satisfy is in the claim.
+    219 "launch-adopted" LaunchAdopted => LaunchAdoptedV1 @ 1 {
+        claim: String,
+        places: Vec<PlaceV1>,
+        options: Vec<LaunchOptionV1>,
+        reserved: ResourcesV1,
+        considered: u32,
+    }
 }

@@ -4,6 +4,7 @@
 
 use purser_engine::event::Fact;
 
+use super::claim::{ClaimFactsV1, Little};
 use super::cloud::{InstanceTypeV1, LaunchFailureV1, OfferingKeyV1};
 use super::code::{CapacityTypeCode, InterruptionCode, PodPhaseCode};
 use super::map::{LabelsV1, MapV1};
@@ -25,6 +26,25 @@ pub(crate) struct PodSpecDefinedV1 {
 impl From<PodSpecDefinedV1> for PodSpecDefinedV2 {
     fn from(PodSpecDefinedV1 { id, spec }: PodSpecDefinedV1) -> Self {
         Self { id, spec: spec.into() }
+    }
+}
+
+/// There was a NodeClaim that this log did not launch, before claims were taken over with all that is known of them.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct NodeClaimObservedV1 {
+    pub(crate) claim: String,
+    pub(crate) pool: Option<String>,
+    pub(crate) instance: Option<String>,
+    pub(crate) node: Option<String>,
+    pub(crate) created: TimeV1,
+    pub(crate) hash: String,
+}
+
+impl From<NodeClaimObservedV1> for NodeClaimObservedV2 {
+    fn from(old: NodeClaimObservedV1) -> Self {
+        let NodeClaimObservedV1 { claim, pool, instance, node, created, hash } = old;
+        Self { claim: Little { claim, pool, instance, node, created, hash }.into() }
     }
 }
 
@@ -83,17 +103,12 @@ kinds! { Fact as Observation;
     /// A node is no more.
     109 "node-deleted" NodeDeleted => NodeDeletedV1 @ 1 { node: String }
 
-    /// There is a NodeClaim that this log did not launch.
-    110 "node-claim-observed" NodeClaimObserved => NodeClaimObservedV1 @ 1 {
-        claim: String,
-        pool: Option<String>,
-        instance: Option<String>,
-        node: Option<String>,
-        created: TimeV1,
-        hash: String,
-    }
+    /// There is a NodeClaim that this log did not launch, or one that is not as the log has it: somebody deletes it, or has set
+    /// another instance.
+    110 "node-claim-observed" NodeClaimObserved
+        => NodeClaimObservedV2 @ 2, older [NodeClaimObservedV1 @ 1 => NodeClaimObservedV2] { claim: ClaimFactsV1 }
 
-    /// Somebody deleted a NodeClaim.
+    /// A NodeClaim is no more, though it was not let go.
     111 "node-claim-deleted" NodeClaimDeleted => NodeClaimDeletedV1 @ 1 { claim: String }
 
     /// A NodePool appeared or changed.

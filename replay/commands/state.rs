@@ -52,7 +52,7 @@ struct NodeView {
 #[derive(Debug, Serialize)]
 struct ClaimView {
     name: String,
-    pool: String,
+    pool: Option<String>,
     phase: &'static str,
     instance: Option<String>,
     instance_type: Option<String>,
@@ -176,7 +176,7 @@ fn node_view(state: &State, now: Time, name: &purser_engine::model::NodeName) ->
     NodeView {
         name: name.to_string(),
         claim: claim.map(|claim| claim.name.to_string()),
-        pool: claim.map(|claim| claim.pool.to_string()),
+        pool: claim.and_then(|claim| claim.pool.as_ref()).map(ToString::to_string),
         instance: facts.instance.as_ref().map(ToString::to_string),
         instance_type: instance.map(|instance| instance.instance_type.to_string()),
         zone: instance.map(|instance| instance.zone.to_string()),
@@ -195,7 +195,7 @@ fn node_view(state: &State, now: Time, name: &purser_engine::model::NodeName) ->
 fn claim_view(now: Time, claim: &Claim) -> ClaimView {
     ClaimView {
         name: claim.name.to_string(),
-        pool: claim.pool.to_string(),
+        pool: claim.pool.as_ref().map(ToString::to_string),
         phase: claim.phase().as_str(),
         instance: claim.instance.as_ref().map(|instance| instance.id.to_string()),
         instance_type: claim.instance.as_ref().map(|instance| instance.instance_type.to_string()),
@@ -206,7 +206,7 @@ fn claim_view(now: Time, claim: &Claim) -> ClaimView {
 
 fn pool_view(state: &State, pool: &purser_engine::model::NodePool) -> PoolView {
     let (used, nodes) = state.pool_usage(&pool.name);
-    let price = state.claims.values().filter(|claim| claim.pool == pool.name);
+    let price = state.claims.values().filter(|claim| claim.pool.as_ref() == Some(&pool.name));
     let price = price.filter_map(|claim| claim.instance.as_ref()).map(|instance| instance.price.0).sum();
     let by_nodes = pool.limits.nodes.map(|limit| ("nodes".to_owned(), nodes as i64, i64::from(limit)));
     let by_resource =
@@ -311,7 +311,7 @@ fn write(state: &State, view: &View, out: &mut Out<'_>) -> Result<()> {
             let Some(kind) = claim.instance_type.clone() else {
                 return vec![
                     claim.name.clone(),
-                    claim.pool.clone(),
+                    dash(&claim.pool),
                     claim.phase.to_owned(),
                     "-".into(),
                     span(claim.age_us),
@@ -320,7 +320,7 @@ fn write(state: &State, view: &View, out: &mut Out<'_>) -> Result<()> {
             };
             vec![
                 claim.name.clone(),
-                claim.pool.clone(),
+                dash(&claim.pool),
                 claim.phase.to_owned(),
                 kind,
                 span(claim.age_us),

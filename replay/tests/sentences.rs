@@ -17,6 +17,25 @@ fn web() -> PodKey {
     PodKey::new("shop", "web-0")
 }
 
+fn node_claim(pool: Option<&str>, deleted: Option<Time>) -> ClaimFacts {
+    ClaimFacts {
+        name: "default-a".into(),
+        uid: Uid(1),
+        pool: pool.map(Into::into),
+        template: NodeTemplate::default(),
+        requests: Resources::default(),
+        instance: deleted.map(|_| "i-1".into()),
+        node: deleted.map(|_| "ip-1".into()),
+        registered: false,
+        initialized: false,
+        drifted: false,
+        hash: "1".into(),
+        hash_version: "v3".into(),
+        created: T0,
+        deleted,
+    }
+}
+
 fn offering() -> OfferingKey {
     OfferingKey { instance_type: "m7g.large".into(), zone: "z1".into(), capacity_type: CapacityType::Spot }
 }
@@ -150,17 +169,14 @@ fn pods_and_nodes() -> Vec<(Fact, &'static str)> {
         ),
         (Fact::NodeDeleted { node: node() }, "node ip-1 is gone"),
         (
-            Fact::NodeClaimObserved {
-                claim: "default-a".into(),
-                pool: None,
-                instance: None,
-                node: None,
-                created: T0,
-                hash: "1".into(),
-            },
-            "nodeclaim default-a is there and was not launched by this log",
+            Fact::NodeClaimObserved { claim: Arc::new(node_claim(None, None)) },
+            "nodeclaim default-a is there: of no nodepool",
         ),
-        (Fact::NodeClaimDeleted { claim: "default-a".into() }, "nodeclaim default-a was deleted by somebody"),
+        (
+            Fact::NodeClaimObserved { claim: Arc::new(node_claim(Some("default"), Some(T0))) },
+            "nodeclaim default-a is there: of nodepool default, with i-1, on ip-1, being deleted",
+        ),
+        (Fact::NodeClaimDeleted { claim: "default-a".into() }, "nodeclaim default-a is gone"),
         (
             Fact::EvictionBlocked { pod: web(), by: "shop/pdb".into() },
             "eviction of shop/web-0 was refused by shop/pdb",
@@ -414,6 +430,16 @@ fn decisions() -> Vec<(Decision, &'static str)> {
         ),
         (Decision::Adopt { claim: claim(), instance: None }, "take over default-a"),
         (Decision::GarbageCollect { instance: "i-1".into() }, "stop i-1, which has no claim"),
+        (
+            Decision::LaunchAdopted {
+                claim: claim(),
+                places: Vec::new(),
+                options: Vec::new(),
+                reserved: Resources::default(),
+                considered: 0,
+            },
+            "launch default-a, which was there: no instance types",
+        ),
     ]
 }
 

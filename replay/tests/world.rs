@@ -135,7 +135,7 @@ impl World {
             name: node.into(),
             instance: Some(instance),
             labels: Arc::new(
-                [(Str::from(label::NODEPOOL), state.claims[claim].pool.as_shared().clone())].into(),
+                [(Str::from(label::NODEPOOL), state.claims[claim].template.name.as_shared().clone())].into(),
             ),
             taints: vec![Taint::unregistered()],
             allocatable: state.types[&TypeName::from(instance_type)].allocatable(),

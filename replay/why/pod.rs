@@ -131,6 +131,7 @@ impl Gathered<'_> {
             Event::Decision(
                 Decision::Register { claim, .. }
                 | Decision::Initialize { claim, .. }
+                | Decision::LaunchAdopted { claim, .. }
                 | Decision::Relaunch { claim, .. },
             ) => claim,
             Event::Decision(Decision::Disrupt { candidates, .. }) => {

@@ -109,12 +109,14 @@ pub(super) fn grounds(
     let size = state.size;
     let settings = &state.settings;
     let age = text::span(now.since(claim.created));
+    let none = PoolName::new("");
+    let pool = claim.pool.as_ref().unwrap_or(&none);
     match reason {
         DisruptionReason::Empty => {
             quiet(&mut grounds, state, now, claim, last_pod);
-            grounds.consolidate_after(telling, &claim.pool, size);
-            grounds.budgets(telling, &claim.pool, size);
-            grounds.budget = Some(budget_use(state, now, &claim.pool, reason));
+            grounds.consolidate_after(telling, pool, size);
+            grounds.budgets(telling, pool, size);
+            grounds.budget = Some(budget_use(state, now, pool, reason));
         }
         DisruptionReason::Expired => {
             let after =
@@ -126,7 +128,7 @@ pub(super) fn grounds(
             };
             grounds.rule(
                 telling,
-                &claim.pool,
+                pool,
                 at_launch,
                 "spec.template.spec.expireAfter",
                 |pool| pool.template.expire_after,
@@ -149,11 +151,18 @@ pub(super) fn grounds(
             grounds.facts.push(format!("there was no node {age} after the launch; {limit} is the time-out"));
         }
         DisruptionReason::Deleted => {
-            grounds.facts.push("its Node was deleted, or is being deleted, by somebody else".to_owned());
+            grounds.facts.push(match claim.deleted {
+                Some(_) => "its NodeClaim was deleted by somebody else".to_owned(),
+                None => "its Node was deleted, or is being deleted, by somebody else".to_owned(),
+            });
         }
         DisruptionReason::Overprovisioned => {
-            grounds.facts.push(format!("NodePool {} had more nodes than spec.replicas says", claim.pool));
+            grounds.facts.push(format!("NodePool {pool} had more nodes than spec.replicas says"));
         }
+        DisruptionReason::InsufficientCapacity => {
+            grounds.facts.push("no instance type that is offered meets what it asks for".to_owned());
+        }
+        DisruptionReason::GarbageCollected => grounds.facts.push("its instance is gone".to_owned()),
         DisruptionReason::Underutilized | DisruptionReason::Drifted | DisruptionReason::Unhealthy => {
             grounds.facts.push(format!("it was {age} old"));
         }
@@ -188,21 +197,23 @@ pub(super) fn still_there(
     }
     grounds.facts.extend(telling.idle(state));
     let waits = grounds.facts.len();
+    let none = PoolName::new("");
+    let pool = claim.pool.as_ref().unwrap_or(&none);
     for note in looked::notes(state, now) {
         match note {
             Note::CandidateWaits { claim: of, until } if of == claim.name => {
                 quiet(&mut grounds, state, now, claim, last_pod);
                 let left = text::span(until.since(now));
                 grounds.facts.push(format!("it may be removed at {}, in {left}", text::exact_time(until)));
-                grounds.consolidate_after(telling, &claim.pool, size);
+                grounds.consolidate_after(telling, pool, size);
             }
             Note::CandidateRejected { claim: of, reason } if of == claim.name => {
                 quiet(&mut grounds, state, now, claim, last_pod);
                 let rule = looked::Rule::of(&reason);
                 grounds.facts.push(format!("it may not be removed now, {}: {}", rule.text(), rule.meaning));
                 grounds.facts.push(format!("remedy: {}", rule.remedy));
-                grounds.budgets(telling, &claim.pool, size);
-                grounds.budget = Some(budget_use(state, now, &claim.pool, DisruptionReason::Empty));
+                grounds.budgets(telling, pool, size);
+                grounds.budget = Some(budget_use(state, now, pool, DisruptionReason::Empty));
             }
             _ => {}
         }
@@ -244,16 +255,19 @@ fn not_a_candidate(grounds: &mut Grounds, telling: &Telling<'_>, state: &State, 
             .facts
             .push(format!("{} expected on it: {pods}", text::count(claim.planned.pods.len(), "pod")));
     }
-    match state.pools.get(&claim.pool) {
+    let Some(name) = &claim.pool else {
+        return grounds.facts.push("it belongs to no nodepool, so nothing allows to remove it".to_owned());
+    };
+    match state.pools.get(name) {
         None => {
-            grounds.facts.push(format!("its nodepool {} is gone, so nothing allows to remove it", claim.pool))
+            grounds.facts.push(format!("its nodepool {name} is gone, so nothing allows to remove it"))
         }
         Some(pool) if pool.facts.replicas.is_some() => {
-            grounds.facts.push(format!("its nodepool {} keeps a fixed number of nodes", claim.pool));
+            grounds.facts.push(format!("its nodepool {name} keeps a fixed number of nodes"));
         }
         Some(pool) if pool.facts.disruption.consolidate_after.is_none() => {
             grounds.facts.push("its nodepool never removes empty nodes".to_owned());
-            grounds.consolidate_after(telling, &claim.pool, size);
+            grounds.consolidate_after(telling, name, size);
         }
         Some(_) => {}
     }
@@ -298,7 +312,7 @@ fn quiet(grounds: &mut Grounds, state: &State, now: Time, claim: &Claim, last_po
 /// What budgets allow of a pool, as the decision reckons.
 fn budget_use(state: &State, now: Time, pool: &PoolName, reason: DisruptionReason) -> BudgetUse {
     let counts = |claim: &&Claim| {
-        claim.pool == *pool
+        claim.pool.as_ref() == Some(pool)
             && claim.initialized.is_some()
             && claim.disrupting.as_ref().is_none_or(|disrupting| disrupting.terminated.is_none())
     };

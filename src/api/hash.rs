@@ -13,7 +13,7 @@ use crate::crd::{NodeTemplate, Taint};
 use crate::duration::nanoseconds;
 
 /// The version of the hash that [`node_pool_hash`] computes, as in `karpenter.sh/nodepool-hash-version`.
-pub const NODE_POOL_HASH_VERSION: &str = "v3";
+pub const NODE_POOL_HASH_VERSION: &str = purser_engine::model::ClaimFacts::HASH_VERSION;
 
 /// The age at which nodes are replaced if nothing is said: the API server fills it in before Karpenter hashes.
 pub(crate) const DEFAULT_EXPIRE_AFTER: &str = "720h";

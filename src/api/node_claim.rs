@@ -5,8 +5,8 @@
 //! Source: kubernetes-sigs/karpenter, pkg/apis/v1/nodeclaim.go.
 
 use purser_engine::model::{
-    ClaimName, ClassName, InstanceId, Labels, NodeName, PoolName, Requirements, Resources, Rounding, Span,
-    Str, Taint, Time, label,
+    ClaimFacts, ClaimName, ClassName, InstanceId, Labels, NodeName, NodeTemplate, PodKey, PoolName, Requirements,
+    Resources, Rounding, Span, Str, Taint, Time, Uid, label,
 };
 
 use crate::error::{At, FieldError};
@@ -20,6 +20,8 @@ use crate::{crd, duration, requirement};
 pub struct NodeClaimFacts {
     /// Its name.
     pub name: ClaimName,
+    /// Its UID; zero if the object has none.
+    pub uid: Uid,
     /// The pool that it belongs to; `None` for a claim that somebody made by hand.
     pub pool: Option<PoolName>,
     /// Its labels.
@@ -54,14 +56,43 @@ pub struct NodeClaimFacts {
     pub last_pod_event: Option<Time>,
     /// When it was created.
     pub created: Time,
-    /// Whether it is being deleted.
-    pub deleting: bool,
+    /// Since when it is being deleted.
+    pub deleted: Option<Time>,
 }
 
 impl NodeClaimFacts {
     /// Whether a condition, such as `Registered`, is true.
     pub fn is(&self, condition: &str) -> bool {
         self.conditions.iter().any(|name| &**name == condition)
+    }
+
+    /// What decisions depend on.
+    pub fn observed(&self) -> ClaimFacts {
+        let (hash, hash_version) = self.hash.clone().unwrap_or_else(|| ("".into(), "".into()));
+        ClaimFacts {
+            name: self.name.clone(),
+            uid: self.uid,
+            pool: self.pool.clone(),
+            template: NodeTemplate {
+                labels: self.labels.clone(),
+                taints: self.taints.clone(),
+                startup_taints: self.startup_taints.clone(),
+                requirements: self.requirements.clone(),
+                class: Some(self.class.clone()),
+                termination_grace: self.termination_grace,
+                expire_after: self.expire_after,
+            },
+            requests: self.requests.clone(),
+            instance: self.instance.clone(),
+            node: self.node.clone(),
+            registered: self.is("Registered"),
+            initialized: self.is("Initialized"),
+            drifted: self.is("Drifted"),
+            hash,
+            hash_version,
+            created: self.created,
+            deleted: self.deleted,
+        }
     }
 }
 
@@ -88,6 +119,7 @@ pub fn node_claim(claim: &crd::NodeClaim) -> Result<NodeClaimFacts, FieldError> 
     let version = annotation(metadata, "karpenter.sh/nodepool-hash-version");
     let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(NodeName::from);
     Ok(NodeClaimFacts {
+        uid: crate::pod::uid(metadata.uid.as_deref(), &PodKey::new("", name.as_shared().clone())),
         name,
         pool: own.get(label::NODEPOOL).map(|name| PoolName::new(name.clone())),
         labels: own,
@@ -111,6 +143,6 @@ pub fn node_claim(claim: &crd::NodeClaim) -> Result<NodeClaimFacts, FieldError> 
             .collect(),
         last_pod_event: status.last_pod_event_time.as_ref().map(|moment| time(Some(moment))),
         created: time(metadata.creation_timestamp.as_ref()),
-        deleting: metadata.deletion_timestamp.is_some(),
+        deleted: metadata.deletion_timestamp.as_ref().map(|moment| time(Some(moment))),
     })
 }

@@ -12,7 +12,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use purser_api::{NODE_POOL_HASH_VERSION, crd};
 use purser_engine::model::{
-    ClaimName, NodeTemplate, Requirement, Requirements, Resources, Span, Taint, TaintEffect, Time,
+    ClaimName, NodeTemplate, Requirement, Requirements, Resources, Span, Taint, TaintEffect, Time, label,
 };
 use purser_engine::port::LaunchRequest;
 use serde_json::{Value, json};
@@ -21,8 +21,14 @@ use crate::error::{ClusterError, code};
 use crate::pools::Pool;
 use crate::{FINALIZER, moment};
 
+/// The most characters of a message in a condition.
+const LONGEST_MESSAGE: usize = 300;
+
 /// Conflicts in a row before somebody else gets a turn.
 const TRIES: u32 = 5;
+
+const HASH: &str = "karpenter.sh/nodepool-hash";
+const HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
 
 /// The conditions of a claim, of which `Ready` is the sum.
 const STEPS: [&str; 3] = ["Launched", "Registered", "Initialized"];
@@ -44,6 +50,11 @@ pub(crate) enum Progress<'a> {
         capacity: &'a Resources,
         /// What pods can use.
         allocatable: &'a Resources,
+    },
+    /// No instance was started yet, and why.
+    NotLaunched {
+        /// What went wrong.
+        message: &'a str,
     },
     /// Its node joined.
     Registered {
@@ -103,6 +114,67 @@ impl Claims {
         }
     }
 
+    /// Gives a claim that was there the labels of what was chosen for it, unless something was chosen before; gives the claim as it
+    /// is then, `None` if it is not.
+    pub(crate) async fn label(
+        &self,
+        name: &str,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<Option<DynamicObject>, ClusterError> {
+        let change = |claim: &DynamicObject| {
+            let own = claim.metadata.labels.clone().unwrap_or_default();
+            let is_chosen = own.contains_key(label::INSTANCE_TYPE) && own.contains_key(label::ZONE);
+            let missing: BTreeMap<&String, &String> =
+                labels.iter().filter(|(key, _)| !own.contains_key(*key)).collect();
+            (!is_chosen && !missing.is_empty()).then(|| json!({"labels": missing}))
+        };
+        self.change(name, change).await
+    }
+
+    /// Holds a claim until its removal is done, and replaces a hash of another version.
+    pub(crate) async fn adopt(&self, name: &str, hash: &str) -> Result<(), ClusterError> {
+        let change = |claim: &DynamicObject| {
+            let metadata = &claim.metadata;
+            let mut change = serde_json::Map::new();
+            let mut finalizers = metadata.finalizers.clone().unwrap_or_default();
+            if metadata.deletion_timestamp.is_none() && !finalizers.iter().any(|own| own == FINALIZER) {
+                finalizers.push(FINALIZER.to_owned());
+                change.insert("finalizers".to_owned(), json!(finalizers));
+            }
+            let version = metadata.annotations.as_ref().and_then(|all| all.get(HASH_VERSION));
+            let is_of_pool = metadata.labels.as_ref().is_some_and(|all| all.contains_key(label::NODEPOOL));
+            if is_of_pool && version.is_none_or(|version| version != NODE_POOL_HASH_VERSION) {
+                let stamps = json!({HASH: hash, HASH_VERSION: NODE_POOL_HASH_VERSION});
+                change.insert("annotations".to_owned(), stamps);
+            }
+            (!change.is_empty()).then(|| Value::Object(change))
+        };
+        self.change(name, change).await.map(drop)
+    }
+
+    /// Changes the metadata of a claim; gives the claim as it is then, `None` if it is not.
+    async fn change(
+        &self,
+        name: &str,
+        change: impl Fn(&DynamicObject) -> Option<Value>,
+    ) -> Result<Option<DynamicObject>, ClusterError> {
+        let mut tries = 0;
+        loop {
+            let Some(claim) = self.get(name).await? else { return Ok(None) };
+            let Some(mut metadata) = change(&claim) else { return Ok(Some(claim)) };
+            metadata["resourceVersion"] = json!(claim.metadata.resource_version);
+            let patch = json!({"metadata": metadata});
+            let patched = self.any.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+            tries += 1;
+            match patched {
+                Ok(claim) => return Ok(Some(claim)),
+                Err(error) if code(&error) == Some(404) => return Ok(None),
+                Err(error) if code(&error) == Some(409) && tries < TRIES => {}
+                Err(error) => return Err(ClusterError::api(format!("changing NodeClaim {name}"))(error)),
+            }
+        }
+    }
+
     /// Deletes a claim, and lets it go.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), ClusterError> {
         let Some(claim) = self.get(name).await? else { return Ok(()) };
@@ -135,8 +207,8 @@ pub(crate) fn claim(
 ) -> crd::NodeClaim {
     let template: &NodeTemplate = &request.template.template;
     let mut annotations = pool.annotations.clone();
-    annotations.insert("karpenter.sh/nodepool-hash".to_owned(), request.template.hash.to_string());
-    annotations.insert("karpenter.sh/nodepool-hash-version".to_owned(), NODE_POOL_HASH_VERSION.to_owned());
+    annotations.insert(HASH.to_owned(), request.template.hash.to_string());
+    annotations.insert(HASH_VERSION.to_owned(), NODE_POOL_HASH_VERSION.to_owned());
     let (kind, class) = match &template.class {
         Some((kind, name)) => (kind.to_string(), name.to_string()),
         None => Default::default(),
@@ -151,7 +223,7 @@ pub(crate) fn claim(
             owner_references: Some(vec![OwnerReference {
                 api_version: "karpenter.sh/v1".to_owned(),
                 kind: "NodePool".to_owned(),
-                name: request.pool.to_string(),
+                name: pool.facts.name.to_string(),
                 uid: pool.uid.clone(),
                 block_owner_deletion: Some(true),
                 controller: None,
@@ -254,6 +326,7 @@ fn status(before: Option<&Value>, now: Time, progress: &Progress<'_>) -> Result<
             json!({"providerID": provider_id, "capacity": quantities(capacity),
                 "allocatable": quantities(allocatable)}),
         ),
+        Progress::NotLaunched { .. } => ("Launched", json!({})),
         Progress::Registered { node } => ("Registered", json!({"nodeName": node})),
         Progress::Initialized => ("Initialized", json!({})),
     };
@@ -264,12 +337,21 @@ fn status(before: Option<&Value>, now: Time, progress: &Progress<'_>) -> Result<
         return Ok(None);
     }
     let moment = moment(now)?;
-    let mut set = |kind: &str, status: &str, reason: &str| {
-        conditions.retain(|one| one["type"] != kind);
-        conditions.push(json!({"type": kind, "status": status, "reason": reason, "message": "",
-            "lastTransitionTime": moment}));
+    let mut tell = |kind: &str, status: &str, reason: &str, message: &str| {
+        let of_kind = |one: &Value| one["type"] == kind;
+        let since = conditions.iter().find(|one| of_kind(one) && one["status"] == status);
+        let since = since.map_or_else(|| json!(moment), |one| one["lastTransitionTime"].clone());
+        conditions.retain(|one| !of_kind(one));
+        conditions.push(json!({"type": kind, "status": status, "reason": reason, "message": message,
+            "lastTransitionTime": since}));
     };
-    set(step, "True", step);
+    if let Progress::NotLaunched { message } = progress {
+        let end = message.char_indices().nth(LONGEST_MESSAGE).map_or(message.len(), |(end, _)| end);
+        tell(step, "Unknown", "LaunchFailed", &message[..end]);
+    } else {
+        tell(step, "True", step, "");
+    }
+    let mut set = |kind: &str, status: &str, reason: &str| tell(kind, status, reason, "");
     let later = STEPS.iter().skip_while(|own| **own != step).skip(1);
     // What has not come about yet is unknown, so that whoever waits for it sees it.
     later.for_each(|later| set(later, "Unknown", "AwaitingReconciliation"));

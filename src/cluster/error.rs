@@ -17,6 +17,9 @@ pub enum ClusterError {
     /// An object is not what it must be.
     #[error("{0}")]
     Invalid(String),
+    /// A field of an object is not what it must be.
+    #[error("an object cannot be read: {0}")]
+    Field(#[from] purser_api::FieldError),
     /// A moment that cannot be written.
     #[error("a time cannot be written: {0}")]
     Time(#[from] jiff::Error),
@@ -32,7 +35,7 @@ impl ClusterError {
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Api { source, .. } => code(source),
-            Self::Invalid(_) | Self::Time(_) => None,
+            Self::Invalid(_) | Self::Field(_) | Self::Time(_) => None,
         }
     }
 
@@ -42,7 +45,7 @@ impl ClusterError {
             Self::Api { .. } => {
                 self.code().is_none_or(|code| matches!(code, 401 | 408 | 409 | 429) || code >= 500)
             }
-            Self::Invalid(_) | Self::Time(_) => false,
+            Self::Invalid(_) | Self::Field(_) | Self::Time(_) => false,
         }
     }
 }

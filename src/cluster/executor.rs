@@ -3,13 +3,13 @@
 //! **Invariant:** orders about one claim are carried out one after the other, in the order in which they were given. An order that
 //! can still succeed is tried until it does; the controller asks for nothing twice but launches and evictions.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
 use purser_engine::event::{LaunchFailure, Seq};
-use purser_engine::model::{ClaimName, InstanceId};
+use purser_engine::model::{ClaimName, InstanceId, NodeName};
 use purser_engine::port::{Effect, Input, Observation, Order};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use crate::Now;
 use crate::claim::{Claims, Progress};
 use crate::error::ClusterError;
 use crate::evict::evict;
-use crate::kwok::Kwok;
+use crate::kwok::{Kwok, node_of};
 use crate::node::Nodes;
 use crate::watch::Answers;
 
@@ -91,6 +91,7 @@ impl Executor {
                 }
                 Err(error) if error.may_pass() || is_final(&order.effect) => {
                     tracing::warn!(decision = order.decision.0, "is tried again: {error}");
+                    self.tell_of_delay(&order, &error).await;
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
@@ -98,6 +99,10 @@ impl Executor {
                     tracing::warn!(decision = order.decision.0, "cannot be carried out: {error}");
                     if let Some(claim) = claim_of(&order.effect).cloned() {
                         let message = error.to_string();
+                        if matches!(&order.effect, Effect::Launch(_)) {
+                            // Should that fail too, the claim is taken over by the next start, and runs into its time-out.
+                            let _ = self.claims.remove(claim.as_str()).await;
+                        }
                         let failed = match &order.effect {
                             Effect::Launch(_) => Observation::LaunchFailed(
                                 claim,
@@ -113,6 +118,14 @@ impl Executor {
         }
     }
 
+    /// Says of a launch that does not come about why, where people look for it.
+    async fn tell_of_delay(&self, order: &Order, error: &ClusterError) {
+        let Effect::Launch(request) = &order.effect else { return };
+        let progress = Progress::NotLaunched { message: &error.to_string() };
+        // What cannot be written now is in the log of this process.
+        let _ = self.claims.progress(&request.claim, (self.now)(), &progress).await;
+    }
+
     async fn answer(&self, decision: Seq, observation: Observation) {
         // Orders that go out again after a restart may name no record.
         let cause = Some(decision).filter(|decision| *decision != Seq(0));
@@ -121,7 +134,20 @@ impl Executor {
 
     async fn attempt(&self, order: &Order) -> Result<Vec<Observation>, ClusterError> {
         match &order.effect {
-            Effect::Launch(request) => Ok(vec![self.provider.launch(request).await?]),
+            Effect::Adopt { claim, hash } => {
+                self.claims.adopt(claim.as_str(), hash).await?;
+                Ok(Vec::new())
+            }
+            Effect::Launch(request) => {
+                let answer = self.provider.launch(request).await?;
+                if let Observation::LaunchFailed(claim, failure) = &answer
+                    && !matches!(failure, LaunchFailure::Unknown { .. })
+                {
+                    // Whoever made it sees that it cannot be had.
+                    self.claims.remove(claim.as_str()).await?;
+                }
+                Ok(vec![answer])
+            }
             Effect::Register { claim, node } => {
                 let Some(object) = self.claims.get(claim.as_str()).await? else { return Ok(Vec::new()) };
                 if self.nodes.register(node.as_str(), &object).await? {
@@ -148,13 +174,20 @@ impl Executor {
                 Ok(evict(&self.client, pod, *uid, *force).await?.into_iter().collect())
             }
             Effect::Terminate { claim, instance, node } => {
-                let node = node.as_ref().map_or(claim.as_str(), |node| node.as_str());
-                self.nodes.remove(node).await?;
+                let of_instance = instance.as_ref().and_then(node_of);
+                let own = node.as_ref().map(NodeName::as_str).or(of_instance);
+                let names: BTreeSet<&str> = own.into_iter().chain([claim.as_str()]).collect();
+                let names: Vec<&str> = names.into_iter().collect();
+                self.provider.give_up(&names);
+                for name in names {
+                    self.nodes.remove(name).await?;
+                }
                 self.claims.remove(claim.as_str()).await?;
                 Ok(instance.iter().cloned().map(Observation::NoInstance).collect())
             }
             Effect::Collect { instance } => {
-                if let Some(name) = Kwok::node_of(instance) {
+                if let Some(name) = node_of(instance) {
+                    self.provider.give_up(&[name]);
                     self.nodes.remove(name).await?;
                 }
                 Ok(vec![Observation::NoInstance(InstanceId::new(instance.as_str()))])
@@ -175,6 +208,7 @@ fn claim_of(effect: &Effect) -> Option<&ClaimName> {
         | Effect::Initialize { claim, .. }
         | Effect::Taint { claim, .. }
         | Effect::Untaint { claim, .. }
+        | Effect::Adopt { claim, .. }
         | Effect::Terminate { claim, .. } => Some(claim),
         Effect::Evict { .. } | Effect::Collect { .. } => None,
     }

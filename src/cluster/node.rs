@@ -1,4 +1,4 @@
-//! Nodes: registration, initialisation, the mark that keeps pods away, and what is deleted by hand.
+//! Nodes: registration, initialisation, the mark that keeps pods away, and their end.
 //!
 //! **Invariant:** a change is made to the node that was read, and made again if somebody else was quicker; all other fields stay.
 
@@ -7,11 +7,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use purser_engine::model::label;
-use purser_engine::port::Observation;
 use serde_json::json;
 
 use crate::FINALIZER;
-use crate::claim::{Claims, unless_gone};
+use crate::claim::unless_gone;
 use crate::error::{ClusterError, code};
 
 /// Conflicts in a row before somebody else gets a turn.
@@ -27,10 +26,6 @@ pub(crate) struct Nodes(Api<Node>);
 impl Nodes {
     pub(crate) fn new(client: Client) -> Self {
         Self(Api::all(client))
-    }
-
-    pub(crate) fn api(&self) -> &Api<Node> {
-        &self.0
     }
 
     /// Changes metadata and taints of a node. False if there is no such node.
@@ -132,56 +127,5 @@ impl Nodes {
             node.metadata.finalizers.get_or_insert_default().retain(|own| own != FINALIZER);
         };
         self.change(name, release).await.map(drop)
-    }
-}
-
-/// Sees to claims that somebody deletes: their node goes first, drained as any node that is deleted.
-pub(crate) struct ClaimWatch {
-    nodes: Nodes,
-    claims: Claims,
-}
-
-impl ClaimWatch {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { nodes: Nodes::new(client.clone()), claims: Claims::new(client) }
-    }
-
-    /// A claim as it is now. One that is being deleted and has no node any more is let go.
-    pub(crate) fn saw(&self, claim: &DynamicObject) -> Vec<Observation> {
-        let ours = claim.metadata.finalizers.iter().flatten().any(|own| own == FINALIZER);
-        let Some(name) = claim.metadata.name.clone() else { return Vec::new() };
-        if claim.metadata.deletion_timestamp.is_some() && ours {
-            let (nodes, claims) = (self.nodes.clone(), self.claims.clone());
-            let node = claim.data.pointer("/status/nodeName").and_then(|name| name.as_str());
-            let node = node.unwrap_or(&name).to_owned();
-            tokio::spawn(async move {
-                let done = async {
-                    let deleted = nodes.api().delete(&node, &DeleteParams::default()).await;
-                    match deleted {
-                        // Its finalizer keeps it until it is drained; then claim and node go together.
-                        Ok(_) => Ok(()),
-                        Err(error) if code(&error) == Some(404) => claims.remove(&name).await,
-                        Err(error) => Err(ClusterError::api(format!("deleting Node {node}"))(error)),
-                    }
-                };
-                if let Err(error) = done.await {
-                    tracing::warn!(
-                        claim = name,
-                        "the node of a claim that is deleted stays for now: {error}"
-                    );
-                }
-            });
-        }
-        Vec::new()
-    }
-
-    /// A claim whose instance is gone goes too. Where that was on our order, it is gone already.
-    pub(crate) fn lost_instance(&self, name: &str) {
-        let (claims, name) = (self.claims.clone(), name.to_owned());
-        tokio::spawn(async move {
-            if let Err(error) = claims.remove(&name).await {
-                tracing::warn!(claim = name, "a claim without its instance stays for now: {error}");
-            }
-        });
     }
 }

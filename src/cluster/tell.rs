@@ -2,19 +2,20 @@
 //!
 //! **Invariant:** an object that cannot be read is said, with its field and what to do about it, and stops nothing else.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::DynamicObject;
 use purser_api::{
-    FieldError, Object, Origin, Priorities, daemon_set, disruption_budget, lenient_object, namespace_labels,
+    FieldError, NodeClass, Object, Origin, Priorities, daemon_set, disruption_budget, lenient_object, namespace_labels,
     node_facts, pod_facts,
 };
-use purser_engine::model::{ClaimName, InstanceId, NodeName, PodKey};
+use purser_engine::model::{ClaimFacts, ClaimName, InstanceId, NodeName, PodKey};
 use purser_engine::port::Observation;
 
-use crate::kwok::Kubelet;
-use crate::node::ClaimWatch;
+use crate::kwok::{Instances, Kubelet};
 use crate::pools::{Pool, Pools};
 use crate::watch::Key;
 
@@ -30,17 +31,18 @@ pub(crate) fn no_pod(key: &Key) -> Vec<Observation> {
     vec![Observation::NoPod(key.in_namespace())]
 }
 
-pub(crate) fn node(node: &Node, kubelet: &Kubelet) -> Told {
+pub(crate) fn node(node: &Node, kubelet: &Kubelet, instances: &Instances) -> Told {
     kubelet.saw_node(node);
+    instances.saw_node(node);
     Ok(vec![Observation::Node(node_facts(node)?)])
 }
 
 /// A Node that is gone. Where it was the instance too, as with kwok, that is gone with it.
-pub(crate) fn no_node(key: &Key, kubelet: &Kubelet, claims: &ClaimWatch) -> Vec<Observation> {
+pub(crate) fn no_node(key: &Key, kubelet: &Kubelet, instances: &Instances) -> Vec<Observation> {
+    instances.lost_node(&key.name);
     let mut gone = vec![Observation::NoNode(NodeName::new(key.name.as_str()))];
     if kubelet.lost_node(&key.name) {
         gone.push(Observation::NoInstance(InstanceId::new(crate::kwok::provider_id(&key.name))));
-        claims.lost_instance(&key.name);
     }
     gone
 }
@@ -90,6 +92,24 @@ pub(crate) fn pool(object: &DynamicObject, pools: &Pools) -> Told {
 pub(crate) fn class(object: &DynamicObject, pools: &Pools) -> Told {
     let Object::NodeClass(class) = custom(object)? else { return Ok(Vec::new()) };
     Ok(pools.saw_class(class))
+}
+
+/// The facts of a claim; `None` for one whose instance is another provider's business.
+pub(crate) fn claim_facts(object: &DynamicObject) -> Result<Option<ClaimFacts>, FieldError> {
+    let Object::NodeClaim(facts) = custom(object)? else { return Ok(None) };
+    Ok((&*facts.class.0 == "KWOKNodeClass").then(|| facts.observed()))
+}
+
+/// The facts of a class.
+pub(crate) fn class_facts(object: &DynamicObject) -> Result<Option<NodeClass>, FieldError> {
+    let Object::NodeClass(class) = custom(object)? else { return Ok(None) };
+    Ok(Some(class))
+}
+
+pub(crate) fn claim(object: &DynamicObject, instances: &Instances) -> Told {
+    let Some(facts) = claim_facts(object)? else { return Ok(Vec::new()) };
+    instances.saw_claim(&facts);
+    Ok(vec![Observation::NodeClaim(Arc::new(facts))])
 }
 
 pub(crate) fn no_claim(key: &Key) -> Vec<Observation> {

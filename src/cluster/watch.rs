@@ -24,8 +24,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::error::{ClusterError, code};
-use crate::kwok::Kubelet;
-use crate::node::ClaimWatch;
+use crate::kwok::{Instances, Kubelet};
 use crate::pools::Pools;
 use crate::tell::{self, Told};
 
@@ -94,6 +93,7 @@ impl Watches {
         client: &Client,
         pools: &Pools,
         kubelet: &Kubelet,
+        instances: &Instances,
     ) -> Result<(Self, Vec<Observation>), ClusterError> {
         let version =
             client.apiserver_version().await.map_err(ClusterError::api("asking for its version"))?;
@@ -129,18 +129,18 @@ impl Watches {
             move |key| vec![of_lost.lost_pool(&key.name)],
         );
         let (mine, theirs) = (kubelet.clone(), kubelet.clone());
-        let of_nodes = ClaimWatch::new(client.clone());
+        let (seen, lost) = (instances.clone(), instances.clone());
         let nodes: Api<Node> = Api::all(client.clone());
         watches.add(
             "Node",
             nodes,
             &config,
-            move |node| tell::node(node, &mine),
-            move |key| tell::no_node(key, &theirs, &of_nodes),
+            move |node| tell::node(node, &mine, &seen),
+            move |key| tell::no_node(key, &theirs, &lost),
         );
         let claims: Api<DynamicObject> = all(["karpenter.sh", "v1", "NodeClaim"]);
-        let deletions = ClaimWatch::new(client.clone());
-        watches.add("NodeClaim", claims, &config, move |claim| Ok(deletions.saw(claim)), tell::no_claim);
+        let launched = instances.clone();
+        watches.add("NodeClaim", claims, &config, move |claim| tell::claim(claim, &launched), tell::no_claim);
         let mine = kubelet.clone();
         let pods: Api<Pod> = Api::all(client.clone());
         watches.add("Pod", pods, &config, move |pod| tell::pod(pod, &mine), tell::no_pod);
@@ -157,12 +157,13 @@ impl Watches {
             vec![Observation::NoDisruptionBudget(key.in_namespace())]
         });
         let listed = tokio::time::timeout(PATIENCE, watches.first_lists()).await;
-        let listed = listed.map_err(|_| {
+        let mut listed = listed.map_err(|_| {
             ClusterError::Invalid(format!(
                 "the cluster could not be listed within {} s: see the warnings before this",
                 PATIENCE.as_secs()
             ))
         })?;
+        listed.push(Observation::NodeClaimsListed);
         kubelet.nodes_are_listed();
         Ok((watches, listed))
     }

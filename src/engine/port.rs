@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq};
 use crate::model::{
-    CapacityBuffer, CapacityType, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts,
+    CapacityBuffer, CapacityType, ClaimFacts, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts,
     NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements,
     Resources, Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
 };
@@ -33,8 +33,12 @@ pub enum Observation {
     NodeOverlay(Str, NodeOverlay),
     /// A NodeOverlay is not.
     NoNodeOverlay(Str),
-    /// A NodeClaim object is not, though the log has the claim.
+    /// A NodeClaim object is.
+    NodeClaim(Arc<ClaimFacts>),
+    /// A NodeClaim object is not.
     NoNodeClaim(ClaimName),
+    /// NodeClaim objects are among what is listed here, all of them: in a world without such objects nothing says so.
+    NodeClaimsListed,
     /// A DaemonSet is: its namespace and name, and what its pods ask for.
     DaemonSet(PodKey, Arc<PodSpec>),
     /// A DaemonSet is not.
@@ -145,7 +149,14 @@ impl From<Observation> for Input {
 /// Something to do in the world. Each is idempotent: doing it again changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Start an instance for a claim, once, however often this is asked.
+    /// Make a claim ours that somebody else made: with our finalizer, and with a hash of our version.
+    Adopt {
+        /// The claim.
+        claim: ClaimName,
+        /// The hash of its pool's template, for a claim whose own is of another version.
+        hash: Str,
+    },
+    /// Start an instance for a claim, once, however often this is asked. Where it fails for good, nothing is left of the claim.
     Launch(LaunchRequest),
     /// Give a node its claim's labels, and take the mark of the unregistered from it.
     Register {
@@ -205,9 +216,11 @@ pub enum Effect {
 pub struct LaunchRequest {
     /// The claim; its name is the request's idempotency token too.
     pub claim: ClaimName,
-    /// The pool.
-    pub pool: PoolName,
-    /// The pool as it was when this was decided.
+    /// The pool; `None` for a claim without one.
+    pub pool: Option<PoolName>,
+    /// Whether the claim was there before: then it is not made.
+    pub is_adopted: bool,
+    /// The pool as it was when this was decided, or what a claim that was taken over has of one.
     pub template: Arc<NodePool>,
     /// What the claim's pods and daemon pods ask for.
     pub requests: Resources,

@@ -62,6 +62,15 @@ pub struct RunOptions {
         value_parser = positive
     )]
     pub batch_idle_duration: Span,
+    /// An instance without a NodeClaim is removed when it was seen for so long.
+    #[arg(
+        long,
+        env = "GARBAGE_COLLECT_AFTER",
+        value_name = "DURATION",
+        default_value = "60s",
+        value_parser = positive
+    )]
+    pub garbage_collect_after: Span,
     /// ... or once the first of them has waited for so long.
     #[arg(
         long,

@@ -185,25 +185,11 @@ fn nodes() -> Vec<Sample> {
         sample("", Fact::NodeDeleted { node: node() }),
         sample(
             "",
-            Fact::NodeClaimObserved {
-                claim: "default-x7k2p".into(),
-                pool: Some("default".into()),
-                instance: Some(instance()),
-                node: Some(node()),
-                created: MOMENT,
-                hash: text("10550134223419422212"),
-            },
+            Fact::NodeClaimObserved { claim: Arc::new(parts::node_claim()) },
         ),
         sample(
             "bare",
-            Fact::NodeClaimObserved {
-                claim: "default-x7k2p".into(),
-                pool: None,
-                instance: None,
-                node: None,
-                created: MOMENT,
-                hash: text(""),
-            },
+            Fact::NodeClaimObserved { claim: Arc::new(parts::bare_node_claim()) },
         ),
         sample("", Fact::NodeClaimDeleted { claim: "default-x7k2p".into() }),
     ]
@@ -428,5 +414,19 @@ fn decisions() -> Vec<Sample> {
         sample("", Decision::Adopt { claim: claim(), instance: Some(instance()) }),
         sample("bare", Decision::Adopt { claim: claim(), instance: None }),
         sample("", Decision::GarbageCollect { instance: instance() }),
+        sample(
+            "",
+            Decision::LaunchAdopted {
+                claim: claim(),
+                places: vec![Place { zone: "eu-west-1a".into(), capacity_type: CapacityType::Spot }],
+                options: vec![LaunchOption {
+                    instance_type: "m7g.large".into(),
+                    places: 1,
+                    price: Price(41_000),
+                }],
+                reserved: [("cpu", 2_000)].into_iter().collect(),
+                considered: 600,
+            },
+        ),
     ]
 }

@@ -179,7 +179,7 @@ pub(crate) fn owner(metadata: &ObjectMeta) -> OwnerKind {
 }
 
 /// The UID; one made from the name where there is none, or none of the usual form, as in a manifest.
-fn uid(written: Option<&str>, key: &PodKey) -> Uid {
+pub(crate) fn uid(written: Option<&str>, key: &PodKey) -> Uid {
     let written = written.unwrap_or_default();
     let digits: String = written.chars().filter(|c| *c != '-').collect();
     if digits.len() == 32

@@ -6,8 +6,7 @@ use k8s_openapi::api::core::v1::{
     Node, NodeAddress, NodeCondition, NodeSpec, NodeStatus, NodeSystemInfo, Taint,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time as Moment};
-use kube::api::DynamicObject;
-use purser_engine::model::{NodeTemplate, Requirement, Time, label};
+use purser_engine::model::{ClaimFacts, Requirement, Time, label};
 use purser_engine::port::LaunchRequest;
 
 use super::{Choice, provider_id};
@@ -40,24 +39,27 @@ pub(super) fn labels(choice: &Choice<'_>, request: &LaunchRequest) -> BTreeMap<S
         labels.insert(format!("karpenter.kwok.sh/{}", kind.to_lowercase()), class.to_string());
     }
     for (key, value) in [
-        (label::NODEPOOL, request.pool.as_str()),
         (label::ZONE, choice.offering.zone.as_str()),
         (label::CAPACITY_TYPE, choice.offering.capacity_type.as_str()),
     ] {
         labels.insert(key.to_owned(), value.to_owned());
+    }
+    if let Some(pool) = &request.pool {
+        labels.insert(label::NODEPOOL.to_owned(), pool.to_string());
     }
     labels
 }
 
 /// The Node of a claim, as its kubelet would make it: ready, and marked as not registered.
 pub(super) fn node(
-    claim: &DynamicObject,
-    template: &NodeTemplate,
+    name: &str,
+    claim: &ClaimFacts,
     choice: &Choice<'_>,
     now: Time,
 ) -> Result<Node, ClusterError> {
-    let name = claim.metadata.name.clone().unwrap_or_default();
-    let mut labels = claim.metadata.labels.clone().unwrap_or_default();
+    let (name, template) = (name.to_owned(), &claim.template);
+    let own = template.labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+    let mut labels: BTreeMap<String, String> = own.collect();
     let price = choice.offering.price.as_usd().to_string();
     for (key, value) in [
         (label::HOSTNAME, name.as_str()),

@@ -9,16 +9,25 @@ use rustc_hash::FxHashMap;
 use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
-    Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase, PodSpec, VolumeClaim,
+    ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase, PodSpec, Price, VolumeClaim,
 };
 use crate::port::{Entry, Input, InstanceFacts, Observation};
-use crate::state::{Buffer, Pod, State};
+use crate::state::{Buffer, Pod, State, described};
+
+/// How things come to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// One by one, and maybe late.
+    Live,
+    /// By a list of everything, made at a start.
+    Afresh,
+}
 
 /// The records that inputs make, in order.
-pub(super) fn entries(state: &State, inputs: &[Input]) -> Vec<Entry> {
+pub(super) fn entries(state: &State, inputs: &[Input], told: Told) -> Vec<Entry> {
     let last = last_of_each_object(inputs);
     let mut intake =
-        Intake { state, entries: Vec::new(), specs: FxHashMap::default(), label_sets: FxHashMap::default() };
+        Intake { state, told, entries: Vec::new(), specs: FxHashMap::default(), label_sets: FxHashMap::default() };
     for (at, input) in inputs.iter().enumerate() {
         let superseded =
             object(&input.observation).is_some_and(|object| last.get(&object).is_some_and(|last| *last > at));
@@ -54,6 +63,7 @@ enum Object<'a> {
     Namespace(&'a str),
     VolumeClaim(&'a PodKey),
     VolumeLimits(&'a NodeName),
+    Claim(&'a ClaimName),
 }
 
 fn object(observation: &Observation) -> Option<Object<'_>> {
@@ -67,6 +77,8 @@ fn object(observation: &Observation) -> Option<Object<'_>> {
         Observation::VolumeLimits { node, .. } | Observation::NoVolumeLimits(node) => {
             Some(Object::VolumeLimits(node))
         }
+        Observation::NodeClaim(claim) => Some(Object::Claim(&claim.name)),
+        Observation::NoNodeClaim(claim) => Some(Object::Claim(claim)),
         _ => None,
     }
 }
@@ -77,6 +89,7 @@ fn last_of_each_object(inputs: &[Input]) -> FxHashMap<Object<'_>, usize> {
 
 struct Intake<'a> {
     state: &'a State,
+    told: Told,
     entries: Vec<Entry>,
     /// Defined in this batch.
     specs: FxHashMap<Arc<PodSpec>, SpecId>,
@@ -113,7 +126,11 @@ impl Intake<'_> {
             Observation::NoNodeOverlay(name) if state.overlays.contains_key(name) => {
                 Fact::NodeOverlayDeleted { name: name.clone() }.into()
             }
-            Observation::NoNodeClaim(claim) if state.claims.contains_key(claim) => {
+            Observation::NodeClaim(facts) => match claim_fact(state, facts, self.told) {
+                Some(fact) => fact.into(),
+                None => return,
+            },
+            Observation::NoNodeClaim(claim) if is_missed(state, claim) => {
                 Fact::NodeClaimDeleted { claim: claim.clone() }.into()
             }
             Observation::DaemonSet(daemon_set, spec) => {
@@ -212,7 +229,7 @@ impl Intake<'_> {
                 None => return,
             },
             Observation::NoInstance(instance)
-                if state.is_claimed(instance) || state.orphans.contains_key(instance) =>
+                if is_ended_news(state, instance) || state.orphans.contains_key(instance) =>
             {
                 Fact::InstanceGone { instance: instance.clone() }.into()
             }
@@ -352,6 +369,49 @@ pub(super) fn is_as_known(state: &State, known: &Pod, facts: &PodFacts) -> bool 
         && known.phase == facts.phase
         && known.node == facts.node
         && *state.spec(known.spec) == facts.spec
+}
+
+/// What a claim that was seen is to the log: one to take over, the outcome of a launch, one that somebody changed, or no news.
+pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told) -> Option<Fact> {
+    let observed = || Some(Fact::NodeClaimObserved { claim: Arc::clone(facts) });
+    let Some(claim) = state.claims.get(&facts.name) else {
+        let departed = state.departed.get(&facts.name).filter(|_| told == Told::Live);
+        let is_known = departed.is_some_and(|(_, uid)| uid.is_none_or(|uid| uid == facts.uid))
+            || state.strangers.get(&facts.name) == Some(facts);
+        return if is_known { None } else { observed() };
+    };
+    let removal = claim.disrupting.as_ref();
+    if removal.is_some_and(|removal| removal.terminated.is_some()) {
+        return None;
+    }
+    let instance = claim.instance.as_ref();
+    if (facts.deleted.is_some() && claim.deleted.is_none())
+        || instance.is_some_and(|known| facts.instance.as_ref().is_some_and(|seen| known.id != *seen))
+    {
+        return observed();
+    }
+    // The status tells of the instance as well as the launch's own answer, and may do so before it.
+    let instance = facts.instance.clone().filter(|id| instance.is_none() && !state.gone.contains_key(id))?;
+    let (instance_type, zone, capacity_type) = described(facts);
+    let offers = state.types.get(&instance_type).map(|found| found.offerings.as_slice()).unwrap_or_default();
+    let price = offers.iter().find(|one| one.zone == zone && one.capacity_type == capacity_type);
+    let price = price.map_or(Price(0), |one| one.price);
+    let claim = facts.name.clone();
+    Some(Fact::InstanceLaunched { claim, instance, instance_type, zone, capacity_type, price })
+}
+
+/// Whether it is news that a claim's object is gone.
+fn is_missed(state: &State, name: &ClaimName) -> bool {
+    let Some(claim) = state.claims.get(name) else { return state.strangers.contains_key(name) };
+    let is_ending = claim.disrupting.as_ref().is_some_and(|removal| removal.terminated.is_some());
+    is_ending || claim.deleted.is_none() || claim.instance.is_none()
+}
+
+/// Whether it is news that an instance of a claim is gone.
+fn is_ended_news(state: &State, instance: &InstanceId) -> bool {
+    let Some(claim) = state.claim_of_instance(instance) else { return false };
+    let is_ending = claim.disrupting.as_ref().is_some_and(|removal| removal.terminated.is_some());
+    is_ending || claim.instance.as_ref().is_none_or(|instance| !instance.is_gone)
 }
 
 /// Whether an instance that is listed is no news.

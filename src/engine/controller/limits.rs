@@ -34,7 +34,7 @@ use parts::{
 
 use crate::event::LaunchFailure;
 use crate::model::{
-    Budget, BudgetNodes, CapacityBuffer, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator,
+    Budget, BudgetNodes, CapacityBuffer, ClaimFacts, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator,
     LabelSelector, Labels, NodeFacts, NodeOverlay, NodePool, PodFacts, PodPhase, PodSpec, Requirement,
     Requirements, Str, Toleration, TolerationOperator, VolumeClaim, VolumeLimits,
 };
@@ -133,6 +133,12 @@ pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>>
     {
         return None;
     }
+    // Without a part of it, a claim would ask for something else: it is not taken over.
+    if let Observation::NodeClaim(claim) = observation
+        && claim_bytes(claim) > MAX_OBJECT_BYTES
+    {
+        return None;
+    }
     let stand_in = match observation {
         Observation::Pod(pod) => pod_stand_in(pod).map(Observation::Pod),
         Observation::Node(node) => node_stand_in(node).map(Observation::Node),
@@ -209,8 +215,27 @@ fn names(observation: &Observation) -> [Option<&str>; 3] {
             Some(instance.zone.as_str()),
         ],
         Observation::EffectFailed(claim, _) => [Some(claim.as_str()), None, None],
+        Observation::NodeClaim(claim) => [
+            Some(claim.name.as_str()),
+            claim.instance.as_ref().map(|instance| instance.as_str()),
+            claim.node.as_ref().map(|node| node.as_str()),
+        ],
+        Observation::NoNodeClaim(claim) => [Some(claim.as_str()), None, None],
         _ => [None, None, None],
     }
+}
+
+/// What a claim takes in a record, at most.
+fn claim_bytes(claim: &ClaimFacts) -> usize {
+    let template = &claim.template;
+    FIXED_BYTES
+        + size::labels(&template.labels)
+        + size::list(&template.taints, size::taint)
+        + size::list(&template.startup_taints, size::taint)
+        + size::requirements(&template.requirements)
+        + size::resources(&claim.requests)
+        + size::text(&claim.hash)
+        + size::text(&claim.hash_version)
 }
 
 // === stand-ins ===

@@ -14,6 +14,7 @@ mod relist;
 pub use orders::order;
 pub use relist::LISTED_WITHIN;
 
+use self::intake::Told;
 use self::relist::Pass;
 use crate::decide::{Evaluation, Memo, NoTrace, decide};
 use crate::event::{Control, Decision, Event, Seq};
@@ -116,7 +117,7 @@ impl<J: Journal> Controller<J> {
         // The settings among the preamble do not matter to what is news.
         let mut entries: Vec<Entry> =
             preamble.into_iter().map(|control| Entry { event: control.into(), causes: Vec::new() }).collect();
-        entries.extend(intake::entries(&controller.state, &inputs));
+        entries.extend(intake::entries(&controller.state, &inputs, Told::Afresh));
         let mut step = controller.record_and_decide(now, entries, inputs)?;
         if step.stalled_since.is_none() {
             let mut orders = orders::outstanding(&controller.state);
@@ -138,7 +139,7 @@ impl<J: Journal> Controller<J> {
         assert!(now >= self.state.now, "time went back from {} to {now}", self.state.now);
         match self.stall.take() {
             None => {
-                let entries = intake::entries(&self.state, &inputs);
+                let entries = intake::entries(&self.state, &inputs, Told::Live);
                 if entries.is_empty() {
                     return Ok(Step::default());
                 }
@@ -149,7 +150,7 @@ impl<J: Journal> Controller<J> {
                 let waiting = stall.inputs.len() as u64;
                 let resumed = Control::JournalResumed { stalled_since: stall.since, waiting };
                 let mut entries = vec![Entry { event: resumed.into(), causes: Vec::new() }];
-                entries.extend(intake::entries(&self.state, &stall.inputs));
+                entries.extend(intake::entries(&self.state, &stall.inputs, Told::Live));
                 let since = stall.since;
                 let step = self.record_and_decide(now, entries, stall.inputs)?;
                 if let Some(stall) = &mut self.stall {
@@ -304,6 +305,7 @@ impl<J: Journal> Controller<J> {
     fn causes(&self, trigger: Seq, decision: &Decision) -> Vec<Seq> {
         let claim = match decision {
             Decision::Relaunch { claim, .. }
+            | Decision::LaunchAdopted { claim, .. }
             | Decision::Register { claim, .. }
             | Decision::Initialize { claim, .. }
             | Decision::AbandonDisruption { claim, .. }

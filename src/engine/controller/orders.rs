@@ -14,8 +14,14 @@ use crate::state::{Claim, State};
 pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
     let node_of = |claim: &_| state.claims.get(claim).and_then(|claim| claim.node.clone());
     let effect = match decision {
-        Decision::Launch { claim, .. } | Decision::Relaunch { claim, .. } => {
+        Decision::Launch { claim, .. }
+        | Decision::LaunchAdopted { claim, .. }
+        | Decision::Relaunch { claim, .. } => {
             Effect::Launch(request(state.claims.get(claim)?))
+        }
+        Decision::Adopt { claim, .. } => {
+            let hash = state.claims.get(claim)?.template.hash.clone();
+            Effect::Adopt { claim: claim.clone(), hash }
         }
         Decision::Register { claim, node } => Effect::Register { claim: claim.clone(), node: node.clone() },
         Decision::Initialize { claim, node } => {
@@ -38,8 +44,7 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
         | Decision::Drain { .. }
         | Decision::Repair { .. }
         | Decision::Expire { .. }
-        | Decision::Drift { .. }
-        | Decision::Adopt { .. } => return None,
+        | Decision::Drift { .. } => return None,
     };
     Some(Order { decision: seq, effect })
 }
@@ -49,6 +54,7 @@ fn request(claim: &Claim) -> LaunchRequest {
     LaunchRequest {
         claim: claim.name.clone(),
         pool: claim.pool.clone(),
+        is_adopted: claim.adopted.is_some(),
         template: Arc::clone(&claim.template),
         requests: claim.requests.clone(),
         requirements: claim.requirements.clone(),

@@ -8,9 +8,9 @@ use std::hash::Hash;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::intake;
-use crate::model::{InstanceId, Span, Time};
+use crate::model::{ClaimName, InstanceId, Span, Time};
 use crate::port::{Input, InstanceFacts, Observation};
-use crate::state::State;
+use crate::state::{Claim, State};
 
 /// For so long after its launch an instance may be missing from the cloud's list.
 pub const LISTED_WITHIN: Span = Span::mins(2);
@@ -38,6 +38,8 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     let mut volume_limits = FxHashSet::default();
     let mut buffers = FxHashSet::default();
     let mut instances = FxHashSet::default();
+    let mut claims = FxHashSet::default();
+    let mut claims_are_listed = false;
     let mut news = vec![true; world.len()];
     for (at, observation) in world.iter().enumerate() {
         match observation {
@@ -79,6 +81,10 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Observation::CapacityBuffer(key, _) => {
                 buffers.insert(key);
             }
+            Observation::NodeClaim(claim) => {
+                claims.insert(&claim.name);
+            }
+            Observation::NodeClaimsListed => claims_are_listed = true,
             Observation::Instance(instance) => {
                 instances.insert(&instance.instance);
                 news[at] = !intake::is_no_news(state, instance);
@@ -113,6 +119,9 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Some((at, listed)) => news[*at] = known != *listed,
         }
     }
+    if claims_are_listed {
+        absent.extend(lacking(claims_with_objects(state), &claims, Observation::NoNodeClaim));
+    }
     absent.extend(absent_instances(state, now, &instances));
     let listed = world.len() as u64;
     let passed = world.into_iter().zip(news).filter(|(_, news)| *news || pass == Pass::All);
@@ -120,6 +129,15 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
         passed.map(|(observation, _)| observation).chain(absent).map(Input::from).collect();
     inputs.push(Observation::Relisted(listed).into());
     inputs
+}
+
+/// Claims of which there has to be an object. One that is being launched may have none yet, and one that ends none any more.
+fn claims_with_objects(state: &State) -> impl Iterator<Item = &ClaimName> {
+    let has = |claim: &&Claim| {
+        let is_ending = claim.disrupting.as_ref().is_some_and(|removal| removal.terminated.is_some());
+        (claim.instance.is_some() || claim.adopted.is_some()) && !is_ending
+    };
+    state.claims.values().filter(has).map(|claim| &claim.name).chain(state.strangers.keys())
 }
 
 /// What State has and the list has not.
@@ -170,6 +188,7 @@ fn absent_instances<'a>(
 mod tests {
     use std::sync::Arc;
 
+    use super::intake::Told;
     use super::*;
     use crate::event::{Event, Fact};
     use crate::model::{
@@ -245,13 +264,16 @@ mod tests {
             let few = with_absences(&state, now, world.clone(), Pass::News);
             let all = with_absences(&state, now, world.clone(), Pass::All);
             spared += all.len() - few.len();
-            let (few, all) = (intake::entries(&state, &few), intake::entries(&state, &all));
+            let (few, all) = (intake::entries(&state, &few, Told::Live), intake::entries(&state, &all, Told::Live));
             assert_eq!(few, all, "round {round}");
             let instances: Vec<InstanceFacts> = world
                 .into_iter()
                 .filter_map(|o| if let Observation::Instance(facts) = o { Some(facts) } else { None })
                 .collect();
-            let of = |pass| intake::entries(&state, &instances_with_absences(&state, now, &instances, pass));
+            let of = |pass| {
+                let inputs = instances_with_absences(&state, now, &instances, pass);
+                intake::entries(&state, &inputs, Told::Live)
+            };
             assert_eq!(of(Pass::News), of(Pass::All), "round {round}");
             records += few.len();
             few.iter().for_each(|entry| state.apply(now, &entry.event));

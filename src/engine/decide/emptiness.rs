@@ -22,7 +22,10 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, tracer: &mut T) {
     let mut by_pool: BTreeMap<PoolName, Vec<ClaimName>> = BTreeMap::new();
     for claim in pass.state.claims.idle() {
         match candidate(pass, claim) {
-            Verdict::Removable => by_pool.entry(claim.pool.clone()).or_default().push(claim.name.clone()),
+            Verdict::Removable => {
+                let pool = claim.pool.clone();
+                pool.into_iter().for_each(|pool| by_pool.entry(pool).or_default().push(claim.name.clone()));
+            }
             Verdict::NotYet(until) => {
                 pass.wake(until);
                 tracer.note(|| Note::CandidateWaits { claim: claim.name.clone(), until });
@@ -61,7 +64,7 @@ fn candidate(pass: &Pass<'_>, claim: &Claim) -> Verdict {
         return Verdict::NotEmpty;
     };
     let occupancy = state.occupancy(&node.facts.name);
-    let Some(pool) = state.pools.get(&claim.pool).filter(|pool| pool.facts.replicas.is_none()) else {
+    let Some(pool) = claim.pool.as_ref().and_then(|pool| state.pools.get(pool)).filter(|pool| pool.facts.replicas.is_none()) else {
         return Verdict::NotEmpty;
     };
     let Some(after) = pool.facts.disruption.consolidate_after else { return Verdict::NotEmpty };
@@ -132,7 +135,7 @@ fn nodes_and_used(pass: &Pass<'_>, pool: &PoolName) -> (usize, usize) {
         .restless()
         .chain(unready)
         .chain(leaving)
-        .filter(|claim| claim.pool == *pool)
+        .filter(|claim| claim.pool.as_ref() == Some(pool))
         .map(|claim| (&claim.name, claim))
         .collect();
     let (_, all) = pass.state.pool_usage(pool);

@@ -182,7 +182,7 @@ fn of_claim(state: &State, overlaid: &Overlaid, claim: &Claim) -> Option<Made> {
                     labels.insert(key.clone(), value.clone());
                 }
             }
-            labels.insert(label::NODEPOOL.into(), claim.pool.as_shared().clone());
+            labels.extend(claim.pool.iter().map(|pool| (label::NODEPOOL.into(), pool.as_shared().clone())));
             labels.insert(label::ZONE.into(), instance.zone.as_shared().clone());
             labels.insert(label::CAPACITY_TYPE.into(), instance.capacity_type.as_str().into());
             (allocatable(overlaid, claim, instance_type), HostLabels::Known(labels))
@@ -209,8 +209,8 @@ fn of_claim(state: &State, overlaid: &Overlaid, claim: &Claim) -> Option<Made> {
 
 /// What a type offers to pods on a claim's node.
 fn allocatable(overlaid: &Overlaid, claim: &Claim, instance_type: &InstanceType) -> Resources {
-    let key = (claim.pool.clone(), instance_type.name.clone());
-    overlaid.get(&key).cloned().unwrap_or_else(|| instance_type.allocatable())
+    let key = claim.pool.clone().map(|pool| (pool, instance_type.name.clone()));
+    key.and_then(|key| overlaid.get(&key).cloned()).unwrap_or_else(|| instance_type.allocatable())
 }
 
 /// What any of a claim's options offers to pods at least.
@@ -259,7 +259,8 @@ fn possible_labels(state: &State, claim: &Claim) -> Requirements {
         .collect();
     with_places.add(label::ZONE, of_places(|place| place.zone.as_shared().clone()));
     with_places.add(label::CAPACITY_TYPE, of_places(|place| place.capacity_type.as_str().into()));
-    with_places.add(label::NODEPOOL, Requirement::one_of([claim.pool.as_shared().clone()]));
+    let pool = claim.pool.as_ref().map(|pool| Requirement::one_of([pool.as_shared().clone()]));
+    with_places.add(label::NODEPOOL, pool.unwrap_or_else(Requirement::absent));
     with_places
 }
 

@@ -6,9 +6,9 @@
 //! **Invariant:** an instance with a node is stopped only when its node is marked and no pod that can leave is left on it, or its
 //! deadline has come.
 
-use super::Pass;
-use crate::event::Decision;
-use crate::model::{DisruptionReason, DoNotDisrupt, NodeFacts, PodPhase, Price, Span, Taint, Time};
+use super::{Pass, adopt};
+use crate::event::{Decision, Seq};
+use crate::model::{ClaimFacts, DisruptionReason, DoNotDisrupt, NodeFacts, PodPhase, Price, Span, Taint, Time};
 use crate::reason::{Reason, ReasonId};
 use crate::state::{Claim, Disrupting};
 
@@ -18,6 +18,9 @@ const MAX_EVICTION_RETRY: Span = Span::mins(1);
 /// Decides what is due for claims, whatever pods want.
 pub(super) fn decide(pass: &mut Pass<'_>) {
     let state = pass.state;
+    for facts in state.strangers.values() {
+        adopt(pass, facts);
+    }
     for claim in state.claims.restless() {
         match &claim.disrupting {
             Some(disrupting) => depart(pass, claim, disrupting),
@@ -36,11 +39,27 @@ pub(super) fn decide(pass: &mut Pass<'_>) {
     }
 }
 
+/// Takes over a claim that others made, and goes on with it where they stopped.
+fn adopt(pass: &mut Pass<'_>, facts: &ClaimFacts) {
+    let state = pass.state;
+    let instance = state.instance_of_stranger(facts);
+    let claim = state.taken_over(Seq(state.size), pass.now, facts, instance.as_ref());
+    pass.decisions.push(Decision::Adopt { claim: facts.name.clone(), instance });
+    if !claim.calm {
+        arrive(pass, &claim);
+    }
+}
+
 /// A claim that is to stay: helps it along, or finds that it has to go.
 fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
     let settings = &pass.state.settings;
+    if claim.deleted.is_some() {
+        return remove(pass, claim, DisruptionReason::Deleted);
+    }
     let Some(instance) = &claim.instance else {
-        if pass.is_due(claim.created + settings.launch_timeout) {
+        if claim.adopted.is_some() && claim.options.is_empty() {
+            adopt::launch(pass, claim);
+        } else if pass.is_due(claim.asked + settings.launch_timeout) {
             remove(pass, claim, DisruptionReason::LaunchTimeout);
         } else if let Some(at) = claim.retry_at
             && pass.is_due(at)
@@ -50,6 +69,9 @@ fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
         }
         return;
     };
+    if instance.is_gone {
+        return remove(pass, claim, DisruptionReason::GarbageCollected);
+    }
     if instance.interruption.is_some() {
         return remove(pass, claim, DisruptionReason::Interrupted);
     }
@@ -123,10 +145,11 @@ pub(super) fn remove(pass: &mut Pass<'_>, claim: &Claim, reason: DisruptionReaso
     begin(pass, claim);
 }
 
-/// The first step of a removal: mark the node, or stop the instance where there is none.
+/// The first step of a removal: mark the node, or stop the instance where there is none or where nothing runs on it any more.
 pub(super) fn begin(pass: &mut Pass<'_>, claim: &Claim) {
     let claim_name = claim.name.clone();
-    if claim.node.as_ref().is_some_and(|node| pass.state.nodes.contains_key(node)) {
+    let is_gone = claim.instance.as_ref().is_some_and(|instance| instance.is_gone);
+    if !is_gone && claim.node.as_ref().is_some_and(|node| pass.state.nodes.contains_key(node)) {
         pass.decisions.push(Decision::Taint { claim: claim_name });
     } else {
         let instance = claim.instance.as_ref().map(|instance| instance.id.clone());
@@ -144,7 +167,9 @@ fn depart(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting) {
         claim: name.clone(),
         instance: claim.instance.as_ref().map(|i| i.id.clone()),
     };
-    let Some(node) = claim.node.as_ref().filter(|node| pass.state.nodes.contains_key(*node)) else {
+    let is_gone = claim.instance.as_ref().is_some_and(|instance| instance.is_gone);
+    let node = claim.node.as_ref().filter(|node| !is_gone && pass.state.nodes.contains_key(*node));
+    let Some(node) = node else {
         pass.decisions.push(terminate());
         return;
     };

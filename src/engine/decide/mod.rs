@@ -3,6 +3,7 @@
 //! **Invariant:** [`decide`] depends on State and the time alone. The [`Memo`] only spares it work: with a fresh one it gives the same
 //! decisions. A tracer only listens.
 
+mod adopt;
 mod buffers;
 mod emptiness;
 mod hosts;
@@ -54,6 +55,12 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
         held: Held::default(),
     };
     lifecycle::decide(&mut pass);
+    if pass.adopts() {
+        // What is there shows once the claims that are taken over are in State, which is at once: until then a pod may seem to
+        // have no place, and a node to be nobody's.
+        pass.wake(now);
+        return Evaluation { decisions: pass.decisions, wake_at: pass.wake_at };
+    }
     provision::decide(&mut pass, memo, tracer);
     buffers::decide(&mut pass, memo, tracer);
     replicas::decide(&mut pass, memo, tracer);
@@ -98,6 +105,11 @@ impl Pass<'_> {
         let places =
             |decision: &Decision| matches!(decision, Decision::Launch { .. } | Decision::Nominate { .. });
         self.decisions.iter().any(places)
+    }
+
+    /// Whether claims are taken over.
+    fn adopts(&self) -> bool {
+        self.decisions.iter().any(|decision| matches!(decision, Decision::Adopt { .. }))
     }
 
     /// Asks to look again at a moment that is yet to come.

@@ -401,6 +401,30 @@ pub(super) fn decide_launch<T: Tracer>(
             kept: launch.types.len(),
         });
     }
+    let (places, options) = options(offer, launch);
+    let expected = launch.pods.iter().filter(|_| purpose == Purpose::Pods);
+    let all: Vec<PodKey> = expected.map(|pod| pods[*pod].key.clone()).collect();
+    let first = record::beside(requirements_bytes(&launch.requirements), &all);
+    // What those ask for that follow is set aside as they do, and what virtual pods ask for stays free.
+    let following = launch.pods[first..].iter().map(|pod| &state.spec(pods[*pod].spec).requests);
+    let requests = following.fold(launch.requests.clone(), |rest, pod| rest.minus(pod));
+    pass.decisions.push(Decision::Launch {
+        claim: claim.clone(),
+        pool: offer.pool.name.clone(),
+        hash: offer.pool.hash.clone(),
+        requirements: launch.requirements.clone(),
+        requests,
+        pods: all[..first].to_vec(),
+        places,
+        options,
+        reserved: launch.reserved.clone(),
+        considered: launch.considered as u32,
+    });
+    nominate(pass, &Target::Claim(claim), &all[first..]);
+}
+
+/// The instance types of a launch with the places where they are offered, cheapest first.
+pub(super) fn options(offer: &PoolOffer, launch: &Launch) -> (Vec<Place>, Vec<LaunchOption>) {
     let mut places: Vec<Place> = Vec::new();
     let mut options = Vec::new();
     for one in launch.types.iter() {
@@ -422,25 +446,7 @@ pub(super) fn decide_launch<T: Tracer>(
             options.push(LaunchOption { instance_type, places: bits, price: one.price });
         }
     }
-    let expected = launch.pods.iter().filter(|_| purpose == Purpose::Pods);
-    let all: Vec<PodKey> = expected.map(|pod| pods[*pod].key.clone()).collect();
-    let first = record::beside(requirements_bytes(&launch.requirements), &all);
-    // What those ask for that follow is set aside as they do, and what virtual pods ask for stays free.
-    let following = launch.pods[first..].iter().map(|pod| &state.spec(pods[*pod].spec).requests);
-    let requests = following.fold(launch.requests.clone(), |rest, pod| rest.minus(pod));
-    pass.decisions.push(Decision::Launch {
-        claim: claim.clone(),
-        pool: offer.pool.name.clone(),
-        hash: offer.pool.hash.clone(),
-        requirements: launch.requirements.clone(),
-        requests,
-        pods: all[..first].to_vec(),
-        places,
-        options,
-        reserved: launch.reserved.clone(),
-        considered: launch.considered as u32,
-    });
-    nominate(pass, &Target::Claim(claim), &all[first..]);
+    (places, options)
 }
 
 /// The place of an offering.

@@ -30,7 +30,7 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
         state.pools.values().map(|pool| &pool.facts).filter(|pool| pool.replicas.is_some()).collect();
     for pool in pools {
         let wanted = pool.replicas.unwrap_or(0) as usize;
-        let all: Vec<&Claim> = state.claims.values().filter(|claim| claim.pool == pool.name).collect();
+        let all: Vec<&Claim> = state.claims.values().filter(|claim| claim.pool.as_ref() == Some(&pool.name)).collect();
         let stays = |claim: &&&Claim| claim.disrupting.is_none() && !pass.leaving.contains(&claim.name);
         let active: Vec<&Claim> = all.iter().filter(stays).copied().collect();
         if active.len() > wanted {

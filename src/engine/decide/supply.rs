@@ -16,12 +16,7 @@ impl Memo {
     /// Brings what the pools can launch up to date.
     pub(super) fn refresh(&mut self, pass: &Pass<'_>) {
         let state = pass.state;
-        let blocked: Vec<OfferingKey> = state
-            .unavailable
-            .iter()
-            .filter(|(_, until)| **until > pass.now)
-            .map(|(offering, _)| offering.clone())
-            .collect();
+        let blocked = blocked(pass);
         let changed = self.supply_at != Some(state.offers_changed);
         if changed {
             self.supply_at = Some(state.offers_changed);
@@ -64,9 +59,7 @@ struct Offers {
 
 fn offers(state: &State, blocked: &[OfferingKey]) -> Offers {
     let gates = &state.settings.feature_gates;
-    let reserved = gates.has(FeatureGate::ReservedCapacity);
-    let types: Arc<Vec<Arc<TypeOffer>>> =
-        Arc::new(state.types.values().map(|one| Arc::new(type_offer(one, blocked, reserved))).collect());
+    let types = types(state, blocked);
     let daemons: Arc<Vec<Arc<PodSpec>>> =
         Arc::new(state.daemon_sets.values().map(|id| Arc::clone(state.spec(*id))).collect());
     let mut pools: Vec<&Arc<NodePool>> = state.pools.values().map(|pool| &pool.facts).collect();
@@ -88,6 +81,18 @@ fn offers(state: &State, blocked: &[OfferingKey]) -> Offers {
     pools.retain(|offer| offer.pool.ready);
     let (statics, pools) = pools.into_iter().partition(|offer| offer.pool.replicas.is_some());
     Offers { pools, statics, overlaid, conflicts }
+}
+
+/// All instance types as they can be launched, in order of name.
+pub(super) fn types(state: &State, blocked: &[OfferingKey]) -> Arc<Vec<Arc<TypeOffer>>> {
+    let reserved = state.settings.feature_gates.has(FeatureGate::ReservedCapacity);
+    Arc::new(state.types.values().map(|one| Arc::new(type_offer(one, blocked, reserved))).collect())
+}
+
+/// Offerings that are not asked for at the moment.
+pub(super) fn blocked(pass: &Pass<'_>) -> Vec<OfferingKey> {
+    let blocked = pass.state.unavailable.iter().filter(|(_, until)| **until > pass.now);
+    blocked.map(|(offering, _)| offering.clone()).collect()
 }
 
 fn type_offer(one: &InstanceType, blocked: &[OfferingKey], reserved: bool) -> TypeOffer {

@@ -214,4 +214,17 @@ pub enum Decision {
         /// Which.
         instance: InstanceId,
     },
+    /// Start an instance for a claim that was taken over without one: what it must satisfy is in the claim.
+    LaunchAdopted {
+        /// The claim.
+        claim: ClaimName,
+        /// The places in which options may be offered.
+        places: Vec<Place>,
+        /// Instance types, cheapest first.
+        options: Vec<LaunchOption>,
+        /// What is set aside of the limits of its pool, if it has one, until the type is known.
+        reserved: Resources,
+        /// How many instance types were looked at.
+        considered: u32,
+    },
 }

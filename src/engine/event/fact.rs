@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{LabelSetId, SpecId};
 use crate::model::{
-    CapacityType, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeName, NodePool,
+    CapacityType, ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeName, NodePool,
     OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources, Str, Taint, Time,
     TypeName, Uid, VolumeLimits, Zone,
 };
@@ -108,22 +108,12 @@ pub enum Fact {
         /// The node.
         node: NodeName,
     },
-    /// A NodeClaim that this log did not launch.
+    /// A NodeClaim that this log did not launch, or one that is not as the log has it: somebody deletes it, or has set another instance.
     NodeClaimObserved {
         /// The claim.
-        claim: ClaimName,
-        /// Its pool, if it has one.
-        pool: Option<PoolName>,
-        /// Its instance, if it has one.
-        instance: Option<InstanceId>,
-        /// Its node, if it has one.
-        node: Option<NodeName>,
-        /// When it was created.
-        created: Time,
-        /// The pool's hash that it carries.
-        hash: Str,
+        claim: Arc<ClaimFacts>,
     },
-    /// Somebody deleted a NodeClaim.
+    /// A NodeClaim is no more, though it was not let go.
     NodeClaimDeleted {
         /// The claim.
         claim: ClaimName,

@@ -4,6 +4,7 @@
 //! `purser-events`); inside, nothing is checked twice.
 
 mod buffer;
+mod claim;
 mod device;
 mod instance_type;
 mod name;
@@ -19,6 +20,7 @@ mod time;
 mod volume;
 
 pub use buffer::CapacityBuffer;
+pub use claim::ClaimFacts;
 pub use device::{
     ClaimKind, Device, DeviceAmount, DeviceAsk, DeviceCount, DeviceName, DeviceReach, DeviceRequest,
     Inventory, InventoryId, KindId, MOST_DEVICES, PodClaim, SameAttribute, SelectorId, SharedId,

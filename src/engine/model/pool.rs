@@ -82,11 +82,15 @@ pub enum DisruptionReason {
     Deleted,
     /// Its pool is static and has more nodes than replicas.
     Overprovisioned,
+    /// No instance type that is offered meets what it asks for.
+    InsufficientCapacity,
+    /// Its instance is gone.
+    GarbageCollected,
 }
 
 impl DisruptionReason {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Empty,
         Self::Underutilized,
         Self::Drifted,
@@ -97,6 +101,8 @@ impl DisruptionReason {
         Self::Unhealthy,
         Self::Deleted,
         Self::Overprovisioned,
+        Self::InsufficientCapacity,
+        Self::GarbageCollected,
     ];
 
     /// As Karpenter's metrics and manifests name it.
@@ -112,6 +118,8 @@ impl DisruptionReason {
             Self::Unhealthy => "unhealthy",
             Self::Deleted => "deleted",
             Self::Overprovisioned => "overprovisioned",
+            Self::InsufficientCapacity => "insufficient_capacity",
+            Self::GarbageCollected => "garbage_collected",
         }
     }
 }

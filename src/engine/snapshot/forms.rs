@@ -90,7 +90,7 @@ plain_enums! {
     ConsolidationPolicy { WhenEmpty = 0, WhenEmptyOrUnderutilized = 1, Balanced = 2 }
     DisruptionReason {
         Empty = 0, Underutilized = 1, Drifted = 2, Expired = 3, Interrupted = 4, LaunchTimeout = 5, RegistrationTimeout = 6,
-        Unhealthy = 7, Deleted = 8, Overprovisioned = 9,
+        Unhealthy = 7, Deleted = 8, Overprovisioned = 9, InsufficientCapacity = 10, GarbageCollected = 11,
     }
 }
 
@@ -141,12 +141,17 @@ structs! {
     VolumeClaim { topologies, driver, problem }
     Orphan { claim, seen, collected }
     Occupancy { pods, used, used_by_daemons, workload_pods, last_pod_event, freed }
-    Instance { id, instance_type, zone, capacity_type, price, launched, interruption }
+    Instance { id, instance_type, zone, capacity_type, price, launched, interruption, is_gone }
     Eviction { attempts, asked, blocked, forced }
     Disrupting { reason, since, decision, taint_asked, tainted, draining, evictions, terminated }
     Claim {
-        name, pool, template, launch, created, requirements, requests, places, options, daemons, floor, counted, changed,
-        planned, attempts, retry_at, instance, node, registered, initialized, disrupting, workload_pods, calm,
+        name, pool, adopted, template, launch, created, asked, deleted, requirements, requests, places, options, daemons,
+        floor, counted, changed, planned, attempts, retry_at, instance, node, registered, initialized, disrupting,
+        workload_pods, calm,
+    }
+    ClaimFacts {
+        name, uid, pool, template, requests, instance, node, registered, initialized, drifted, hash, hash_version, created,
+        deleted,
     }
 }
 
@@ -291,6 +296,8 @@ impl Persist for State {
         self.nodes.put(out);
         self.claims.len().put(out);
         self.claims.values().for_each(|claim| claim.put(out));
+        self.strangers.put(out);
+        self.departed.put(out);
         self.pools.put(out);
         self.classes.put(out);
         self.overlays.put(out);
@@ -324,6 +331,8 @@ impl Persist for State {
         state.pods = Persist::get(from)?;
         state.nodes = Persist::get(from)?;
         state.claims = Vec::<Claim>::get(from)?.into_iter().collect();
+        state.strangers = Persist::get(from)?;
+        state.departed = Persist::get(from)?;
         state.pools = Persist::get(from)?;
         state.classes = Persist::get(from)?;
         state.overlays = Persist::get(from)?;

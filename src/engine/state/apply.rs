@@ -27,6 +27,8 @@ impl State {
             Control::ControllerStarted { term, .. } | Control::LeadershipAcquired { term, .. } => {
                 self.term = *term;
                 self.stopped = false;
+                // What is listed at a start is how things are.
+                self.departed.clear();
             }
             Control::ControllerStopped { .. } | Control::LeadershipLost { .. } => self.stopped = true,
             Control::SettingsChanged { settings } => {
@@ -123,13 +125,8 @@ impl State {
                 }
             }
             Fact::NodeDeleted { node } => self.node_gone(seq, time, node),
-            // Claims of others are taken over by `Decision::Adopt`; until then they are only seen.
-            Fact::NodeClaimObserved { .. } => {}
-            Fact::NodeClaimDeleted { claim } => {
-                if self.claims.get(claim).is_some_and(|claim| claim.instance.is_none()) {
-                    self.remove_claim(seq, time, claim);
-                }
-            }
+            Fact::NodeClaimObserved { claim } => self.observe_claim(seq, claim),
+            Fact::NodeClaimDeleted { claim } => self.claim_vanished(seq, time, claim),
             Fact::NodePoolObserved { pool } => {
                 self.pools.insert(pool.name.clone(), Pool { facts: Arc::clone(pool), changed: seq });
                 self.offers_changed = seq;
@@ -236,6 +233,7 @@ impl State {
                     price: *price,
                     launched: time,
                     interruption: None,
+                    is_gone: false,
                 };
                 self.instance_launched(seq, claim, launched);
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Claim, Disrupting, Eviction, Plan, Planned, State};
-use crate::event::{Decision, Seq, Target};
-use crate::model::Time;
+use crate::event::{Decision, LaunchOption, Seq, Target};
+use crate::model::{Resources, Time};
 
 impl State {
     pub(super) fn apply_decision(&mut self, seq: Seq, time: Time, decision: &Decision) {
@@ -29,18 +29,16 @@ impl State {
                     .map(|pod| &self.specs[pod.spec.0 as usize].requests);
                 let daemons = of_pods.fold(requests.clone(), |rest, pod| rest.minus(pod));
                 self.supply_changed = seq;
-                let floor = options
-                    .iter()
-                    .filter_map(|option| self.types.get(&option.instance_type))
-                    .map(|instance_type| instance_type.allocatable())
-                    .reduce(|a, b| a.elementwise_min(&b))
-                    .unwrap_or_default();
+                let floor = self.floor(options);
                 let launched = Claim {
                     name: claim.clone(),
-                    pool: pool.clone(),
+                    pool: Some(pool.clone()),
+                    adopted: None,
                     template,
                     launch: seq,
                     created: time,
+                    asked: time,
+                    deleted: None,
                     requirements: requirements.clone(),
                     requests: requests.clone(),
                     places: places.clone(),
@@ -62,6 +60,20 @@ impl State {
                 };
                 self.claims.insert(launched);
                 self.nominate(seq, time, &Target::Claim(claim.clone()), pods);
+            }
+            Decision::Adopt { claim, instance } => self.take_over(seq, time, claim, instance.as_ref()),
+            Decision::LaunchAdopted { claim, places, options, reserved, considered: _ } => {
+                let floor = self.floor(options);
+                self.supply_changed = seq;
+                self.change_claim(seq, claim, |claim| {
+                    claim.launch = seq;
+                    claim.asked = time;
+                    claim.places.clone_from(places);
+                    claim.options.clone_from(options);
+                    claim.floor = floor;
+                    claim.counted = reserved.clone();
+                    claim.changed = seq;
+                });
             }
             Decision::Relaunch { claim, attempt } => {
                 self.change_claim(seq, claim, |claim| {
@@ -149,8 +161,14 @@ impl State {
             | Decision::RejectCandidate { .. }
             | Decision::Repair { .. }
             | Decision::Expire { .. }
-            | Decision::Drift { .. }
-            | Decision::Adopt { .. } => {}
+            | Decision::Drift { .. } => {}
         }
+    }
+
+    /// What any of the options of a launch offers to pods at least.
+    fn floor(&self, options: &[LaunchOption]) -> Resources {
+        let types = options.iter().filter_map(|option| self.types.get(&option.instance_type));
+        let offered = types.map(|instance_type| instance_type.allocatable());
+        offered.reduce(|a, b| a.elementwise_min(&b)).unwrap_or_default()
     }
 }

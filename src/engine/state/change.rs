@@ -9,7 +9,7 @@ use crate::model::{
     Resources, Span, Time,
 };
 
-/// For so long an instance that is gone is remembered, since the cloud may go on listing it.
+/// For so long an instance or a claim that is gone is remembered, since word of it may still come.
 const REMEMBER_GONE: Span = Span::mins(15);
 
 impl State {
@@ -336,13 +336,24 @@ impl State {
         self.gone.retain(|_, since| time.since(*since) < REMEMBER_GONE);
         self.gone.insert(instance.clone(), time);
         self.orphans.remove(instance);
-        if let Some(claim) = self.claims.of_instance(instance).cloned() {
-            self.remove_claim(seq, time, &claim);
+        let Some(name) = self.claims.of_instance(instance).cloned() else { return };
+        let removal = self.claims.get(&name).and_then(|claim| claim.disrupting.as_ref());
+        if removal.is_some_and(|removal| removal.terminated.is_some()) {
+            return self.remove_claim(seq, time, &name);
         }
+        // Its node and its claim are still to be removed.
+        let planned = self.change_claim(seq, &name, |claim| {
+            claim.calm = false;
+            claim.instance.iter_mut().for_each(|instance| instance.is_gone = true);
+            std::mem::take(&mut claim.planned)
+        });
+        self.release_plans(time, planned.unwrap_or_default());
     }
 
     pub(super) fn remove_claim(&mut self, seq: Seq, time: Time, name: &ClaimName) {
         let Some(claim) = self.claims.remove(name) else { return };
+        self.departed.retain(|_, (since, _)| time.since(*since) < REMEMBER_GONE);
+        self.departed.insert(name.clone(), (time, claim.adopted));
         self.touched.push(seq, Target::Claim(name.clone()));
         if let Some(node) = claim.node {
             self.touched.push(seq, Target::Node(node));

@@ -7,7 +7,7 @@ use super::Planned;
 use crate::event::{LaunchOption, Place, Seq};
 use crate::model::{
     CapacityType, ClaimName, DisruptionReason, InstanceId, NodeName, NodePool, PodKey, PoolName, Price,
-    Requirements, Resources, Time, TypeName, Zone,
+    Requirements, Resources, Time, TypeName, Uid, Zone,
 };
 
 /// What is known of a claim.
@@ -15,14 +15,20 @@ use crate::model::{
 pub struct Claim {
     /// Its name.
     pub name: ClaimName,
-    /// Its pool.
-    pub pool: PoolName,
-    /// The pool as it was when the claim was launched.
+    /// Its pool; `None` for a claim that somebody made by hand.
+    pub pool: Option<PoolName>,
+    /// The UID of its object, for a claim that was taken over.
+    pub adopted: Option<Uid>,
+    /// The pool as it was when the claim was launched; of a claim that was taken over, what the claim has of it.
     pub template: Arc<NodePool>,
-    /// The decision to launch it.
+    /// The decision to launch it, or to take it over.
     pub launch: Seq,
-    /// When that was.
+    /// When the claim was made.
     pub created: Time,
+    /// Since when an instance is wanted for it.
+    pub asked: Time,
+    /// When somebody deleted it.
+    pub deleted: Option<Time>,
     /// What its labels must satisfy.
     pub requirements: Requirements,
     /// What its pods and daemon pods ask for.
@@ -78,6 +84,8 @@ pub struct Instance {
     pub launched: Time,
     /// The cloud's notice that it will take it back, and when.
     pub interruption: Option<Time>,
+    /// Whether it is no more.
+    pub is_gone: bool,
 }
 
 /// How far the removal of a node has come.

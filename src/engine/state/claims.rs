@@ -80,13 +80,13 @@ impl Marks {
 impl Claims {
     pub(super) fn insert(&mut self, claim: Claim) {
         self.remove(&claim.name);
-        self.mark(&claim.name, &claim.pool, &Marks::of(&claim));
+        self.mark(&claim.name, claim.pool.as_ref(), &Marks::of(&claim));
         self.all.insert(claim.name.clone(), claim);
     }
 
     pub(super) fn remove(&mut self, name: &ClaimName) -> Option<Claim> {
         let claim = self.all.remove(name)?;
-        self.unmark(name, &claim.pool, &Marks::of(&claim));
+        self.unmark(name, claim.pool.as_ref(), &Marks::of(&claim));
         Some(claim)
     }
 
@@ -98,13 +98,13 @@ impl Claims {
         let after = Marks::of(claim);
         if before != after {
             let pool = claim.pool.clone();
-            self.unmark(name, &pool, &before);
-            self.mark(name, &pool, &after);
+            self.unmark(name, pool.as_ref(), &before);
+            self.mark(name, pool.as_ref(), &after);
         }
         Some(result)
     }
 
-    fn mark(&mut self, name: &ClaimName, pool: &PoolName, marks: &Marks) {
+    fn mark(&mut self, name: &ClaimName, pool: Option<&PoolName>, marks: &Marks) {
         let put = |set: &mut BTreeSet<ClaimName>, is: bool| is.then(|| set.insert(name.clone()));
         put(&mut self.restless, marks.restless);
         put(&mut self.idle, marks.idle);
@@ -118,12 +118,14 @@ impl Claims {
         if let Some(node) = &marks.node {
             self.by_node.insert(node.clone(), name.clone());
         }
-        let usage = self.usage.entry(pool.clone()).or_default();
-        usage.resources.add(&marks.counted);
-        usage.nodes += 1;
+        if let Some(pool) = pool {
+            let usage = self.usage.entry(pool.clone()).or_default();
+            usage.resources.add(&marks.counted);
+            usage.nodes += 1;
+        }
     }
 
-    fn unmark(&mut self, name: &ClaimName, pool: &PoolName, marks: &Marks) {
+    fn unmark(&mut self, name: &ClaimName, pool: Option<&PoolName>, marks: &Marks) {
         let take = |set: &mut BTreeSet<ClaimName>, is: bool| is.then(|| set.remove(name));
         take(&mut self.restless, marks.restless);
         take(&mut self.idle, marks.idle);
@@ -137,7 +139,9 @@ impl Claims {
         if let Some(node) = &marks.node {
             self.by_node.remove(node);
         }
-        if let Some(usage) = self.usage.get_mut(pool) {
+        if let Some(pool) = pool
+            && let Some(usage) = self.usage.get_mut(pool)
+        {
             usage.resources.subtract(&marks.counted);
             usage.nodes -= 1;
             if usage.nodes == 0 {

@@ -3,6 +3,7 @@
 //! **Invariant:** State changes only in [`State::apply`], and `apply` depends on nothing but State and the record. It never fails:
 //! a record that makes no sense any more (an eviction of a pod that is gone) changes nothing.
 
+mod adopt;
 mod apply;
 mod apply_decision;
 mod change;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 pub use claim::{Claim, ClaimPhase, Disrupting, Eviction, Instance};
+pub(crate) use adopt::described;
 pub use claims::Claims;
 pub use occupancy::Occupancy;
 pub use touched::Touched;
@@ -27,7 +29,7 @@ pub use crate::model::{NodeOverlay, VolumeClaim};
 
 use crate::event::{LabelSetId, Seq, SpecId, Target};
 use crate::model::{
-    ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
+    ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
     OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Resources, Str, Time, TypeName, Uid, VolumeLimits,
 };
 use crate::reason::Reason;
@@ -54,6 +56,10 @@ pub struct State {
     pub nodes: BTreeMap<NodeName, Node>,
     /// Claims from the decision to launch until the instance is gone.
     pub claims: Claims,
+    /// Claims that were seen and not taken over yet.
+    pub strangers: BTreeMap<ClaimName, Arc<ClaimFacts>>,
+    /// Claims that are gone, since when, and their UID where it was known: what was seen of them before may come a little later.
+    pub departed: BTreeMap<ClaimName, (Time, Option<Uid>)>,
     /// NodePools, by name.
     pub pools: BTreeMap<PoolName, Pool>,
     /// Node classes, by kind and name.

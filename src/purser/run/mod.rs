@@ -6,17 +6,16 @@
 mod clock;
 mod log;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use purser_cluster::kwok::{self, Kubelet, Kwok};
+use purser_cluster::kwok::{self, Instances, Kubelet, Kwok};
 use purser_cluster::{Executor, Now, Pools, Watches};
 use purser_engine::controller::{Controller, Start};
-use purser_engine::model::InstanceId;
 use purser_engine::port::{InstanceFacts, Observation};
 use purser_engine::settings::Settings;
 use purser_engine::state::State;
@@ -29,6 +28,9 @@ use crate::tending::{self, Tending};
 
 /// Room in the channels.
 const CHANNEL: usize = 1_024;
+
+/// Instances are listed so often, to find those that are gone and those that are nobody's.
+const INSTANCES_EVERY: Duration = Duration::from_secs(10);
 
 /// Runs until it is told to stop.
 ///
@@ -48,6 +50,7 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
         batch_max: options.batch_max_duration,
         preference_policy: options.policies.preference_policy.into(),
         min_values_policy: options.policies.min_values_policy.into(),
+        garbage_collect_after: options.garbage_collect_after,
         ..Settings::default()
     };
     let client = client(options).await?;
@@ -60,7 +63,11 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
     let pools = Pools::default();
     let (kubelet, kubelet_work) = Kubelet::new();
     tokio::spawn(kubelet_work.run(client.clone(), Arc::clone(&now)));
-    let (mut watches, listed) = Watches::begin(&client, &pools, &kubelet).await?;
+    let instances = Instances::default();
+    let (mut watches, listed) = Watches::begin(&client, &pools, &kubelet, &instances).await?;
+    // Before the log is compared with the world: an instance whose Node is still to come is not lost.
+    let provider = Kwok::new(client.clone(), pools, kubelet, instances.clone(), Arc::clone(&now));
+    provider.resume();
     tracing::info!(objects = listed.len(), records = log.state.size, "the cluster is listed");
 
     let start = Start {
@@ -73,14 +80,22 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
         settings,
     };
     let at = clock.now().max(log.state.now);
-    let world = world(&log.state, listed);
+    let world = world(&log.state, &instances, listed);
     let (controller, first) = Controller::start(log.journal, log.state, at, start, world)?;
 
     let (messages, inbox) = mpsc::channel(CHANNEL);
     let (orders, outbox) = mpsc::channel(CHANNEL);
-    let provider = Kwok::new(client.clone(), pools, kubelet, Arc::clone(&now));
     let executor = Executor::new(client, provider, watches.answers(), now);
     let stop = messages.clone();
+    let listing = messages.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(INSTANCES_EVERY).await;
+            if listing.send(Message::InstancesListed(instances.list())).await.is_err() {
+                return;
+            }
+        }
+    });
     tokio::spawn(async move {
         loop {
             let seen = watches.next().await;
@@ -116,30 +131,15 @@ async fn client(options: &RunOptions) -> anyhow::Result<Client> {
     Ok(Client::try_from(config)?)
 }
 
-/// The list of the world, with the instances of the log that are still there.
+/// The list of the world, with the instances of the log that are still there, or still to come.
 ///
-/// Instances that the log does not know are none of its business: they may be another controller's.
-fn world(state: &State, listed: Vec<Observation>) -> Vec<Observation> {
-    let there: BTreeSet<&InstanceId> = listed
-        .iter()
-        .filter_map(|observation| match observation {
-            Observation::Node(node) => node.instance.as_ref(),
-            _ => None,
-        })
-        .collect();
-    let known = state.claims.values().filter_map(|claim| {
-        let instance = claim.instance.as_ref().filter(|instance| there.contains(&instance.id))?;
-        Some(Observation::Instance(InstanceFacts {
-            instance: instance.id.clone(),
-            claim: Some(claim.name.clone()),
-            instance_type: instance.instance_type.clone(),
-            zone: instance.zone.clone(),
-            capacity_type: instance.capacity_type,
-            price: instance.price,
-            launched: instance.launched,
-        }))
-    });
-    let known: Vec<Observation> = known.collect();
+/// Those that the log does not know come with the next list of instances, when it is known whose they are.
+fn world(state: &State, instances: &Instances, listed: Vec<Observation>) -> Vec<Observation> {
+    let is_known = |facts: &InstanceFacts| {
+        let claim = facts.claim.as_ref().is_some_and(|claim| state.claims.contains_key(claim));
+        claim || state.is_claimed(&facts.instance)
+    };
+    let known = instances.list().into_iter().filter(is_known).map(Observation::Instance);
     kwok::catalogue().into_iter().chain(known).chain(listed).collect()
 }
 

@@ -39,7 +39,7 @@ pub(super) fn leaving_instances(scenario: &Scenario) -> BTreeSet<InstanceId> {
     let marked = scenario.state.iter().filter(|node| node.marked_for_deletion).filter_map(|n| n.instance());
     let claims = scenario.claims.iter().map(|claim| &claim.facts);
     let terminating = claims
-        .filter(|claim| claim.deleting || claim.is("InstanceTerminating"))
+        .filter(|claim| claim.deleted.is_some() || claim.is("InstanceTerminating"))
         .filter_map(|c| c.instance.clone());
     marked.chain(terminating).collect()
 }

@@ -55,6 +55,8 @@ impl World {
                     self.answer(Observation::Tainted(claim), Some(cause));
                 }
             }
+            // Here are no objects of claims.
+            Effect::Adopt { .. } => {}
             Effect::Untaint { claim, node } => {
                 let done = self.on_node(&claim, &node, cause, |facts| {
                     facts.taints.retain(|taint| *taint != Taint::disrupted());

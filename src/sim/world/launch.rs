@@ -238,7 +238,7 @@ impl World {
         let id = format!("i-{:017x}", self.seed.draw("instance").with(claim.as_str()).bits() >> 4);
         let instance = InstanceId::from(&*id);
         let template =
-            self.pools.get(&request.pool).map_or_else(|| Arc::new(unknown_pool(request)), Arc::clone);
+            request.pool.as_ref().and_then(|pool| self.pools.get(pool)).unwrap_or(&request.template).clone();
         let labels = labels(&instance_type, &zone, capacity_type, &template, &request.requirements);
         let appears = self.faults.unlisted.sample(&mut self.seed.draw("unlisted").with(&id));
         self.machines.by_instance.insert(instance.clone(), number);
@@ -328,18 +328,4 @@ fn labels(
     }
     labels.remove(label::HOSTNAME);
     labels
-}
-
-/// A pool that is in nobody's books: the request names one that never was.
-fn unknown_pool(request: &LaunchRequest) -> NodePool {
-    NodePool {
-        name: request.pool.clone(),
-        weight: 0,
-        template: Default::default(),
-        disruption: Default::default(),
-        limits: Default::default(),
-        replicas: None,
-        hash: "".into(),
-        ready: false,
-    }
 }

@@ -1,7 +1,7 @@
 //! What samples are made of.
 
 use purser_engine::model::{
-    Budget, BudgetNodes, BudgetSchedule, CapacityType, ConsolidationPolicy, Disruption, DisruptionReason,
+    Budget, BudgetNodes, BudgetSchedule, CapacityType, ClaimFacts, ConsolidationPolicy, Disruption, DisruptionReason,
     DoNotDisrupt, HostPort, InstanceId, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
     Limits, NamespaceSelector, NodeName, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind,
     PodAffinity, PodGroup, PodKey, PodSpec, PreferredTerm, Price, Protocol, Requirement, Requirements,
@@ -213,6 +213,44 @@ pub(crate) fn bare_pool() -> NodePool {
         replicas: None,
         hash: text(""),
         ready: false,
+    }
+}
+
+pub(crate) fn node_claim() -> ClaimFacts {
+    ClaimFacts {
+        name: "default-x7k2p".into(),
+        uid: UID,
+        pool: Some("default".into()),
+        template: pool().template,
+        requests: resources(),
+        instance: Some(instance()),
+        node: Some(node()),
+        registered: true,
+        initialized: true,
+        drifted: true,
+        hash: text("10550134223419422212"),
+        hash_version: text("v3"),
+        created: MOMENT,
+        deleted: Some(MOMENT),
+    }
+}
+
+pub(crate) fn bare_node_claim() -> ClaimFacts {
+    ClaimFacts {
+        name: "default-x7k2p".into(),
+        uid: UID,
+        pool: None,
+        template: NodeTemplate::default(),
+        requests: Resources::default(),
+        instance: None,
+        node: None,
+        registered: false,
+        initialized: false,
+        drifted: false,
+        hash: text(""),
+        hash_version: text(""),
+        created: MOMENT,
+        deleted: None,
     }
 }
 

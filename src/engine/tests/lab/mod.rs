@@ -161,7 +161,7 @@ impl Lab {
         NodeFacts {
             name: NodeName::new(format!("node-{claim}")),
             instance: Some(instance.clone()),
-            labels: Arc::new(labels(&[(label::NODEPOOL, state.claims[claim].pool.as_str())])),
+            labels: Arc::new(labels(&[(label::NODEPOOL, state.claims[claim].template.name.as_str())])),
             taints: vec![Taint::unregistered()],
             allocatable: state.types[&TypeName::from(instance_type)].allocatable(),
             ready: false,

@@ -199,7 +199,8 @@ pub(crate) fn request(claim: &str, types: &[&str], capacity_types: &[CapacityTyp
         .collect();
     LaunchRequest {
         claim: claim.into(),
-        pool: "default".into(),
+        pool: Some("default".into()),
+        is_adopted: false,
         template: Arc::new(pool()),
         requests: Resources::default(),
         requirements: Requirements::new(),

@@ -122,7 +122,7 @@ impl Toy {
             self.requests.insert(Arc::clone(spec), self.request_for(spec));
         }
         let template = self.requests[spec].clone()?;
-        let claim = ClaimName::from(&*format!("{}-{}", template.pool, pod.name));
+        let claim = ClaimName::from(&*format!("{}-{}", template.template.name, pod.name));
         self.live.insert(claim.clone());
         Some(LaunchRequest { claim, ..template })
     }
@@ -169,7 +169,8 @@ impl Toy {
             options.truncate(10);
             Some(LaunchRequest {
                 claim: "template".into(),
-                pool: pool.name.clone(),
+                pool: Some(pool.name.clone()),
+                is_adopted: false,
                 template: Arc::clone(pool),
                 requests: room.clone(),
                 requirements,
