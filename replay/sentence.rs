@@ -84,7 +84,11 @@ fn of_fact(fact: &Fact) -> String {
             None => format!("pod {pod} is {}, spec {}", of_phase(*phase), spec.0),
         },
         Fact::PodBound { pod, node } => format!("pod {pod} is bound to {node}"),
-        Fact::PodPhaseChanged { pod, phase } => format!("pod {pod} is now {}", of_phase(*phase)),
+        Fact::PodPhaseChanged { pod, phase, started, ends } => {
+            let since = started.map(|started| format!(", runs since {started}")).unwrap_or_default();
+            let until = ends.map(|ends| format!(", has to be gone by {ends}")).unwrap_or_default();
+            format!("pod {pod} is now {}{since}{until}", of_phase(*phase))
+        }
         Fact::PodDeleted { pod } => format!("pod {pod} is gone"),
         Fact::NodeObserved { node, instance, ready, unschedulable, deleting, taints, .. } => {
             let mut is = vec![if *ready { "ready" } else { "not ready" }.to_owned()];

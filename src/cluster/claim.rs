@@ -18,6 +18,7 @@ use purser_engine::port::LaunchRequest;
 use serde_json::{Value, json};
 
 use crate::error::{ClusterError, code};
+use crate::pool_status::{HASH, HASH_VERSION};
 use crate::pools::Pool;
 use crate::{FINALIZER, moment};
 
@@ -135,8 +136,8 @@ pub(crate) fn claim(
 ) -> crd::NodeClaim {
     let template: &NodeTemplate = &request.template.template;
     let mut annotations = pool.annotations.clone();
-    annotations.insert("karpenter.sh/nodepool-hash".to_owned(), request.template.hash.to_string());
-    annotations.insert("karpenter.sh/nodepool-hash-version".to_owned(), NODE_POOL_HASH_VERSION.to_owned());
+    annotations.insert(HASH.to_owned(), request.template.hash.to_string());
+    annotations.insert(HASH_VERSION.to_owned(), NODE_POOL_HASH_VERSION.to_owned());
     let (kind, class) = match &template.class {
         Some((kind, name)) => (kind.to_string(), name.to_string()),
         None => Default::default(),

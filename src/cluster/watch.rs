@@ -130,13 +130,14 @@ impl Watches {
         );
         let (mine, theirs) = (kubelet.clone(), kubelet.clone());
         let of_nodes = ClaimWatch::new(client.clone());
+        let (of_members, of_lost) = (pools.status().clone(), pools.status().clone());
         let nodes: Api<Node> = Api::all(client.clone());
         watches.add(
             "Node",
             nodes,
             &config,
-            move |node| tell::node(node, &mine),
-            move |key| tell::no_node(key, &theirs, &of_nodes),
+            move |node| tell::node(node, &mine, &of_members),
+            move |key| tell::no_node(key, &theirs, &of_lost, &of_nodes),
         );
         let claims: Api<DynamicObject> = all(["karpenter.sh", "v1", "NodeClaim"]);
         let deletions = ClaimWatch::new(client.clone());

@@ -183,6 +183,8 @@ pub enum Effect {
         uid: Uid,
         /// Delete it outright, budgets or not.
         force: bool,
+        /// When the node goes: whoever is forced has to be gone by then.
+        deadline: Option<Time>,
     },
     /// Stop the instance of a claim, and remove its node. Answered by [`Observation::NoInstance`].
     Terminate {

@@ -6,6 +6,7 @@
 
 mod kubelet;
 mod machine;
+mod stopping;
 mod types;
 
 use std::collections::BTreeMap;

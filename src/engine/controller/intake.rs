@@ -267,12 +267,18 @@ impl Intake<'_> {
         {
             let pod = facts.key.clone();
             match (&known.node, &facts.node) {
-                (before, after) if before == after && known.phase == facts.phase => {}
                 (before, after) if before == after => {
-                    self.push(input, Fact::PodPhaseChanged { pod, phase: facts.phase }.into());
+                    if known.phase != facts.phase
+                        || (known.started, known.ends) != (facts.started, facts.ends)
+                    {
+                        self.pod_moved(input, facts);
+                    }
                 }
                 (None, Some(node)) if facts.phase == PodPhase::Bound => {
                     self.push(input, Fact::PodBound { pod, node: node.clone() }.into());
+                    if facts.started.is_some() {
+                        self.pod_moved(input, facts);
+                    }
                 }
                 _ => self.observed(input, facts),
             }
@@ -291,6 +297,15 @@ impl Intake<'_> {
             phase: facts.phase,
             node: facts.node.clone(),
         };
+        self.push(input, fact.into());
+        if facts.started.is_some() || facts.ends.is_some() {
+            self.pod_moved(input, facts);
+        }
+    }
+
+    fn pod_moved(&mut self, input: &Input, facts: &PodFacts) {
+        let PodFacts { key, phase, started, ends, .. } = facts;
+        let fact = Fact::PodPhaseChanged { pod: key.clone(), phase: *phase, started: *started, ends: *ends };
         self.push(input, fact.into());
     }
 

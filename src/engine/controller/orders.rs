@@ -23,8 +23,9 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
         }
         Decision::Taint { claim } => Effect::Taint { claim: claim.clone(), node: node_of(claim)? },
         Decision::Untaint { claim } => Effect::Untaint { claim: claim.clone(), node: node_of(claim)? },
-        Decision::Evict { pod, uid, force, .. } => {
-            Effect::Evict { pod: pod.clone(), uid: *uid, force: *force }
+        Decision::Evict { claim, pod, uid, force } => {
+            let deadline = state.claims.get(claim).and_then(|claim| claim.disrupting.as_ref()?.draining?);
+            Effect::Evict { pod: pod.clone(), uid: *uid, force: *force, deadline }
         }
         Decision::Terminate { claim, instance } => {
             Effect::Terminate { claim: claim.clone(), instance: instance.clone(), node: node_of(claim) }
@@ -84,7 +85,12 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
         for (key, eviction) in disrupting.evictions.iter().filter(|(_, eviction)| !eviction.blocked) {
             match state.pods.get(key) {
                 Some(pod) if pod.phase == PodPhase::Bound || eviction.forced => {
-                    push(Effect::Evict { pod: key.clone(), uid: pod.uid, force: eviction.forced });
+                    push(Effect::Evict {
+                        pod: key.clone(),
+                        uid: pod.uid,
+                        force: eviction.forced,
+                        deadline: disrupting.draining.flatten(),
+                    });
                 }
                 _ => {}
             }

@@ -201,6 +201,8 @@ mod tests {
                 created: Time(0),
                 phase: if variant == 0 { PodPhase::Pending } else { PodPhase::Bound },
                 node: (variant > 0).then(|| format!("node-{variant}").as_str().into()),
+                started: None,
+                ends: None,
             }),
             2 => Observation::Node(NodeFacts {
                 name: format!("node-{number}").as_str().into(),

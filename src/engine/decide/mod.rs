@@ -4,6 +4,7 @@
 //! decisions. A tracer only listens.
 
 mod buffers;
+mod drain;
 mod emptiness;
 mod hosts;
 mod lifecycle;

@@ -56,6 +56,10 @@ pub enum Fact {
         pod: PodKey,
         /// Where it is now.
         phase: PodPhase,
+        /// When its kubelet took it on, where that matters.
+        started: Option<Time>,
+        /// When it has to be gone, if it is being deleted.
+        ends: Option<Time>,
     },
     /// A pod is no more.
     PodDeleted {

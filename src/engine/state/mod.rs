@@ -116,6 +116,10 @@ pub struct Pod {
     pub phase: PodPhase,
     /// The node it is bound to.
     pub node: Option<NodeName>,
+    /// When its kubelet took it on, where that matters.
+    pub started: Option<Time>,
+    /// When it has to be gone, if it is being deleted.
+    pub ends: Option<Time>,
     /// When it was seen waiting for the first time, or again.
     pub waiting_since: Time,
     /// What was decided about it while it waits.

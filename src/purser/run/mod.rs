@@ -78,6 +78,7 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
 
     let (messages, inbox) = mpsc::channel(CHANNEL);
     let (orders, outbox) = mpsc::channel(CHANNEL);
+    tokio::spawn(pools.status().clone().run(client.clone(), Arc::clone(&now)));
     let provider = Kwok::new(client.clone(), pools, kubelet, Arc::clone(&now));
     let executor = Executor::new(client, provider, watches.answers(), now);
     let stop = messages.clone();
