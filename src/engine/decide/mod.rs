@@ -3,6 +3,7 @@
 //! **Invariant:** [`decide`] depends on State and the time alone. The [`Memo`] only spares it work: with a fresh one it gives the same
 //! decisions. A tracer only listens.
 
+mod batch;
 mod buffers;
 mod drain;
 mod emptiness;
