@@ -84,7 +84,11 @@ fn of_fact(fact: &Fact) -> String {
             None => format!("pod {pod} is {}, spec {}", of_phase(*phase), spec.0),
         },
         Fact::PodBound { pod, node } => format!("pod {pod} is bound to {node}"),
-        Fact::PodPhaseChanged { pod, phase } => format!("pod {pod} is now {}", of_phase(*phase)),
+        Fact::PodPhaseChanged { pod, phase, started, ends } => {
+            let since = started.map(|started| format!(", runs since {started}")).unwrap_or_default();
+            let until = ends.map(|ends| format!(", has to be gone by {ends}")).unwrap_or_default();
+            format!("pod {pod} is now {}{since}{until}", of_phase(*phase))
+        }
         Fact::PodDeleted { pod } => format!("pod {pod} is gone"),
         Fact::NodeObserved { node, instance, ready, unschedulable, deleting, taints, .. } => {
             let mut is = vec![if *ready { "ready" } else { "not ready" }.to_owned()];
@@ -230,7 +234,10 @@ fn of_decision(decision: &Decision) -> String {
             match options.first() {
                 Some(first) => {
                     let price = text::price(first.price);
-                    format!("launch {claim}, which was there: cheapest {} {price} of {types}", first.instance_type)
+                    format!(
+                        "launch {claim}, which was there: cheapest {} {price} of {types}",
+                        first.instance_type
+                    )
                 }
                 None => format!("launch {claim}, which was there: no instance types"),
             }
@@ -282,7 +289,8 @@ fn of_decision(decision: &Decision) -> String {
 
 /// A NodeClaim as it was seen.
 fn of_claim(claim: &ClaimFacts) -> String {
-    let pool = claim.pool.as_ref().map_or_else(|| "no nodepool".to_owned(), |pool| format!("nodepool {pool}"));
+    let pool =
+        claim.pool.as_ref().map_or_else(|| "no nodepool".to_owned(), |pool| format!("nodepool {pool}"));
     let mut is = vec![format!("of {pool}")];
     is.extend(claim.instance.as_ref().map(|instance| format!("with {instance}")));
     is.extend(claim.node.as_ref().map(|node| format!("on {node}")));

@@ -92,6 +92,8 @@ fn pod(name: &str, spec: PodSpec) -> PodFacts {
         created: Time(0),
         phase: PodPhase::Pending,
         node: None,
+        started: None,
+        ends: None,
     }
 }
 

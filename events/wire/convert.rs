@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use purser_engine::event::{LabelSetId, SpecId};
 use purser_engine::model::{
-    ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, Labels, NodeName, NodePool, PodSpec, PoolName, Price,
-    ResourceName, Span, Str, TypeName, Zone,
+    ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, Labels, NodeName, NodePool, PodSpec,
+    PoolName, Price, ResourceName, Span, Str, TypeName, Zone,
 };
 
 /// The wire form of a domain type.

@@ -48,6 +48,20 @@ impl From<NodeClaimObservedV1> for NodeClaimObservedV2 {
     }
 }
 
+/// A pod moved on in its life, before it was told when it began and when it has to be gone.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct PodPhaseChangedV1 {
+    pub(crate) pod: PodKeyV1,
+    pub(crate) phase: PodPhaseCode,
+}
+
+impl From<PodPhaseChangedV1> for PodPhaseChangedV2 {
+    fn from(PodPhaseChangedV1 { pod, phase }: PodPhaseChangedV1) -> Self {
+        Self { pod, phase, started: None, ends: None }
+    }
+}
+
 kinds! { Fact as Observation;
     /// A pod spec got a number, by which pods refer to it.
     100 "pod-spec-defined" PodSpecDefined
@@ -70,7 +84,13 @@ kinds! { Fact as Observation;
     103 "pod-bound" PodBound => PodBoundV1 @ 1 { pod: PodKeyV1, node: String }
 
     /// A pod moved on in its life.
-    104 "pod-phase-changed" PodPhaseChanged => PodPhaseChangedV1 @ 1 { pod: PodKeyV1, phase: PodPhaseCode }
+    104 "pod-phase-changed" PodPhaseChanged
+        => PodPhaseChangedV2 @ 2, older [PodPhaseChangedV1 @ 1 => PodPhaseChangedV2] {
+        pod: PodKeyV1,
+        phase: PodPhaseCode,
+        started: Option<TimeV1>,
+        ends: Option<TimeV1>,
+    }
 
     /// A pod is no more.
     105 "pod-deleted" PodDeleted => PodDeletedV1 @ 1 { pod: PodKeyV1 }

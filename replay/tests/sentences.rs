@@ -138,7 +138,7 @@ fn pods_and_nodes() -> Vec<(Fact, &'static str)> {
         ),
         (Fact::PodBound { pod: web(), node: node() }, "pod shop/web-0 is bound to ip-1"),
         (
-            Fact::PodPhaseChanged { pod: web(), phase: PodPhase::Terminating },
+            Fact::PodPhaseChanged { pod: web(), phase: PodPhase::Terminating, started: None, ends: None },
             "pod shop/web-0 is now terminating",
         ),
         (Fact::PodDeleted { pod: web() }, "pod shop/web-0 is gone"),

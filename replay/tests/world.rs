@@ -165,6 +165,8 @@ pub(crate) fn pod(name: &str, cpu_millis: i64) -> PodFacts {
         created: T0,
         phase: PodPhase::Pending,
         node: None,
+        started: None,
+        ends: None,
     }
 }
 

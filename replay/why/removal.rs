@@ -259,9 +259,7 @@ fn not_a_candidate(grounds: &mut Grounds, telling: &Telling<'_>, state: &State, 
         return grounds.facts.push("it belongs to no nodepool, so nothing allows to remove it".to_owned());
     };
     match state.pools.get(name) {
-        None => {
-            grounds.facts.push(format!("its nodepool {name} is gone, so nothing allows to remove it"))
-        }
+        None => grounds.facts.push(format!("its nodepool {name} is gone, so nothing allows to remove it")),
         Some(pool) if pool.facts.replicas.is_some() => {
             grounds.facts.push(format!("its nodepool {name} keeps a fixed number of nodes"));
         }

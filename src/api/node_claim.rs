@@ -5,8 +5,8 @@
 //! Source: kubernetes-sigs/karpenter, pkg/apis/v1/nodeclaim.go.
 
 use purser_engine::model::{
-    ClaimFacts, ClaimName, ClassName, InstanceId, Labels, NodeName, NodeTemplate, PodKey, PoolName, Requirements,
-    Resources, Rounding, Span, Str, Taint, Time, Uid, label,
+    ClaimFacts, ClaimName, ClassName, InstanceId, Labels, NodeName, NodeTemplate, PodKey, PoolName,
+    Requirements, Resources, Rounding, Span, Str, Taint, Time, Uid, label,
 };
 
 use crate::error::{At, FieldError};

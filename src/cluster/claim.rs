@@ -18,6 +18,7 @@ use purser_engine::port::LaunchRequest;
 use serde_json::{Value, json};
 
 use crate::error::{ClusterError, code};
+use crate::pool_status::{HASH, HASH_VERSION};
 use crate::pools::Pool;
 use crate::{FINALIZER, moment};
 
@@ -26,9 +27,6 @@ const LONGEST_MESSAGE: usize = 300;
 
 /// Conflicts in a row before somebody else gets a turn.
 const TRIES: u32 = 5;
-
-const HASH: &str = "karpenter.sh/nodepool-hash";
-const HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
 
 /// The conditions of a claim, of which `Ready` is the sum.
 const STEPS: [&str; 3] = ["Launched", "Registered", "Initialized"];

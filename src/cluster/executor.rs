@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::Now;
 use crate::claim::{Claims, Progress};
 use crate::error::ClusterError;
-use crate::evict::evict;
+use crate::evict::{Way, evict};
 use crate::kwok::{Kwok, node_of};
 use crate::node::Nodes;
 use crate::watch::Answers;
@@ -170,8 +170,12 @@ impl Executor {
                 self.nodes.mark(node.as_str(), false).await?;
                 Ok(Vec::new())
             }
-            Effect::Evict { pod, uid, force } => {
-                Ok(evict(&self.client, pod, *uid, *force).await?.into_iter().collect())
+            Effect::Evict { pod, uid, force, deadline } => {
+                let way = match force {
+                    true => Way::By(deadline.map(|deadline| deadline.since((self.now)()))),
+                    false => Way::Asked,
+                };
+                Ok(evict(&self.client, pod, *uid, way).await?.into_iter().collect())
             }
             Effect::Terminate { claim, instance, node } => {
                 let of_instance = instance.as_ref().and_then(node_of);

@@ -7,11 +7,13 @@
 //! the cluster is names, and what was last seen of the pools and classes that launches ask for.
 
 mod claim;
+mod condition;
 mod error;
 mod evict;
 mod executor;
 pub mod kwok;
 mod node;
+mod pool_status;
 mod pools;
 mod tell;
 mod watch;
@@ -23,6 +25,7 @@ use purser_engine::model::Time;
 
 pub use error::ClusterError;
 pub use executor::Executor;
+pub use pool_status::PoolStatus;
 pub use pools::Pools;
 pub use watch::{Answers, Watches};
 

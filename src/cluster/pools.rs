@@ -10,6 +10,8 @@ use purser_api::NodeClass;
 use purser_engine::model::{ClassName, NodePool, PoolName};
 use purser_engine::port::Observation;
 
+use crate::pool_status::PoolStatus;
+
 /// A pool, and what of its object only its claims need.
 #[derive(Debug, Clone)]
 pub(crate) struct Pool {
@@ -20,8 +22,11 @@ pub(crate) struct Pool {
 }
 
 /// What is known of pools and classes, shared between those who watch and those who launch.
-#[derive(Debug, Clone, Default)]
-pub struct Pools(Arc<Mutex<Known>>);
+#[derive(Clone, Default)]
+pub struct Pools {
+    known: Arc<Mutex<Known>>,
+    status: PoolStatus,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -32,7 +37,12 @@ struct Known {
 impl Pools {
     fn known(&self) -> MutexGuard<'_, Known> {
         // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What pools are to show, which follows from the same objects.
+    pub fn status(&self) -> &PoolStatus {
+        &self.status
     }
 
     pub(crate) fn pool(&self, name: &PoolName) -> Option<Pool> {
@@ -50,7 +60,16 @@ impl Pools {
         seen
     }
 
+    /// A pool that says what cannot be: what it said before holds for the nodes that it has, and it gets no other.
+    pub(crate) fn saw_invalid_pool(&self, name: &str) -> Vec<Observation> {
+        let mut known = self.known();
+        let Some(pool) = known.pools.get_mut(&PoolName::new(name)) else { return Vec::new() };
+        pool.facts.ready = false;
+        vec![Observation::NodePool(Arc::new(pool.facts.clone()))]
+    }
+
     pub(crate) fn lost_pool(&self, name: &str) -> Observation {
+        self.status.lost_pool(name);
         let name = PoolName::new(name);
         self.known().pools.remove(&name);
         Observation::NoNodePool(name)
@@ -64,6 +83,7 @@ impl Pools {
     }
 
     pub(crate) fn lost_class(&self, name: &str) -> Vec<Observation> {
+        self.status.lost_class(name);
         let mut known = self.known();
         let name = ClassName::new(name);
         known.classes.remove(&name);

@@ -9,13 +9,14 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::DynamicObject;
 use purser_api::{
-    FieldError, NodeClass, Object, Origin, Priorities, daemon_set, disruption_budget, lenient_object, namespace_labels,
-    node_facts, pod_facts,
+    FieldError, NodeClass, Object, Origin, Priorities, daemon_set, disruption_budget, lenient_object,
+    namespace_labels, node_facts, pod_facts,
 };
 use purser_engine::model::{ClaimFacts, ClaimName, InstanceId, NodeName, PodKey};
 use purser_engine::port::Observation;
 
 use crate::kwok::{Instances, Kubelet};
+use crate::pool_status::PoolStatus;
 use crate::pools::{Pool, Pools};
 use crate::watch::Key;
 
@@ -31,15 +32,22 @@ pub(crate) fn no_pod(key: &Key) -> Vec<Observation> {
     vec![Observation::NoPod(key.in_namespace())]
 }
 
-pub(crate) fn node(node: &Node, kubelet: &Kubelet, instances: &Instances) -> Told {
+pub(crate) fn node(node: &Node, kubelet: &Kubelet, instances: &Instances, status: &PoolStatus) -> Told {
     kubelet.saw_node(node);
     instances.saw_node(node);
+    status.saw_node(node);
     Ok(vec![Observation::Node(node_facts(node)?)])
 }
 
 /// A Node that is gone. Where it was the instance too, as with kwok, that is gone with it.
-pub(crate) fn no_node(key: &Key, kubelet: &Kubelet, instances: &Instances) -> Vec<Observation> {
+pub(crate) fn no_node(
+    key: &Key,
+    kubelet: &Kubelet,
+    instances: &Instances,
+    status: &PoolStatus,
+) -> Vec<Observation> {
     instances.lost_node(&key.name);
+    status.lost_node(&key.name);
     let mut gone = vec![Observation::NoNode(NodeName::new(key.name.as_str()))];
     if kubelet.lost_node(&key.name) {
         gone.push(Observation::NoInstance(InstanceId::new(crate::kwok::provider_id(&key.name))));
@@ -81,8 +89,22 @@ fn custom(object: &DynamicObject) -> Result<Object, FieldError> {
     Ok(read.object)
 }
 
+/// A pool. One that cannot be read is not used until it can, and shows why.
 pub(crate) fn pool(object: &DynamicObject, pools: &Pools) -> Told {
-    let Object::NodePool(facts) = custom(object)? else { return Ok(Vec::new()) };
+    let mut own = object.clone();
+    // What it shows follows from what is known here, and not the other way round.
+    if let Some(data) = own.data.as_object_mut() {
+        data.remove("status");
+    }
+    let facts = match custom(&own) {
+        Ok(Object::NodePool(facts)) => facts,
+        Ok(_) => return Ok(Vec::new()),
+        Err(problem) => {
+            pools.status().saw_pool(object, Err(problem.to_string()));
+            return Ok(pools.saw_invalid_pool(object.metadata.name.as_deref().unwrap_or_default()));
+        }
+    };
+    pools.status().saw_pool(object, Ok(facts.hash.to_string()));
     let annotations = object.data.pointer("/spec/template/metadata/annotations");
     let annotations = annotations.and_then(|value| serde_json::from_value(value.clone()).ok());
     let uid = object.metadata.uid.clone().unwrap_or_default();
@@ -91,6 +113,7 @@ pub(crate) fn pool(object: &DynamicObject, pools: &Pools) -> Told {
 
 pub(crate) fn class(object: &DynamicObject, pools: &Pools) -> Told {
     let Object::NodeClass(class) = custom(object)? else { return Ok(Vec::new()) };
+    pools.status().saw_class(object);
     Ok(pools.saw_class(class))
 }
 

@@ -130,13 +130,14 @@ impl Watches {
         );
         let (mine, theirs) = (kubelet.clone(), kubelet.clone());
         let (seen, lost) = (instances.clone(), instances.clone());
+        let (of_members, of_lost) = (pools.status().clone(), pools.status().clone());
         let nodes: Api<Node> = Api::all(client.clone());
         watches.add(
             "Node",
             nodes,
             &config,
-            move |node| tell::node(node, &mine, &seen),
-            move |key| tell::no_node(key, &theirs, &lost),
+            move |node| tell::node(node, &mine, &seen, &of_members),
+            move |key| tell::no_node(key, &theirs, &lost, &of_lost),
         );
         let claims: Api<DynamicObject> = all(["karpenter.sh", "v1", "NodeClaim"]);
         let launched = instances.clone();

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq};
 use crate::model::{
-    CapacityBuffer, CapacityType, ClaimFacts, ClaimName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts,
-    NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Requirements,
-    Resources, Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
+    CapacityBuffer, CapacityType, ClaimFacts, ClaimName, InstanceId, InstanceType, LabelSelector, Labels,
+    NodeFacts, NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price,
+    Requirements, Resources, Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
 };
 use crate::settings::Settings;
 
@@ -194,6 +194,8 @@ pub enum Effect {
         uid: Uid,
         /// Delete it outright, budgets or not.
         force: bool,
+        /// When the node goes: whoever is forced has to be gone by then.
+        deadline: Option<Time>,
     },
     /// Stop the instance of a claim, and remove its node. Answered by [`Observation::NoInstance`].
     Terminate {

@@ -242,7 +242,8 @@ impl Cluster {
         for (at, pod) in host.pods.iter().enumerate() {
             if at % 3 > 0 {
                 let phase = PodPhase::Terminating;
-                out.push(Fact::PodPhaseChanged { pod: pod.clone(), phase }.into());
+                let moved = Fact::PodPhaseChanged { pod: pod.clone(), phase, started: None, ends: None };
+                out.push(moved.into());
             }
             out.push(Fact::PodDeleted { pod: pod.clone() }.into());
         }

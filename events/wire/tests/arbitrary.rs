@@ -333,7 +333,9 @@ fn fact() -> BoxedStrategy<Fact> {
             Fact::CapacityBufferObserved { buffer, spec: SpecId(spec), replicas }
         }),
         1 => (pod(), named()).prop_map(|(pod, node)| Fact::PodBound { pod, node }),
-        1 => (pod(), phase()).prop_map(|(pod, phase)| Fact::PodPhaseChanged { pod, phase }),
+        1 => (pod(), phase(), option::of(time()), option::of(time())).prop_map(|(pod, phase, started, ends)| {
+            Fact::PodPhaseChanged { pod, phase, started, ends }
+        }),
         1 => (pod(), selector(), any::<(u32, bool)>()).prop_map(|(budget, selector, (allowed, always))| {
             Fact::DisruptionBudgetObserved { budget, selector, disruptions_allowed: allowed, always_allow_unhealthy: always }
         }),

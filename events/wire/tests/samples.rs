@@ -118,6 +118,7 @@ fn pods() -> Vec<Sample> {
         phase,
         node,
     };
+    let moved = |phase, started, ends| Fact::PodPhaseChanged { pod: pod(), phase, started, ends };
     let always = PodSpec { do_not_disrupt: Some(DoNotDisrupt::Always), ..PodSpec::default() };
     vec![
         sample("", Fact::PodSpecDefined { id: SpecId(300), spec: Arc::new(spec()) }),
@@ -134,8 +135,9 @@ fn pods() -> Vec<Sample> {
         sample("", observed(PodPhase::Bound, Some(node()))),
         sample("pending", observed(PodPhase::Pending, None)),
         sample("", Fact::PodBound { pod: pod(), node: node() }),
-        sample("", Fact::PodPhaseChanged { pod: pod(), phase: PodPhase::Terminating }),
-        sample("held", Fact::PodPhaseChanged { pod: pod(), phase: PodPhase::Held }),
+        sample("", moved(PodPhase::Terminating, None, Some(MOMENT))),
+        sample("held", moved(PodPhase::Held, None, None)),
+        sample("started", moved(PodPhase::Bound, Some(MOMENT), None)),
         sample("", Fact::PodDeleted { pod: pod() }),
     ]
 }
@@ -183,14 +185,8 @@ fn nodes() -> Vec<Sample> {
             },
         ),
         sample("", Fact::NodeDeleted { node: node() }),
-        sample(
-            "",
-            Fact::NodeClaimObserved { claim: Arc::new(parts::node_claim()) },
-        ),
-        sample(
-            "bare",
-            Fact::NodeClaimObserved { claim: Arc::new(parts::bare_node_claim()) },
-        ),
+        sample("", Fact::NodeClaimObserved { claim: Arc::new(parts::node_claim()) }),
+        sample("bare", Fact::NodeClaimObserved { claim: Arc::new(parts::bare_node_claim()) }),
         sample("", Fact::NodeClaimDeleted { claim: "default-x7k2p".into() }),
     ]
 }

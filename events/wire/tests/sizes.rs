@@ -28,10 +28,15 @@ fn a_pods_life_is_short() {
         len(observed),
         len(Decision::Nominate { target: claim(), pods: vec![pod.clone()] }),
         len(Fact::PodBound { pod: pod.clone(), node }),
-        len(Fact::PodPhaseChanged { pod: pod.clone(), phase: PodPhase::Terminating }),
+        len(Fact::PodPhaseChanged {
+            pod: pod.clone(),
+            phase: PodPhase::Terminating,
+            started: None,
+            ends: Some(samples::MOMENT),
+        }),
         len(Fact::PodDeleted { pod }),
     ];
-    assert_eq!(life, [59, 46, 55, 30, 29]);
+    assert_eq!(life, [59, 46, 55, 41, 29]);
     assert!(life.iter().sum::<usize>() < 500);
 }
 

@@ -85,11 +85,17 @@ pub fn pod_facts(pod: &Pod, priorities: &Priorities, origin: Origin) -> Result<P
     let node = written.node_name.as_deref().filter(|node| !node.is_empty()).map(NodeName::from);
     let reader =
         spec::Reader { at: At::ROOT.field("spec"), metadata, spec: written, status: pod.status.as_ref() };
+    let facts = reader.read(Some(name), owner(metadata), priorities)?;
+    let phase = phase(pod, node.is_some(), origin);
+    let start = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
+    let end = metadata.deletion_timestamp.as_ref().filter(|_| phase == PodPhase::Terminating);
     Ok(PodFacts {
         uid: uid(metadata.uid.as_deref(), &key),
-        spec: Arc::new(reader.read(Some(name), owner(metadata), priorities)?),
         created: time(metadata.creation_timestamp.as_ref()),
-        phase: phase(pod, node.is_some(), origin),
+        started: start.filter(|_| facts.is_held_for_a_time()).map(|start| time(Some(start))),
+        ends: end.map(|end| time(Some(end))),
+        spec: Arc::new(facts),
+        phase,
         node,
         key,
     })

@@ -1,35 +1,45 @@
-//! A stand-in for the kubelets of nodes that nobody runs: pods are said to run, pods that are to end are removed, and nodes send
-//! heartbeats.
+//! A stand-in for the kubelets of nodes that nobody runs: pods are said to run, pods that are to end are removed once they have ended, and
+//! nodes are ready and send heartbeats.
 //!
 //! **Invariant:** only nodes that say themselves that they are fake are touched, and their pods; next to the kwok controller it does what
 //! that does too.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::machine::FAKE;
+use super::stopping;
 use crate::Now;
 use crate::error::{ClusterError, code};
 use crate::moment;
 
-/// Pods that are seen to at a time.
+/// Pods and nodes that are seen to at a time.
 const AT_ONCE: usize = 16;
 
 /// A kubelet renews its Lease so often.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
+/// What is to be done.
+#[derive(Debug)]
+enum Duty {
+    Pod(PodDuty),
+    /// A node is to be said to be ready.
+    Node(String),
+}
+
 /// What is to be done about a pod.
 #[derive(Debug)]
-struct Duty {
+struct PodDuty {
     namespace: String,
     name: String,
     uid: String,
@@ -41,20 +51,24 @@ struct Duty {
 #[derive(Debug)]
 enum DutyKind {
     Run,
-    End,
+    /// Not before this moment.
+    End(Option<Timestamp>),
 }
+
+/// The fake nodes by name, with the UIDs of those that were seen.
+type Owned = Arc<Mutex<BTreeMap<String, Option<String>>>>;
 
 /// Takes note of nodes and pods, and passes on what a kubelet would do.
 #[derive(Clone)]
 pub struct Kubelet {
-    nodes: Arc<Mutex<BTreeSet<String>>>,
+    nodes: Owned,
     listed: watch::Sender<bool>,
     duties: mpsc::UnboundedSender<Duty>,
 }
 
 /// What does the work; it ends when no [`Kubelet`] is left.
 pub struct KubeletWork {
-    nodes: Arc<Mutex<BTreeSet<String>>>,
+    nodes: Owned,
     listed: watch::Receiver<bool>,
     duties: mpsc::UnboundedReceiver<Duty>,
 }
@@ -62,7 +76,7 @@ pub struct KubeletWork {
 impl Kubelet {
     /// A stand-in, and its work.
     pub fn new() -> (Self, KubeletWork) {
-        let nodes = Arc::new(Mutex::new(BTreeSet::new()));
+        let nodes = Owned::default();
         let (listed, is_listed) = watch::channel(false);
         // Unbounded: whoever tells is a watch, which waits for its reader already, and a duty is a few names.
         let (duties, to_do) = mpsc::unbounded_channel();
@@ -72,18 +86,22 @@ impl Kubelet {
 
     /// A node that is about to be made is fake.
     pub(crate) fn owns(&self, node: &str) {
-        lock(&self.nodes).insert(node.to_owned());
+        lock(&self.nodes).entry(node.to_owned()).or_default();
     }
 
     pub(crate) fn saw_node(&self, node: &Node) {
         if node.labels().get(FAKE.0).is_some_and(|value| value == FAKE.1) {
-            self.owns(&node.name_any());
+            lock(&self.nodes).insert(node.name_any(), node.uid());
+            if has_no_kubelet(node) {
+                // With nobody left to do it, the process is ending.
+                let _ = self.duties.send(Duty::Node(node.name_any()));
+            }
         }
     }
 
     /// A node is gone. Whether it was fake.
     pub(crate) fn lost_node(&self, node: &str) -> bool {
-        lock(&self.nodes).remove(node)
+        lock(&self.nodes).remove(node).is_some()
     }
 
     /// From now on it is known which nodes are fake.
@@ -95,12 +113,12 @@ impl Kubelet {
         let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) else { return };
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let kind = match (pod.metadata.deletion_timestamp.is_some(), phase) {
-            (true, _) => DutyKind::End,
+            (true, _) => DutyKind::End(stopping::ends_at(pod)),
             (false, None | Some("" | "Pending")) => DutyKind::Run,
             _ => return,
         };
         let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
-        let duty = Duty {
+        let duty = PodDuty {
             namespace: pod.namespace().unwrap_or_default(),
             name: pod.name_any(),
             uid: pod.uid().unwrap_or_default(),
@@ -111,11 +129,21 @@ impl Kubelet {
             kind,
         };
         // With nobody left to do it, the process is ending.
-        let _ = self.duties.send(duty);
+        let _ = self.duties.send(Duty::Pod(duty));
     }
 }
 
-fn lock(nodes: &Mutex<BTreeSet<String>>) -> MutexGuard<'_, BTreeSet<String>> {
+/// Whether nobody has said how a node is, or nobody has for so long that Kubernetes no longer believes it
+/// (pkg/controller/nodelifecycle). What somebody else says of it stays.
+fn has_no_kubelet(node: &Node) -> bool {
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    match conditions.find(|condition| condition.type_ == "Ready") {
+        None => true,
+        Some(ready) => ready.status == "Unknown" && ready.reason.as_deref() == Some("NodeStatusUnknown"),
+    }
+}
+
+fn lock<T>(nodes: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while it is held.
     nodes.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -127,33 +155,75 @@ impl KubeletWork {
             return;
         }
         let heart = tokio::spawn(beat(client.clone(), Arc::clone(&self.nodes), Arc::clone(&now)));
-        let nodes = self.nodes;
-        let mut duties = self.duties;
-        let duties = futures::stream::poll_fn(move |context| duties.poll_recv(context));
-        duties
-            .filter(|duty| std::future::ready(lock(&nodes).contains(&duty.node)))
-            .for_each_concurrent(AT_ONCE, |duty| {
-                let (client, now) = (client.clone(), Arc::clone(&now));
-                async move {
-                    if let Err(error) = fulfil(&client, &duty, &now).await {
-                        // The pod is told of again when it changes, or the watch begins anew.
-                        tracing::warn!(
-                            namespace = duty.namespace,
-                            pod = duty.name,
-                            "the kubelet stand-in: {error}"
-                        );
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        while let Some(duty) = self.duties.recv().await {
+            let node = match &duty {
+                Duty::Pod(pod) => &pod.node,
+                Duty::Node(node) => node,
+            };
+            if !lock(&self.nodes).contains_key(node) {
+                continue;
+            }
+            let (client, now, turns) = (client.clone(), Arc::clone(&now), Arc::clone(&turns));
+            tokio::spawn(async move {
+                if let Duty::Pod(PodDuty { kind: DutyKind::End(Some(at)), .. }) = &duty {
+                    until(*at, &now).await;
+                }
+                // Never closed.
+                let _turn = turns.acquire().await;
+                match &duty {
+                    Duty::Pod(pod) => {
+                        if let Err(error) = fulfil(&client, pod, &now).await {
+                            // The pod is told of again when it changes, or the watch begins anew.
+                            tracing::warn!(
+                                namespace = pod.namespace,
+                                pod = pod.name,
+                                "the kubelet stand-in: {error}"
+                            );
+                        }
+                    }
+                    Duty::Node(node) => {
+                        if let Err(error) = stand_up(&client, node, &now).await {
+                            tracing::warn!(node, "the kubelet stand-in: {error}");
+                        }
                     }
                 }
-            })
-            .await;
+            });
+        }
         heart.abort();
     }
 }
 
-async fn fulfil(client: &Client, duty: &Duty, now: &Now) -> Result<(), ClusterError> {
+/// Waits for a moment that may have come already.
+async fn until(at: Timestamp, now: &Now) {
+    let left = at.as_microsecond() - now().0;
+    tokio::time::sleep(Duration::from_micros(u64::try_from(left).unwrap_or(0))).await;
+}
+
+/// Says of a node that it is ready.
+async fn stand_up(client: &Client, node: &str, now: &Now) -> Result<(), ClusterError> {
+    let since = moment(now())?;
+    let condition = |kind: &str, status: &str, reason: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "message": "",
+            "lastHeartbeatTime": since, "lastTransitionTime": since})
+    };
+    let patch = json!({"status": {"conditions": [
+        condition("Ready", "True", "KubeletReady"),
+        condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
+        condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
+        condition("PIDPressure", "False", "KubeletHasSufficientPID"),
+    ]}});
+    let nodes: Api<Node> = Api::all(client.clone());
+    match nodes.patch_status(node, &PatchParams::default(), &Patch::Strategic(&patch)).await {
+        Err(error) if code(&error) == Some(404) => Ok(()),
+        done => done.map(drop).map_err(ClusterError::api("seeing to a node")),
+    }
+}
+
+async fn fulfil(client: &Client, duty: &PodDuty, now: &Now) -> Result<(), ClusterError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &duty.namespace);
     let done = match duty.kind {
-        DutyKind::End => {
+        DutyKind::End(_) => {
             let same = Preconditions { uid: Some(duty.uid.clone()), resource_version: None };
             let params =
                 DeleteParams { preconditions: Some(same), ..DeleteParams::default() }.grace_period(0);
@@ -188,15 +258,16 @@ async fn fulfil(client: &Client, duty: &Duty, now: &Now) -> Result<(), ClusterEr
 }
 
 /// Renews the Lease of each node, by which the cluster sees that it lives.
-async fn beat(client: Client, nodes: Arc<Mutex<BTreeSet<String>>>, now: Now) {
+async fn beat(client: Client, nodes: Owned, now: Now) {
     let leases: Api<Lease> = Api::namespaced(client, "kube-node-lease");
     loop {
-        let all: Vec<String> = lock(&nodes).iter().cloned().collect();
+        let all: Vec<(String, Option<String>)> =
+            lock(&nodes).iter().map(|(name, uid)| (name.clone(), uid.clone())).collect();
         futures::stream::iter(all)
-            .for_each_concurrent(AT_ONCE, |node| {
+            .for_each_concurrent(AT_ONCE, |(node, uid)| {
                 let (leases, now) = (leases.clone(), Arc::clone(&now));
                 async move {
-                    if let Err(error) = renew(&leases, &node, &now).await {
+                    if let Err(error) = renew(&leases, &node, uid.as_deref(), &now).await {
                         tracing::warn!(node, "the kubelet stand-in: {error}");
                     }
                 }
@@ -206,11 +277,14 @@ async fn beat(client: Client, nodes: Arc<Mutex<BTreeSet<String>>>, now: Now) {
     }
 }
 
-async fn renew(leases: &Api<Lease>, node: &str, now: &Now) -> Result<(), ClusterError> {
+async fn renew(leases: &Api<Lease>, node: &str, uid: Option<&str>, now: &Now) -> Result<(), ClusterError> {
     let timestamp = crate::timestamp(now())?;
+    // So that it goes with its node.
+    let owner = uid.map(|uid| json!({"apiVersion": "v1", "kind": "Node", "name": node, "uid": uid}));
+    let owners: Vec<serde_json::Value> = owner.into_iter().collect();
     let lease = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-        "metadata": {"name": node, "namespace": "kube-node-lease"},
+        "metadata": {"name": node, "namespace": "kube-node-lease", "ownerReferences": owners},
         "spec": {"holderIdentity": node, "leaseDurationSeconds": 40, "renewTime": format!("{timestamp:.6}")},
     });
     let params = PatchParams::apply("purser-kubelet").force();

@@ -7,6 +7,7 @@
 mod instances;
 mod kubelet;
 mod machine;
+mod stopping;
 mod types;
 
 use std::collections::BTreeMap;
@@ -182,8 +183,7 @@ impl Kwok {
             return Ok(Some(class));
         }
         let kind = GroupVersionKind::gvk("karpenter.kwok.sh", "v1alpha1", "KWOKNodeClass");
-        let classes: Api<DynamicObject> =
-            Api::all_with(self.client.clone(), &ApiResource::from_gvk(&kind));
+        let classes: Api<DynamicObject> = Api::all_with(self.client.clone(), &ApiResource::from_gvk(&kind));
         let found = classes.get_opt(name.as_str()).await;
         let found = found.map_err(ClusterError::api(format!("reading KWOKNodeClass {name}")))?;
         Ok(found.as_ref().map(tell::class_facts).transpose()?.flatten())

@@ -9,7 +9,8 @@ use rustc_hash::FxHashMap;
 use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
-    ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase, PodSpec, Price, VolumeClaim,
+    ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase,
+    PodSpec, Price, VolumeClaim,
 };
 use crate::port::{Entry, Input, InstanceFacts, Observation};
 use crate::state::{Buffer, Pod, State, described};
@@ -26,8 +27,13 @@ pub(super) enum Told {
 /// The records that inputs make, in order.
 pub(super) fn entries(state: &State, inputs: &[Input], told: Told) -> Vec<Entry> {
     let last = last_of_each_object(inputs);
-    let mut intake =
-        Intake { state, told, entries: Vec::new(), specs: FxHashMap::default(), label_sets: FxHashMap::default() };
+    let mut intake = Intake {
+        state,
+        told,
+        entries: Vec::new(),
+        specs: FxHashMap::default(),
+        label_sets: FxHashMap::default(),
+    };
     for (at, input) in inputs.iter().enumerate() {
         let superseded =
             object(&input.observation).is_some_and(|object| last.get(&object).is_some_and(|last| *last > at));
@@ -284,12 +290,18 @@ impl Intake<'_> {
         {
             let pod = facts.key.clone();
             match (&known.node, &facts.node) {
-                (before, after) if before == after && known.phase == facts.phase => {}
                 (before, after) if before == after => {
-                    self.push(input, Fact::PodPhaseChanged { pod, phase: facts.phase }.into());
+                    if known.phase != facts.phase
+                        || (known.started, known.ends) != (facts.started, facts.ends)
+                    {
+                        self.pod_moved(input, facts);
+                    }
                 }
                 (None, Some(node)) if facts.phase == PodPhase::Bound => {
                     self.push(input, Fact::PodBound { pod, node: node.clone() }.into());
+                    if facts.started.is_some() {
+                        self.pod_moved(input, facts);
+                    }
                 }
                 _ => self.observed(input, facts),
             }
@@ -308,6 +320,15 @@ impl Intake<'_> {
             phase: facts.phase,
             node: facts.node.clone(),
         };
+        self.push(input, fact.into());
+        if facts.started.is_some() || facts.ends.is_some() {
+            self.pod_moved(input, facts);
+        }
+    }
+
+    fn pod_moved(&mut self, input: &Input, facts: &PodFacts) {
+        let PodFacts { key, phase, started, ends, .. } = facts;
+        let fact = Fact::PodPhaseChanged { pod: key.clone(), phase: *phase, started: *started, ends: *ends };
         self.push(input, fact.into());
     }
 

@@ -34,9 +34,9 @@ use parts::{
 
 use crate::event::LaunchFailure;
 use crate::model::{
-    Budget, BudgetNodes, CapacityBuffer, ClaimFacts, DoNotDisrupt, InstanceType, LabelExpression, LabelOperator,
-    LabelSelector, Labels, NodeFacts, NodeOverlay, NodePool, PodFacts, PodPhase, PodSpec, Requirement,
-    Requirements, Str, Toleration, TolerationOperator, VolumeClaim, VolumeLimits,
+    Budget, BudgetNodes, CapacityBuffer, ClaimFacts, DoNotDisrupt, InstanceType, LabelExpression,
+    LabelOperator, LabelSelector, Labels, NodeFacts, NodeOverlay, NodePool, PodFacts, PodPhase, PodSpec,
+    Requirement, Requirements, Str, Toleration, TolerationOperator, VolumeClaim, VolumeLimits,
 };
 use crate::port::{MAX_EVENT_BYTES, Observation};
 use crate::state::State;

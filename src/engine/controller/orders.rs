@@ -16,9 +16,7 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
     let effect = match decision {
         Decision::Launch { claim, .. }
         | Decision::LaunchAdopted { claim, .. }
-        | Decision::Relaunch { claim, .. } => {
-            Effect::Launch(request(state.claims.get(claim)?))
-        }
+        | Decision::Relaunch { claim, .. } => Effect::Launch(request(state.claims.get(claim)?)),
         Decision::Adopt { claim, .. } => {
             let hash = state.claims.get(claim)?.template.hash.clone();
             Effect::Adopt { claim: claim.clone(), hash }
@@ -29,8 +27,9 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
         }
         Decision::Taint { claim } => Effect::Taint { claim: claim.clone(), node: node_of(claim)? },
         Decision::Untaint { claim } => Effect::Untaint { claim: claim.clone(), node: node_of(claim)? },
-        Decision::Evict { pod, uid, force, .. } => {
-            Effect::Evict { pod: pod.clone(), uid: *uid, force: *force }
+        Decision::Evict { claim, pod, uid, force } => {
+            let deadline = state.claims.get(claim).and_then(|claim| claim.disrupting.as_ref()?.draining?);
+            Effect::Evict { pod: pod.clone(), uid: *uid, force: *force, deadline }
         }
         Decision::Terminate { claim, instance } => {
             Effect::Terminate { claim: claim.clone(), instance: instance.clone(), node: node_of(claim) }
@@ -90,7 +89,12 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
         for (key, eviction) in disrupting.evictions.iter().filter(|(_, eviction)| !eviction.blocked) {
             match state.pods.get(key) {
                 Some(pod) if pod.phase == PodPhase::Bound || eviction.forced => {
-                    push(Effect::Evict { pod: key.clone(), uid: pod.uid, force: eviction.forced });
+                    push(Effect::Evict {
+                        pod: key.clone(),
+                        uid: pod.uid,
+                        force: eviction.forced,
+                        deadline: disrupting.draining.flatten(),
+                    });
                 }
                 _ => {}
             }

@@ -220,6 +220,8 @@ mod tests {
                 created: Time(0),
                 phase: if variant == 0 { PodPhase::Pending } else { PodPhase::Bound },
                 node: (variant > 0).then(|| format!("node-{variant}").as_str().into()),
+                started: None,
+                ends: None,
             }),
             2 => Observation::Node(NodeFacts {
                 name: format!("node-{number}").as_str().into(),
@@ -264,7 +266,8 @@ mod tests {
             let few = with_absences(&state, now, world.clone(), Pass::News);
             let all = with_absences(&state, now, world.clone(), Pass::All);
             spared += all.len() - few.len();
-            let (few, all) = (intake::entries(&state, &few, Told::Live), intake::entries(&state, &all, Told::Live));
+            let (few, all) =
+                (intake::entries(&state, &few, Told::Live), intake::entries(&state, &all, Told::Live));
             assert_eq!(few, all, "round {round}");
             let instances: Vec<InstanceFacts> = world
                 .into_iter()

@@ -50,8 +50,7 @@ fn template(claim: &Claim) -> NodePool {
 /// What would be launched for one pod that asks for what the claim asks for.
 fn solve(pass: &Pass<'_>, claim: &Claim, offer: &PoolOffer) -> Option<Launch> {
     let any = Toleration { key: None, operator: TolerationOperator::Exists, value: "".into(), effect: None };
-    let spec =
-        PodSpec { requests: claim.requests.clone(), tolerations: vec![any], ..PodSpec::default() };
+    let spec = PodSpec { requests: claim.requests.clone(), tolerations: vec![any], ..PodSpec::default() };
     let pod = PendingPod {
         key: PodKey::new("", claim.name.as_shared().clone()),
         spec: SpecId(0),

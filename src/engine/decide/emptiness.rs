@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 
 use super::trace::{Note, Tracer};
-use super::{Held, Pass, lifecycle, record};
+use super::{Held, Pass, drain, lifecycle, record};
 use crate::event::{Decision, Target};
-use crate::model::{ClaimName, DisruptionReason, NodePool, PoolName, Price, Time};
+use crate::model::{ClaimName, DisruptionReason, NodePool, PodPhase, PoolName, Price, Time};
 use crate::reason::{Reason, ReasonId};
 use crate::state::Claim;
 
@@ -54,7 +54,7 @@ enum Verdict {
     Removable,
 }
 
-fn candidate(pass: &Pass<'_>, claim: &Claim) -> Verdict {
+fn candidate(pass: &mut Pass<'_>, claim: &Claim) -> Verdict {
     let state = pass.state;
     let Some(initialized) = claim.initialized else { return Verdict::NotEmpty };
     if pass.leaving.contains(&claim.name) || pass.chosen.contains(&Target::Claim(claim.name.clone())) {
@@ -64,11 +64,19 @@ fn candidate(pass: &Pass<'_>, claim: &Claim) -> Verdict {
         return Verdict::NotEmpty;
     };
     let occupancy = state.occupancy(&node.facts.name);
-    let Some(pool) = claim.pool.as_ref().and_then(|pool| state.pools.get(pool)).filter(|pool| pool.facts.replicas.is_none()) else {
+    let Some(pool) = claim
+        .pool
+        .as_ref()
+        .and_then(|pool| state.pools.get(pool))
+        .filter(|pool| pool.facts.replicas.is_none())
+    else {
         return Verdict::NotEmpty;
     };
     let Some(after) = pool.facts.disruption.consolidate_after else { return Verdict::NotEmpty };
-    if node.facts.do_not_disrupt {
+    // Nothing but daemon pods is there, and those count too.
+    let pods = occupancy.into_iter().flat_map(|occupancy| &occupancy.pods);
+    let mut pods = pods.filter_map(|key| state.pods.get(key)).filter(|pod| pod.phase == PodPhase::Bound);
+    if node.facts.do_not_disrupt || pods.any(|pod| drain::is_held(pass, pod, state.spec(pod.spec))) {
         return Verdict::Kept(ReasonId::DoNotDisrupt);
     }
     if matches!(&pass.held, Held::Nodes(nodes) if nodes.contains(&Target::Claim(claim.name.clone()))) {

@@ -1,19 +1,16 @@
-//! Claims on their way in and on their way out: registration, initialisation, time-outs, expiry, interruption, draining,
-//! termination, and instances that nobody claims.
+//! Claims on their way in and on their way out: registration, initialisation, time-outs, expiry, interruption, termination, and
+//! instances that nobody claims. How a node is emptied is in [`drain`].
 //!
 //! Source: Karpenter, pkg/controllers/nodeclaim/{lifecycle,expiration,garbagecollection} and pkg/controllers/node/termination.
 //!
 //! **Invariant:** an instance with a node is stopped only when its node is marked and no pod that can leave is left on it, or its
 //! deadline has come.
 
-use super::{Pass, adopt};
+use super::{Pass, adopt, drain};
 use crate::event::{Decision, Seq};
-use crate::model::{ClaimFacts, DisruptionReason, DoNotDisrupt, NodeFacts, PodPhase, Price, Span, Taint, Time};
+use crate::model::{ClaimFacts, DisruptionReason, NodeFacts, Price, Taint};
 use crate::reason::{Reason, ReasonId};
 use crate::state::{Claim, Disrupting};
-
-/// A blocked eviction is tried again after this at the latest.
-const MAX_EVICTION_RETRY: Span = Span::mins(1);
 
 /// Decides what is due for claims, whatever pods want.
 pub(super) fn decide(pass: &mut Pass<'_>) {
@@ -186,58 +183,10 @@ fn depart(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting) {
         }
         let deadline = claim.template.template.termination_grace.map(|grace| disrupting.since + grace);
         pass.decisions.push(Decision::Drain { claim: name.clone(), deadline });
-        if !evict(pass, claim, disrupting, deadline) {
+        if !drain::waits(pass, claim, disrupting, deadline) {
             pass.decisions.push(terminate());
         }
-    } else if !evict(pass, claim, disrupting, disrupting.draining.flatten()) {
+    } else if !drain::waits(pass, claim, disrupting, disrupting.draining.flatten()) {
         pass.decisions.push(terminate());
-    }
-}
-
-/// Asks the pods on a node to leave. False if none is left that has to be waited for.
-fn evict(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting, deadline: Option<Time>) -> bool {
-    let state = pass.state;
-    let Some(occupancy) = claim.node.as_ref().and_then(|node| state.occupancy(node)) else { return false };
-    let mut waiting = false;
-    for key in &occupancy.pods {
-        let Some(pod) = state.pods.get(key) else { continue };
-        let spec = state.spec(pod.spec);
-        if spec.is_daemon() || Taint::disrupted().is_tolerated_by(&spec.tolerations) {
-            continue;
-        }
-        waiting = true;
-        // Deleted early enough to have its grace period before the deadline.
-        let force_at = deadline.map(|deadline| deadline - spec.termination_grace.unwrap_or(Span::ZERO));
-        let force = force_at.is_some_and(|at| pass.is_due(at));
-        let asked = disrupting.evictions.get(key);
-        let held = spec.do_not_disrupt.is_some_and(|held| is_held(held, pod.created, pass.now));
-        let due = match asked {
-            _ if force => asked.is_none_or(|eviction| !eviction.forced),
-            _ if held || pod.phase == PodPhase::Terminating => false,
-            None => true,
-            Some(eviction) if eviction.blocked => {
-                let doublings = eviction.attempts.saturating_sub(1).min(10);
-                let wait = Span(state.settings.eviction_retry.0 << doublings).min(MAX_EVICTION_RETRY);
-                pass.is_due(eviction.asked + wait)
-            }
-            Some(_) => false,
-        };
-        if due {
-            pass.decisions.push(Decision::Evict {
-                claim: claim.name.clone(),
-                pod: key.clone(),
-                uid: pod.uid,
-                force,
-            });
-        }
-    }
-    waiting
-}
-
-/// Whether `karpenter.sh/do-not-disrupt` holds a pod at this moment.
-fn is_held(held: DoNotDisrupt, created: Time, now: Time) -> bool {
-    match held {
-        DoNotDisrupt::Always => true,
-        DoNotDisrupt::For(span) => now.since(created) < span,
     }
 }

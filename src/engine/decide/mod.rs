@@ -4,7 +4,9 @@
 //! decisions. A tracer only listens.
 
 mod adopt;
+mod batch;
 mod buffers;
+mod drain;
 mod emptiness;
 mod hosts;
 mod lifecycle;

@@ -7,10 +7,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Pass;
 use super::memo::{Hopeless, Memo};
 use super::record;
 use super::trace::{Note, Tracer};
+use super::{Pass, batch};
 use crate::controller::limits::requirements_bytes;
 use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
 use crate::model::{
@@ -26,7 +26,7 @@ use crate::state::{Claim, Plan as Decided, Pod, State, VolumeClaim};
 /// Decides where pods that wait should go.
 pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &mut T) {
     let pending = pending(pass);
-    if pending.is_empty() || !batch_is_complete(pass, &pending, tracer) {
+    if pending.is_empty() || !batch::is_complete(pass, &pending, tracer) {
         return;
     }
     memo.refresh(pass);
@@ -225,33 +225,6 @@ fn lapsed<'a>(pass: &mut Pass<'a>) -> Vec<&'a PodKey> {
         }
     }
     lapsed
-}
-
-/// Whether no more pods need be waited for.
-fn batch_is_complete<T: Tracer>(
-    pass: &mut Pass<'_>,
-    pending: &BTreeMap<SpecId, Vec<PodKey>>,
-    tracer: &mut T,
-) -> bool {
-    let state = pass.state;
-    let fresh = pending
-        .values()
-        .flatten()
-        .filter_map(|key| state.pods.get(key))
-        .filter(|pod| pod.plan == Decided::None)
-        .map(|pod| pod.waiting_since);
-    let Some((first, last)) = fresh.fold(None, |range, since| match range {
-        None => Some((since, since)),
-        Some((first, last)) => Some((since.min(first), since.max(last))),
-    }) else {
-        return true;
-    };
-    let until = (last + state.settings.batch_idle).min(first + state.settings.batch_max);
-    if pass.is_due(until) {
-        return true;
-    }
-    tracer.note(|| Note::Batching { until });
-    false
 }
 
 impl Memo {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::{LabelSetId, SpecId};
 use crate::model::{
-    CapacityType, ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeName, NodePool,
-    OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources, Str, Taint, Time,
-    TypeName, Uid, VolumeLimits, Zone,
+    CapacityType, ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels,
+    NodeName, NodePool, OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources,
+    Str, Taint, Time, TypeName, Uid, VolumeLimits, Zone,
 };
 
 /// About the world.
@@ -56,6 +56,10 @@ pub enum Fact {
         pod: PodKey,
         /// Where it is now.
         phase: PodPhase,
+        /// When its kubelet took it on, where that matters.
+        started: Option<Time>,
+        /// When it has to be gone, if it is being deleted.
+        ends: Option<Time>,
     },
     /// A pod is no more.
     PodDeleted {

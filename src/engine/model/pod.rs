@@ -78,7 +78,14 @@ pub struct PodFacts {
     pub phase: PodPhase,
     /// The node it is bound to.
     pub node: Option<NodeName>,
+    /// When its kubelet took it on (`status.startTime`), where that matters: with `do-not-disrupt` for a time.
+    pub started: Option<Time>,
+    /// When it has to be gone (`metadata.deletionTimestamp`), where it is bound and being deleted.
+    pub ends: Option<Time>,
 }
+
+/// The lowest priority of the classes that only Kubernetes itself has.
+const SYSTEM_CRITICAL: i32 = 2_000_000_000;
 
 /// What owns a pod, as far as it matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -326,6 +333,19 @@ impl PodSpec {
     /// Whether it does not want some others beside it.
     pub fn has_required_anti_affinity(&self) -> bool {
         self.affinity.iter().any(PodAffinity::is_required_anti)
+    }
+
+    /// Whether its start matters, since it is not to be disturbed for a time after it.
+    pub fn is_held_for_a_time(&self) -> bool {
+        matches!(self.do_not_disrupt, Some(DoNotDisrupt::For(_)))
+    }
+
+    /// Whether the cluster itself depends on it: it is of class `system-node-critical` or `system-cluster-critical`, the only ones that
+    /// may have such a priority.
+    ///
+    /// Source: Kubernetes, `SystemCriticalPriority` and `HighestUserDefinablePriority` in pkg/apis/scheduling/types.go.
+    pub fn is_critical(&self) -> bool {
+        self.priority >= SYSTEM_CRITICAL
     }
 
     /// Whether it runs on every node that takes it, and so needs none of its own.

@@ -130,7 +130,7 @@ structs! {
         launch_retry, eviction_retry, nomination_window, garbage_collect_after, preference_policy, min_values_policy,
         default_spread, feature_gates, expendable_below,
     }
-    Pod { uid, spec, created, phase, node, waiting_since, plan }
+    Pod { uid, spec, created, phase, node, started, ends, waiting_since, plan }
     Planned { pods, requests }
     Node { facts, changed, conditions, planned }
     Pool { facts, changed }

@@ -122,9 +122,10 @@ impl State {
     fn instance_by_labels(&self, facts: &ClaimFacts, id: &InstanceId) -> Instance {
         let (instance_type, zone, capacity_type) = described(facts);
         let offers = self.types.get(&instance_type).map(|found| found.offerings.as_slice());
-        let price = offers.unwrap_or_default().iter().find(|offering| {
-            offering.zone == zone && offering.capacity_type == capacity_type
-        });
+        let price = offers
+            .unwrap_or_default()
+            .iter()
+            .find(|offering| offering.zone == zone && offering.capacity_type == capacity_type);
         Instance {
             id: id.clone(),
             price: price.map_or(Price(0), |offering| offering.price),

@@ -66,6 +66,8 @@ impl State {
                     created: *created,
                     phase: *phase,
                     node: node.clone(),
+                    started: None,
+                    ends: None,
                     waiting_since: time,
                     plan: Plan::None,
                 };
@@ -81,7 +83,17 @@ impl State {
                 });
                 self.make_way(seq, time, pod, &plan);
             }
-            Fact::PodPhaseChanged { pod, phase } => self.change_pod(seq, time, pod, |pod| pod.phase = *phase),
+            Fact::PodPhaseChanged { pod, phase, started, ends } => {
+                let times = |pod: &mut Pod| (pod.started, pod.ends) = (*started, *ends);
+                match self.pods.get_mut(pod) {
+                    // It comes and goes nowhere by this.
+                    Some(known) if known.phase == *phase => times(known),
+                    _ => self.change_pod(seq, time, pod, |pod| {
+                        pod.phase = *phase;
+                        times(pod);
+                    }),
+                }
+            }
             Fact::PodDeleted { pod } => {
                 self.detach(seq, time, pod);
                 self.pods.remove(pod);

@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-pub use claim::{Claim, ClaimPhase, Disrupting, Eviction, Instance};
 pub(crate) use adopt::described;
+pub use claim::{Claim, ClaimPhase, Disrupting, Eviction, Instance};
 pub use claims::Claims;
 pub use occupancy::Occupancy;
 pub use touched::Touched;
@@ -29,8 +29,9 @@ pub use crate::model::{NodeOverlay, VolumeClaim};
 
 use crate::event::{LabelSetId, Seq, SpecId, Target};
 use crate::model::{
-    ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
-    OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Resources, Str, Time, TypeName, Uid, VolumeLimits,
+    ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName,
+    NodePool, OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Resources, Str, Time, TypeName, Uid,
+    VolumeLimits,
 };
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -123,6 +124,10 @@ pub struct Pod {
     pub phase: PodPhase,
     /// The node it is bound to.
     pub node: Option<NodeName>,
+    /// When its kubelet took it on, where that matters.
+    pub started: Option<Time>,
+    /// When it has to be gone, if it is being deleted.
+    pub ends: Option<Time>,
     /// When it was seen waiting for the first time, or again.
     pub waiting_since: Time,
     /// What was decided about it while it waits.

@@ -66,6 +66,7 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
     let instances = Instances::default();
     let (mut watches, listed) = Watches::begin(&client, &pools, &kubelet, &instances).await?;
     // Before the log is compared with the world: an instance whose Node is still to come is not lost.
+    tokio::spawn(pools.status().clone().run(client.clone(), Arc::clone(&now)));
     let provider = Kwok::new(client.clone(), pools, kubelet, instances.clone(), Arc::clone(&now));
     provider.resume();
     tracing::info!(objects = listed.len(), records = log.state.size, "the cluster is listed");

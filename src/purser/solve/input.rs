@@ -125,6 +125,8 @@ fn expand_workloads(scenario: &mut Scenario) {
                     created: scenario.now,
                     phase: PodPhase::Pending,
                     node: None,
+                    started: None,
+                    ends: None,
                 },
                 provisionable: true,
                 ignored: None,

@@ -65,7 +65,7 @@ impl World {
                     self.nodes.get_mut(node).marked = None;
                 }
             }
-            Effect::Evict { pod, uid, force } => self.evict(&pod, uid, force, cause),
+            Effect::Evict { pod, uid, force, .. } => self.evict(&pod, uid, force, cause),
             Effect::Terminate { claim, instance, node: _ } => {
                 self.terminate(&claim, instance.as_ref(), cause)
             }
@@ -125,14 +125,13 @@ impl World {
         self.delete_pod(pod, Some(cause));
     }
 
-    /// Whether `karpenter.sh/do-not-disrupt` holds a pod. Its creation stands for its start, which is all
-    /// that the controller is told.
+    /// Whether `karpenter.sh/do-not-disrupt` holds a pod.
     fn is_protected(&self, pod: u32) -> bool {
         let own = &self.pods[pod as usize];
         match self.classes.all[own.class as usize].spec.do_not_disrupt {
             None => false,
             Some(DoNotDisrupt::Always) => true,
-            Some(DoNotDisrupt::For(span)) => self.now.since(own.created) < span,
+            Some(DoNotDisrupt::For(span)) => own.bound.is_none_or(|bound| self.now.since(bound) < span),
         }
     }
 

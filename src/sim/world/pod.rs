@@ -358,13 +358,16 @@ impl World {
     /// What the cluster shows of a pod.
     pub(super) fn pod_facts(&self, pod: u32) -> PodFacts {
         let own = &self.pods[pod as usize];
+        let spec = &self.classes.all[own.class as usize].spec;
         PodFacts {
             key: own.key.clone(),
             uid: own.uid,
-            spec: Arc::clone(&self.classes.all[own.class as usize].spec),
+            spec: Arc::clone(spec),
             created: own.created,
             phase: own.phase,
             node: own.node.map(|node| self.nodes.get(node).facts.name.clone()),
+            started: own.bound.filter(|_| spec.is_held_for_a_time()),
+            ends: None,
         }
     }
 

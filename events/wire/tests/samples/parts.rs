@@ -1,12 +1,12 @@
 //! What samples are made of.
 
 use purser_engine::model::{
-    Budget, BudgetNodes, BudgetSchedule, CapacityType, ClaimFacts, ConsolidationPolicy, Disruption, DisruptionReason,
-    DoNotDisrupt, HostPort, InstanceId, InstanceType, LabelExpression, LabelOperator, LabelSelector, Labels,
-    Limits, NamespaceSelector, NodeName, NodePool, NodeTemplate, Offering, OfferingKey, OwnerKind,
-    PodAffinity, PodGroup, PodKey, PodSpec, PreferredTerm, Price, Protocol, Requirement, Requirements,
-    Resources, Span, SpreadPolicy, Str, Taint, TaintEffect, Time, Toleration, TolerationOperator,
-    TopologySpread, Uid, Unsatisfiable, VolumeRef,
+    Budget, BudgetNodes, BudgetSchedule, CapacityType, ClaimFacts, ConsolidationPolicy, Disruption,
+    DisruptionReason, DoNotDisrupt, HostPort, InstanceId, InstanceType, LabelExpression, LabelOperator,
+    LabelSelector, Labels, Limits, NamespaceSelector, NodeName, NodePool, NodeTemplate, Offering,
+    OfferingKey, OwnerKind, PodAffinity, PodGroup, PodKey, PodSpec, PreferredTerm, Price, Protocol,
+    Requirement, Requirements, Resources, Span, SpreadPolicy, Str, Taint, TaintEffect, Time, Toleration,
+    TolerationOperator, TopologySpread, Uid, Unsatisfiable, VolumeRef,
 };
 use purser_engine::reason::{Reason, ReasonId};
 

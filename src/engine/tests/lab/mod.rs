@@ -208,6 +208,8 @@ pub fn pod(name: &str, spec: &PodSpec) -> PodFacts {
         created: Time(0),
         phase: PodPhase::Pending,
         node: None,
+        started: None,
+        ends: None,
     }
 }
 

@@ -27,7 +27,7 @@ fn with_service(replicas: u32) -> Scenario {
 }
 
 fn evict(hand: &mut Hand, pod: &PodFacts, force: bool) {
-    hand.order(Effect::Evict { pod: pod.key.clone(), uid: pod.uid, force });
+    hand.order(Effect::Evict { pod: pod.key.clone(), uid: pod.uid, force, deadline: None });
 }
 
 #[test]
