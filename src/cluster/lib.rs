@@ -10,9 +10,12 @@ mod claim;
 mod error;
 mod evict;
 mod executor;
+mod gate;
 pub mod kwok;
+mod lease;
 mod node;
 mod pools;
+mod recorder;
 mod tell;
 mod watch;
 
@@ -23,7 +26,10 @@ use purser_engine::model::Time;
 
 pub use error::ClusterError;
 pub use executor::Executor;
+pub use gate::{Gate, NotLeader, Rate, client};
+pub use lease::{CHECKPOINT, Election, LeaseSettings, Said, TERM, Won, own_namespace};
 pub use pools::Pools;
+pub use recorder::{About, DECISION, Kind, Notice, Outbox, Recorder};
 pub use watch::{Answers, Watches};
 
 /// Tells the time. Only whoever drives the controller reads a clock.
