@@ -9,12 +9,12 @@ use std::time::Duration;
 use purser_cluster::Outbox;
 use purser_engine::event::{Decision, Event, Seq};
 use purser_engine::model::{ClaimName, Time};
-use purser_engine::state::State;
+use purser_engine::state::{Plan, State};
 use purser_engine::witness::Witness;
 
 use super::clock::Stopwatch;
 use super::lines::Lines;
-use super::metrics::{Divergence, GoneClaim, Metrics, may_end};
+use super::metrics::{Divergence, GoneClaim, Metrics, binding, may_end};
 use super::notices;
 
 /// Tells of what the log gets.
@@ -95,9 +95,8 @@ impl Witness for Observer {
 
 /// One pod that was bound otherwise than planned, in words.
 fn diverged(divergence: Divergence, state: &State, event: &Event) -> String {
-    use purser_engine::event::Fact;
-    use purser_engine::state::Plan;
-    let Event::Fact(Fact::PodBound { pod, node }) = event else { return divergence.as_str().to_owned() };
+    let bound = if let Event::Fact(fact) = event { binding(state, fact) } else { None };
+    let Some((pod, node)) = bound else { return divergence.as_str().to_owned() };
     match state.pods.get(pod).map(|pod| &pod.plan) {
         Some(Plan::Nominated { target, decision, .. }) => {
             format!("pod {pod} is on node {node}, and decision {decision} was {target}")

@@ -16,7 +16,7 @@ use prometheus::{
     IntGauge, Opts, Registry, TextEncoder,
 };
 
-pub(super) use self::observe::{Divergence, GoneClaim, may_end};
+pub(super) use self::observe::{Divergence, GoneClaim, binding, may_end};
 
 /// Whether metrics are also given for each node and each pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -166,7 +166,10 @@ impl Metrics {
 
     fn fact(&self, state: &State, time: Time, fact: &Fact) -> Option<Divergence> {
         match fact {
-            Fact::PodBound { pod, node } => return self.bound(state, time, pod, node),
+            Fact::PodBound { .. } | Fact::PodObserved { .. } => {
+                let (pod, node) = binding(state, fact)?;
+                return self.bound(state, time, pod, node);
+            }
             Fact::PodPhaseChanged { pod, phase: PodPhase::Terminating } => self.left(state, pod),
             Fact::PodDeleted { pod } => {
                 if state.pods.get(pod).is_some_and(|pod| pod.phase == PodPhase::Bound) {
@@ -254,6 +257,17 @@ impl Metrics {
             self.times.node_termination.with_label_values(&[pool]).observe(took);
         }
     }
+}
+
+/// The pod that a fact binds to a node, and the node. A pod that is bound may change in more: it gets labels of its node's zone.
+pub(in crate::run) fn binding<'a>(state: &State, fact: &'a Fact) -> Option<(&'a PodKey, &'a NodeName)> {
+    let (pod, uid, node) = match fact {
+        Fact::PodBound { pod, node } => (pod, None, node),
+        Fact::PodObserved { pod, uid, node: Some(node), .. } => (pod, Some(*uid), node),
+        _ => return None,
+    };
+    let before = state.pods.get(pod)?;
+    (before.node.is_none() && uid.is_none_or(|uid| uid == before.uid)).then_some((pod, node))
 }
 
 /// What is to be counted of a claim once it is gone.
