@@ -35,6 +35,7 @@ impl Lab {
             origin: "purser.test/intake".into(),
             predecessor: None,
             recovered: None,
+            elected: None,
             settings: Settings::default(),
         };
         let (controller, _) =

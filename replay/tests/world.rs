@@ -43,6 +43,7 @@ impl World {
             origin: "example/prod".into(),
             predecessor: None,
             recovered: None,
+            elected: None,
             settings: Settings::default(),
         };
         let (controller, step) =

@@ -11,10 +11,13 @@ mod condition;
 mod error;
 mod evict;
 mod executor;
+mod gate;
 pub mod kwok;
+mod lease;
 mod node;
 mod pool_status;
 mod pools;
+mod recorder;
 mod tell;
 mod watch;
 
@@ -25,8 +28,11 @@ use purser_engine::model::Time;
 
 pub use error::ClusterError;
 pub use executor::Executor;
+pub use gate::{Gate, NotLeader, Rate, client};
+pub use lease::{CHECKPOINT, Election, LeaseSettings, Said, TERM, Won, own_namespace};
 pub use pool_status::PoolStatus;
 pub use pools::Pools;
+pub use recorder::{About, DECISION, Kind, Notice, Outbox, Recorder};
 pub use watch::{Answers, Watches};
 
 /// Tells the time. Only whoever drives the controller reads a clock.

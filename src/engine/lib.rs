@@ -19,3 +19,4 @@ pub mod schedule;
 pub mod settings;
 pub mod snapshot;
 pub mod state;
+pub mod witness;

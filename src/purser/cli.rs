@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-#[cfg(feature = "cluster")]
-use purser_engine::model::Span;
 use purser_engine::settings;
+
+#[cfg(feature = "cluster")]
+mod run;
+
+#[cfg(feature = "cluster")]
+pub use run::{Boolean, Election, Ignored, LogFormat, LogLevel, Logging, Provider, RunOptions};
 
 /// A node autoscaler for Kubernetes on AWS that keeps a ship's log.
 #[derive(Debug, Parser)]
@@ -30,59 +34,6 @@ pub enum Command {
     /// Run the controller in a cluster.
     #[cfg(feature = "cluster")]
     Run(RunOptions),
-}
-
-/// Where instances come from.
-#[cfg(feature = "cluster")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Provider {
-    /// Instances that are nothing but Node objects, with a stand-in for their kubelets.
-    Kwok,
-}
-
-/// Options of `run`. The names of the environment are Karpenter's where the setting is.
-#[cfg(feature = "cluster")]
-#[derive(Debug, Clone, Args)]
-pub struct RunOptions {
-    /// Where instances come from.
-    #[arg(long, value_enum)]
-    pub provider: Provider,
-    /// The folder of the journal: gone on with, or begun if there is none.
-    #[arg(long, value_name = "DIR")]
-    pub journal: PathBuf,
-    /// The cluster; without it $KUBECONFIG, ~/.kube/config, or the cluster that this runs in.
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-    /// Nodes are launched once no pending pod came for so long.
-    #[arg(
-        long,
-        env = "BATCH_IDLE_DURATION",
-        value_name = "DURATION",
-        default_value = "100ms",
-        value_parser = positive
-    )]
-    pub batch_idle_duration: Span,
-    /// An instance without a NodeClaim is removed when it was seen for so long.
-    #[arg(
-        long,
-        env = "GARBAGE_COLLECT_AFTER",
-        value_name = "DURATION",
-        default_value = "60s",
-        value_parser = positive
-    )]
-    pub garbage_collect_after: Span,
-    /// ... or once the first of them has waited for so long.
-    #[arg(
-        long,
-        env = "BATCH_MAX_DURATION",
-        value_name = "DURATION",
-        default_value = "1s",
-        value_parser = positive
-    )]
-    pub batch_max_duration: Span,
-    /// How strictly pods and NodePools are taken at their word.
-    #[command(flatten)]
-    pub policies: Policies,
 }
 
 /// How strictly pods and NodePools are taken at their word.
@@ -110,12 +61,12 @@ pub struct Policies {
     pub min_values_policy: MinValuesPolicy,
 }
 
-/// Reads a duration of zero or more.
-#[cfg(feature = "cluster")]
-fn positive(text: &str) -> Result<Span, String> {
-    purser_api::parse_duration(text)
-        .filter(|span| *span >= Span::ZERO)
-        .ok_or_else(|| format!("{text:?} is no duration: write one such as 50ms or 1s"))
+/// What is switched on or off.
+#[derive(Debug, Clone, Args)]
+pub struct Gates {
+    /// What is switched on or off, such as NodeOverlay=true,CapacityBuffer=true. The gates are Karpenter's.
+    #[arg(long, env = "FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "")]
+    pub feature_gates: String,
 }
 
 /// Which CustomResourceDefinitions.
@@ -226,9 +177,9 @@ pub struct SimulateOptions {
     /// How strictly pods and NodePools are taken at their word.
     #[command(flatten)]
     pub policies: Policies,
-    /// What is switched on or off, such as NodeOverlay=true,CapacityBuffer=true. The gates are Karpenter's.
-    #[arg(long, env = "FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "")]
-    pub feature_gates: String,
+    /// What is switched on or off.
+    #[command(flatten)]
+    pub gates: Gates,
     /// Pods of a lower priority use what is there, and nothing is launched for them.
     #[arg(
         long,

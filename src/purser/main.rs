@@ -10,6 +10,10 @@ use purser::{catalogue, crds, simulate, solve};
 /// What was asked cannot be done as it was asked: bad arguments or bad input.
 const BAD_INPUT: u8 = 2;
 
+/// What was asked could be done, but not to the end.
+#[cfg_attr(not(feature = "cluster"), allow(dead_code))]
+const FAILED: u8 = 1;
+
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Simulate(options) => simulate::run(&options),
@@ -27,7 +31,7 @@ fn main() -> ExitCode {
             let line = format!("{error:#}").replace('\n', " ");
             // Should stderr be gone too, there is nobody left to tell.
             let _ = writeln!(std::io::stderr(), "purser: {line}");
-            ExitCode::from(BAD_INPUT)
+            ExitCode::from(if is_lost_lease(&error) { FAILED } else { BAD_INPUT })
         }
     }
 }
@@ -38,4 +42,15 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
         .any(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Whether another replica may act from now on: whoever started this one should start it again.
+#[cfg(feature = "cluster")]
+fn is_lost_lease(error: &anyhow::Error) -> bool {
+    error.is::<purser::run::LeaseLost>()
+}
+
+#[cfg(not(feature = "cluster"))]
+fn is_lost_lease(_: &anyhow::Error) -> bool {
+    false
 }

@@ -6,12 +6,14 @@
 //! **Invariant:** this is the only owner of the controller; what it is told while it works waits in the channel, and the next step is
 //! the larger for it.
 
+use std::fmt;
 use std::time::Duration;
 
 use purser_engine::controller::{Controller, Step};
 use purser_engine::event::Control;
 use purser_engine::model::{Span, Time};
 use purser_engine::port::{Input, InstanceFacts, Journal, JournalError, Observation, Order};
+use purser_engine::state::State;
 use tokio::sync::mpsc;
 
 /// The most inputs in one step.
@@ -26,8 +28,33 @@ pub enum Message {
     Listed(Vec<Observation>),
     /// The cloud's instances were listed.
     InstancesListed(Vec<InstanceFacts>),
+    /// Somebody wants to look at State.
+    Look(Look),
+    /// Another replica may act from now on: end, and say why.
+    Lost {
+        /// The fencing term that ended.
+        term: u64,
+        /// Why.
+        reason: String,
+    },
     /// End in good order.
     Stop(String),
+}
+
+/// A look at State, taken on the controller's thread between two steps.
+pub struct Look(Box<dyn FnOnce(&State) + Send>);
+
+impl Look {
+    /// Looks so.
+    pub fn new(look: impl FnOnce(&State) + Send + 'static) -> Self {
+        Self(Box::new(look))
+    }
+}
+
+impl fmt::Debug for Look {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Look")
+    }
 }
 
 /// Tells the time, and how long to wait for a moment.
@@ -98,17 +125,35 @@ pub async fn drive<J: Journal, C: Clock>(
                 Message::Seen(inputs) => controller.step(now, inputs)?,
                 Message::Listed(world) => controller.relist(now, world)?,
                 Message::InstancesListed(instances) => controller.relist_instances(now, &instances)?,
+                Message::Look(look) => {
+                    look.0(controller.state());
+                    continue;
+                }
+                Message::Lost { term, reason } => {
+                    let lost = Control::LeadershipLost { term, reason: reason.into() };
+                    return end(controller, now, lost, tend);
+                }
                 Message::Stop(reason) => {
-                    let reason = Control::ControllerStopped { reason: reason.into() };
-                    controller.record(now, reason)?;
-                    tend(&mut controller, now);
-                    return Ok(controller);
+                    let stopped = Control::ControllerStopped { reason: reason.into() };
+                    return end(controller, now, stopped, tend);
                 }
             };
             carry_out(step, &mut wake_at, now, &orders).await;
         }
         tend(&mut controller, now);
     }
+}
+
+/// Records the end. What is decided with it would need somebody to carry it out: the next start does.
+fn end<J: Journal>(
+    mut controller: Controller<J>,
+    now: Time,
+    why: Control,
+    mut tend: impl FnMut(&mut Controller<J>, Time),
+) -> Result<Controller<J>, JournalError> {
+    controller.record(now, why)?;
+    tend(&mut controller, now);
+    Ok(controller)
 }
 
 async fn carry_out(step: Step, wake_at: &mut Option<Time>, now: Time, orders: &mpsc::Sender<Order>) {

@@ -101,7 +101,8 @@ impl Tending {
 
 /// Runs a controller on this thread and looks after its journal; gives it back.
 ///
-/// What fails of that stops nothing: it is reported at once, and the first of it in the end.
+/// What fails of that stops nothing: it is reported at once, and the first of it in the end. `after` is shown the controller after
+/// each step.
 ///
 /// # Errors
 /// If the journal cannot be written or could not be tended.
@@ -113,6 +114,7 @@ pub fn drive<C: Clock>(
     orders: mpsc::Sender<Order>,
     mut tending: Tending,
     mut report: impl FnMut(&anyhow::Error),
+    mut after: impl FnMut(&Controller<EventLog>, Time),
 ) -> anyhow::Result<Controller<EventLog>> {
     let mut failure = None;
     let tend = |controller: &mut Controller<EventLog>, now: Time| {
@@ -120,6 +122,7 @@ pub fn drive<C: Clock>(
             report(&error);
             failure.get_or_insert(error);
         }
+        after(controller, now);
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let controller = runtime.block_on(runtime::drive(controller, first, clock, inbox, orders, tend))?;

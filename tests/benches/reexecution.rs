@@ -84,6 +84,7 @@ fn simulate(dir: &Path, hours: i64) {
         origin: "purser.test/bench".into(),
         predecessor: None,
         recovered: None,
+        elected: None,
         settings: Settings::default(),
     };
     let world = World::new(scenario, 1, Faults::typical());

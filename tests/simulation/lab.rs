@@ -42,6 +42,7 @@ pub(crate) fn start(term: u64) -> Start {
         origin: "purser.test/simulation".into(),
         predecessor: None,
         recovered: None,
+        elected: None,
         settings: Settings::default(),
     }
 }

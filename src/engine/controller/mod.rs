@@ -22,6 +22,7 @@ use crate::model::{Str, Time};
 use crate::port::{Entry, Input, InstanceFacts, Journal, JournalError, Observation, Order};
 use crate::settings::Settings;
 use crate::state::State;
+use crate::witness::{Nobody, Witness};
 
 /// Who starts, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Start {
     pub predecessor: Option<Str>,
     /// What was found wrong with the journal, to be said in it.
     pub recovered: Option<Control>,
+    /// Who holds the lease under which it acts, where one had to be won.
+    pub elected: Option<Str>,
     /// The settings in force.
     pub settings: Settings,
 }
@@ -63,6 +66,7 @@ pub struct Controller<J> {
     stall: Option<Stall>,
     /// What is to be said with the next batch.
     announced: Vec<Control>,
+    witness: Box<dyn Witness>,
 }
 
 /// What waits while the journal has no space.
@@ -82,6 +86,24 @@ impl<J: Journal> Controller<J> {
     /// # Panics
     /// If the State is not that of the journal.
     pub fn start(
+        journal: J,
+        state: State,
+        now: Time,
+        start: Start,
+        world: Vec<Observation>,
+    ) -> Result<(Self, Step), JournalError> {
+        Self::start_before(Box::new(Nobody), journal, state, now, start, world)
+    }
+
+    /// Takes up work before a witness.
+    ///
+    /// # Errors
+    /// As [`Controller::start`].
+    ///
+    /// # Panics
+    /// As [`Controller::start`].
+    pub fn start_before(
+        witness: Box<dyn Witness>,
         journal: J,
         state: State,
         now: Time,
@@ -108,11 +130,12 @@ impl<J: Journal> Controller<J> {
             instance: start.instance,
             term: start.term,
         });
+        preamble.extend(start.elected.map(|holder| Control::LeadershipAcquired { term: start.term, holder }));
         if start.settings != state.settings || state.size == 0 {
             preamble.push(Control::SettingsChanged { settings: start.settings });
         }
         let mut controller =
-            Self { state, memo: Memo::default(), journal, stall: None, announced: Vec::new() };
+            Self { state, memo: Memo::default(), journal, stall: None, announced: Vec::new(), witness };
         let inputs = relist::with_absences(&controller.state, now, world, Pass::News);
         // The settings among the preamble do not matter to what is news.
         let mut entries: Vec<Entry> =
@@ -222,6 +245,11 @@ impl<J: Journal> Controller<J> {
         self.announced.is_empty()
     }
 
+    /// Since when the journal has had no space, if it has none.
+    pub fn stalled_since(&self) -> Option<Time> {
+        self.stall.as_ref().map(|stall| stall.since)
+    }
+
     /// What is known.
     pub fn state(&self) -> &State {
         &self.state
@@ -287,13 +315,18 @@ impl<J: Journal> Controller<J> {
 
     /// Appends, and once that is durable folds. `None` if there is no space.
     fn append(&mut self, now: Time, entries: &[Entry]) -> Result<Option<u64>, JournalError> {
-        match self.journal.append(now, entries) {
+        self.witness.begins(entries.len());
+        let appended = self.journal.append(now, entries);
+        self.witness.ends(appended.is_ok());
+        match appended {
             Ok(range) => {
                 assert_eq!(range.start, self.state.size, "the journal and State count alike");
                 assert_eq!(range.end - range.start, entries.len() as u64, "a batch is appended whole");
-                for entry in entries {
+                for (entry, seq) in entries.iter().zip(range.clone()) {
+                    self.witness.record(&self.state, Seq(seq), now, &entry.event);
                     self.state.apply(now, &entry.event);
                 }
+                self.witness.folded(&self.state, now);
                 Ok(Some(range.start))
             }
             Err(JournalError::Full(_)) => Ok(None),

@@ -137,6 +137,13 @@ pub enum ClaimPhase {
     Disrupting,
 }
 
+impl Claim {
+    /// The name of its pool, empty if it has none: what a metric is labelled with.
+    pub fn pool_name(&self) -> &str {
+        self.pool.as_ref().map_or("", PoolName::as_str)
+    }
+}
+
 impl ClaimPhase {
     /// For people.
     pub const fn as_str(self) -> &'static str {

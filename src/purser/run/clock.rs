@@ -1,6 +1,6 @@
-//! The real clock. This is the only place outside tests that reads it.
+//! The real clock. This is the only place of `run` that reads it.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use purser_engine::model::{Span, Time};
 
@@ -20,5 +20,20 @@ impl Clock for WallClock {
 
     fn wait(&self, ahead: Span) -> Duration {
         Duration::from_micros(ahead.0.max(0).unsigned_abs())
+    }
+}
+
+/// How long something takes; nothing is decided by it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "durations are told in metrics, and never reach the log")]
+    pub(super) fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
     }
 }

@@ -59,8 +59,9 @@ async fn run_in_real_time(input: &Input, folder: &Path, resume: bool, pace: u32)
     let (messages, inbox) = mpsc::channel(CHANNEL);
     let (orders, outbox) = mpsc::channel(CHANNEL);
     let tending = Tending::new(input.keep);
-    let controller =
-        std::thread::spawn(move || tending::drive(controller, first, clock, inbox, orders, tending, |_| ()));
+    let controller = std::thread::spawn(move || {
+        tending::drive(controller, first, clock, inbox, orders, tending, |_| (), |_, _| ())
+    });
     let world = live(world, clock, end, messages, outbox).await;
     let controller = controller.join().map_err(|_| anyhow!("the controller's thread panicked"))??;
     run::close(&world, controller, folder)

@@ -77,6 +77,7 @@ pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Resul
         origin: input.origin.as_str().into(),
         predecessor: None,
         recovered: None,
+        elected: None,
         settings: input.settings.clone(),
     };
     if !resume {

@@ -76,6 +76,7 @@ impl Lab {
             origin: "lab".into(),
             predecessor: None,
             recovered: None,
+            elected: None,
             settings: Settings::default(),
         };
         let (controller, step) = Controller::start(log, state, now, start, world).unwrap();

@@ -1,6 +1,8 @@
 //! `purser run` against a real control plane: pods get nodes, nodes without pods go, and a controller that is killed goes on.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod edge;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
@@ -31,6 +33,8 @@ impl Controller {
         let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
         command.args(["run", "--provider", "kwok", "--journal"]).arg(folder.join("journal"));
         command.arg("--kubeconfig").arg(plane.kubeconfig()).stderr(log);
+        // A replica that was killed leaves its lease behind, and tests have no time to wait for it.
+        command.args(["--metrics-port", "0", "--health-probe-port", "0", "--disable-leader-election"]);
         Self(command.spawn().unwrap())
     }
 

@@ -1,0 +1,28 @@
+//! Feature gates from the command line.
+//!
+//! **Invariant:** a gate of another name is passed over as Karpenter does, but not silently.
+
+use anyhow::bail;
+use purser_api::scenario::NO_SUCH_GATE;
+use purser_engine::settings::{FeatureGate, FeatureGates};
+
+use crate::cli::Gates;
+
+/// Which gates are open, with warnings about names that are none.
+///
+/// # Errors
+/// If it is not said whether a gate is open.
+pub fn read(options: &Gates) -> anyhow::Result<(FeatureGates, Vec<String>)> {
+    let (mut gates, mut warnings) = (FeatureGates::default(), Vec::new());
+    for one in options.feature_gates.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        let (name, open) = one.split_once('=').map_or((one, ""), |(name, open)| (name.trim(), open.trim()));
+        let Ok(open) = open.to_ascii_lowercase().parse::<bool>() else {
+            bail!("--feature-gates {one:?}: is neither on nor off; write {name}=true or {name}=false");
+        };
+        match FeatureGate::parse(name) {
+            Some(gate) => gates.set(gate, open),
+            None => warnings.push(format!("--feature-gates {name}: {NO_SUCH_GATE}")),
+        }
+    }
+    Ok((gates, warnings))
+}

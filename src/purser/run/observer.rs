@@ -1,0 +1,109 @@
+//! The witness of the log in a cluster: metrics, Kubernetes Events and log lines.
+//!
+//! **Invariant:** it keeps nobody waiting: it counts, and puts what is to be sent where others take it from.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use purser_cluster::Outbox;
+use purser_engine::event::{Decision, Event, Seq};
+use purser_engine::model::{ClaimName, Time};
+use purser_engine::state::{Plan, State};
+use purser_engine::witness::Witness;
+
+use super::clock::Stopwatch;
+use super::lines::Lines;
+use super::metrics::{Divergence, GoneClaim, Metrics, binding, may_end};
+use super::notices;
+
+/// Tells of what the log gets.
+pub(super) struct Observer {
+    metrics: Arc<Metrics>,
+    outbox: Outbox,
+    lines: Lines,
+    /// Claims that this batch may end.
+    ending: BTreeMap<ClaimName, GoneClaim>,
+    /// Since the last batch was folded: what comes next was decided meanwhile.
+    deciding: Option<Stopwatch>,
+    decided_in: Option<Duration>,
+    appending: Option<Stopwatch>,
+}
+
+impl Observer {
+    pub(super) fn new(metrics: Arc<Metrics>, outbox: Outbox) -> Self {
+        Self {
+            metrics,
+            outbox,
+            lines: Lines::default(),
+            ending: BTreeMap::new(),
+            deciding: None,
+            decided_in: None,
+            appending: None,
+        }
+    }
+}
+
+impl Witness for Observer {
+    fn begins(&mut self, _records: usize) {
+        self.decided_in = self.deciding.take().map(|watch| watch.elapsed());
+        self.appending = Some(Stopwatch::start());
+    }
+
+    fn ends(&mut self, acknowledged: bool) {
+        if let Some(took) = self.appending.take().filter(|_| acknowledged) {
+            self.metrics.appended(took.elapsed().as_secs_f64());
+        }
+    }
+
+    fn record(&mut self, state: &State, seq: Seq, time: Time, event: &Event) {
+        if let Some(claim) = may_end(state, event) {
+            self.ending.insert(claim.name.clone(), GoneClaim::of(claim));
+        }
+        let of_pods = |decision: &Decision| {
+            matches!(
+                decision,
+                Decision::Launch { .. } | Decision::Nominate { .. } | Decision::Unschedulable { .. }
+            )
+        };
+        if matches!(event, Event::Decision(decision) if of_pods(decision))
+            && let Some(took) = self.decided_in.take()
+        {
+            self.metrics.scheduled(took.as_secs_f64());
+        }
+        match self.metrics.observe(state, time, event) {
+            Some(Divergence::EqualPod) => self.lines.diverged(None),
+            Some(divergence) => self.lines.diverged(Some(diverged(divergence, state, event))),
+            None => {}
+        }
+        self.lines.record(state, seq, event);
+        let told = notices::told(state, seq, event);
+        told.withdrawn.iter().for_each(|about| self.outbox.withdraw(about));
+        told.notices.into_iter().for_each(|notice| self.outbox.put(time, notice));
+    }
+
+    fn folded(&mut self, state: &State, time: Time) {
+        for (name, gone) in std::mem::take(&mut self.ending) {
+            if !state.claims.contains_key(&name) {
+                self.metrics.claim_gone(&gone, time);
+            }
+        }
+        self.lines.batch();
+        self.deciding = Some(Stopwatch::start());
+    }
+}
+
+/// One pod that was bound otherwise than planned, in words.
+fn diverged(divergence: Divergence, state: &State, event: &Event) -> String {
+    let bound = if let Event::Fact(fact) = event { binding(state, fact) } else { None };
+    let Some((pod, node)) = bound else { return divergence.as_str().to_owned() };
+    match state.pods.get(pod).map(|pod| &pod.plan) {
+        Some(Plan::Nominated { target, decision, .. }) => {
+            format!("pod {pod} is on node {node}, and decision {decision} was {target}")
+        }
+        Some(Plan::Unschedulable { reason, decision }) => {
+            format!("pod {pod} is on node {node}, and decision {decision} was that it has no place: {reason}")
+        }
+        _ => format!("pod {pod} is on node {node}"),
+    }
+}

@@ -1,0 +1,100 @@
+//! The manifests in deploy/kwok: the API server takes them, and what they allow is enough.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::CommandFactory;
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use purser::cli::Cli;
+use serde_json::{Value, json};
+
+use super::{Replica, any, deployment, deployments, plane, pool, running, until};
+
+/// All objects of a file.
+fn manifests(file: &str) -> Vec<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/kwok").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    text.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+}
+
+async fn apply(client: &Client, manifest: &Value, dry_run: bool) {
+    let text = |at: &str| manifest.pointer(at).and_then(Value::as_str).unwrap_or_default();
+    let (group, version) = text("/apiVersion").split_once('/').unwrap_or(("", text("/apiVersion")));
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("/kind")));
+    let api: Api<DynamicObject> = match text("/metadata/namespace") {
+        "" => Api::all_with(client.clone(), &resource),
+        namespace => Api::namespaced_with(client.clone(), namespace, &resource),
+    };
+    let object = serde_json::from_value(manifest.clone()).unwrap();
+    let params = PostParams { dry_run, ..PostParams::default() };
+    api.create(&params, &object).await.unwrap_or_else(|error| panic!("{manifest}: {error}"));
+}
+
+#[test]
+fn the_settings_of_the_manifest_are_settings() {
+    let statefulset = &manifests("statefulset.yaml")[0];
+    let container = &statefulset["spec"]["template"]["spec"]["containers"][0];
+    let command = Cli::command();
+    let run = command.find_subcommand("run").unwrap();
+    let known: BTreeSet<&str> =
+        run.get_arguments().filter_map(|argument| argument.get_env()?.to_str()).collect();
+    for variable in container["env"].as_array().unwrap() {
+        let name = variable["name"].as_str().unwrap();
+        assert!(known.contains(name), "{name} is no setting");
+    }
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/run.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let without_effect = |argument: &clap::Arg| argument.is_hide_env_set();
+    for argument in run.get_arguments().filter(|argument| !without_effect(argument)) {
+        let (Some(flag), Some(name)) = (argument.get_long(), argument.get_env()) else { continue };
+        let row = format!("| `--{flag}` | `{}` |", name.to_str().unwrap());
+        assert!(page.contains(&row), "docs/run.md has no row {row}");
+    }
+}
+
+#[tokio::test]
+async fn the_controller_needs_no_more_than_the_manifests_allow() {
+    let (plane, client) = plane().await;
+    for file in ["namespace.yaml", "rbac.yaml", "service.yaml"] {
+        for manifest in manifests(file) {
+            apply(&client, &manifest, false).await;
+        }
+    }
+    // Its pods would be pods without a place.
+    apply(&client, &manifests("statefulset.yaml")[0], true).await;
+
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let mut kubeconfig: Value =
+        serde_saphyr::from_str(&std::fs::read_to_string(plane.kubeconfig()).unwrap()).unwrap();
+    kubeconfig["users"][0]["user"]["as"] = json!("system:serviceaccount:purser:purser");
+    let file = folder.join("kubeconfig");
+    std::fs::write(&file, kubeconfig.to_string()).unwrap();
+
+    pool(&client).await;
+    let replica = Replica::start_with(&file, folder, "only", "journal");
+    deployment(&client, "web", 3, json!({})).await;
+    until("pods that run", &[&replica], async || running(&client, "web").await == 3).await;
+    let claims = any(&client, "karpenter.sh", "v1", "NodeClaim");
+    let made = claims.list(&ListParams::default()).await.unwrap().items;
+    // A claim that is deleted while pods run has them evicted.
+    claims
+        .delete(made[0].metadata.name.as_deref().unwrap(), &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let none = json!({"spec": {"replicas": 0}});
+    deployments(&client).patch("web", &PatchParams::default(), &Patch::Merge(&none)).await.unwrap();
+    until("a cluster without claims", &[&replica], async || {
+        claims.list(&ListParams::default()).await.unwrap().items.is_empty()
+    })
+    .await;
+    let said = replica.said();
+    assert!(replica.stop().success());
+    for word in ["forbidden", "Forbidden", "403"] {
+        assert!(!said.contains(word), "{said}");
+    }
+}
