@@ -4,19 +4,26 @@
 //! but Node objects.
 //!
 //! **Invariant:** nothing is decided here. Every order can be carried out twice, and its outcome is told, not remembered: what is kept of
-//! the cluster is names, and what was last seen of the pools and classes that launches ask for.
+//! the cluster is names, what was last seen of the pools and classes that launches ask for, and what it takes to tell of one object
+//! what follows from several.
 
+mod buffers;
 mod claim;
 mod condition;
+mod daemons;
 mod error;
 mod evict;
 mod executor;
 pub mod kwok;
 mod node;
+mod overlays;
 mod pool_status;
 mod pools;
+mod status;
 mod tell;
+mod volumes;
 mod watch;
+mod watching;
 
 use std::sync::Arc;
 
@@ -27,6 +34,7 @@ pub use error::ClusterError;
 pub use executor::Executor;
 pub use pool_status::PoolStatus;
 pub use pools::Pools;
+pub use status::Statuses;
 pub use watch::{Answers, Watches};
 
 /// Tells the time. Only whoever drives the controller reads a clock.

@@ -83,6 +83,9 @@ pub struct RunOptions {
     /// How strictly pods and NodePools are taken at their word.
     #[command(flatten)]
     pub policies: Policies,
+    /// What is switched on or off, such as NodeOverlay=true,CapacityBuffer=true. The gates are Karpenter's.
+    #[arg(long, env = "FEATURE_GATES", value_name = "GATE=BOOL,...", default_value = "")]
+    pub feature_gates: String,
 }
 
 /// How strictly pods and NodePools are taken at their word.

@@ -5,6 +5,7 @@
 pub mod catalogue;
 pub mod cli;
 pub mod crds;
+mod gates;
 pub mod journal;
 pub mod output;
 #[cfg(feature = "cluster")]

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 
 use self::clock::WallClock;
 use crate::cli::RunOptions;
+use crate::gates::feature_gates;
 use crate::runtime::{Clock, Message};
 use crate::tending::{self, Tending};
 
@@ -45,7 +46,10 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
 }
 
 async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
+    let (feature_gates, warnings) = feature_gates(&options.feature_gates)?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
     let settings = Settings {
+        feature_gates,
         batch_idle: options.batch_idle_duration,
         batch_max: options.batch_max_duration,
         preference_policy: options.policies.preference_policy.into(),
@@ -64,7 +68,9 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
     let (kubelet, kubelet_work) = Kubelet::new();
     tokio::spawn(kubelet_work.run(client.clone(), Arc::clone(&now)));
     let instances = Instances::default();
-    let (mut watches, listed) = Watches::begin(&client, &pools, &kubelet, &instances).await?;
+    let gates = &settings.feature_gates;
+    let (mut watches, listed) =
+        Watches::begin(&client, &pools, &kubelet, &instances, gates, Arc::clone(&now)).await?;
     // Before the log is compared with the world: an instance whose Node is still to come is not lost.
     tokio::spawn(pools.status().clone().run(client.clone(), Arc::clone(&now)));
     let provider = Kwok::new(client.clone(), pools, kubelet, instances.clone(), Arc::clone(&now));
@@ -86,7 +92,7 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
 
     let (messages, inbox) = mpsc::channel(CHANNEL);
     let (orders, outbox) = mpsc::channel(CHANNEL);
-    let executor = Executor::new(client, provider, watches.answers(), now);
+    let executor = Executor::new(client, provider, watches.answers(), watches.statuses(), now);
     let stop = messages.clone();
     let listing = messages.clone();
     tokio::spawn(async move {

@@ -7,11 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use purser_api::scenario::NO_SUCH_GATE;
 use purser_api::{Located, Object};
 use purser_engine::model::{NodeOverlay, NodePool, Span, Str, Time};
 use purser_engine::overlay::{self, Overlay};
-use purser_engine::settings::{FeatureGate, FeatureGates, Settings};
+use purser_engine::settings::{FeatureGate, Settings};
 use purser_instances::{NodeSettings, Site};
 use purser_sim::manifests::read_manifests;
 use purser_sim::{Faults, Scenario, day, trace};
@@ -19,6 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::catalogue;
 use crate::cli::{FaultLevel, SimulateOptions};
+use crate::gates::feature_gates;
 use crate::tending::Keep;
 
 /// The root volume of the nodes that run a trace, in bytes: the largest that EBS has, so that what the pods of a trace want of
@@ -220,22 +220,6 @@ fn node_pools(file: &Path, mut overlays: Overlays) -> anyhow::Result<(Vec<Arc<No
 
 /// NodeOverlays by name.
 type Overlays = BTreeMap<Str, NodeOverlay>;
-
-/// Which gates are open, with warnings about names that are none.
-fn feature_gates(text: &str) -> anyhow::Result<(FeatureGates, Vec<String>)> {
-    let (mut gates, mut warnings) = (FeatureGates::default(), Vec::new());
-    for one in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
-        let (name, open) = one.split_once('=').map_or((one, ""), |(name, open)| (name.trim(), open.trim()));
-        let Ok(open) = open.to_ascii_lowercase().parse::<bool>() else {
-            bail!("--feature-gates {one:?}: is neither on nor off; write {name}=true or {name}=false");
-        };
-        match FeatureGate::parse(name) {
-            Some(gate) => gates.set(gate, open),
-            None => warnings.push(format!("--feature-gates {name}: {NO_SUCH_GATE}")),
-        }
-    }
-    Ok((gates, warnings))
-}
 
 fn keep(text: &str) -> anyhow::Result<Keep> {
     match Keep::parse(text) {
