@@ -65,7 +65,7 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
         // What is there shows once the claims that are taken over are in State, which is at once: until then a pod may seem to
         // have no place, and a node to be nobody's.
         pass.wake(now);
-        return Evaluation { decisions: pass.decisions, wake_at: pass.wake_at };
+        return Evaluation { decisions: pass.decisions, wake_at: pass.wake_at, notices: pass.notices };
     }
     provision::decide(&mut pass, memo, tracer);
     buffers::decide(&mut pass, memo, tracer);

@@ -26,7 +26,7 @@ impl Case {
     }
 
     /// Waits until a condition of a buffer is so, and gives its status.
-    async fn says(&self, name: &str, condition: &str, status: &str, reason: &str) -> Value {
+    async fn reports(&self, name: &str, condition: &str, status: &str, reason: &str) -> Value {
         self.until(&format!("{condition} {status} with {reason} of {name}"), async || {
             let now = self.status(name).await;
             let all = now["conditions"].as_array().cloned().unwrap_or_default();
@@ -38,7 +38,7 @@ impl Case {
     }
 
     async fn is_provisioned(&self, name: &str) -> Value {
-        self.says(name, "Provisioning", "True", "FitsExistingCapacity").await
+        self.reports(name, "Provisioning", "True", "FitsExistingCapacity").await
     }
 
     async fn change(&self, [api_version, kind]: [&str; 2], name: &str, patch: Value) {
@@ -51,7 +51,7 @@ impl Case {
 
 #[tokio::test]
 async fn room_of_a_template_is_kept_used_refilled_and_given_up() {
-    let case = Case::start("CapacityBuffer=true", &[pool(small()), template("unit", "1")]).await;
+    let mut case = Case::start("CapacityBuffer=true", &[pool(small()), template("unit", "1")]).await;
     case.make(buffer("spare", json!({"podTemplateRef": {"name": "unit"}, "replicas": 2}))).await;
     let status = case.is_provisioned("spare").await;
     assert_eq!(status["replicas"], 2);
@@ -84,8 +84,9 @@ async fn room_of_a_template_is_kept_used_refilled_and_given_up() {
     case.is_provisioned("spare").await;
     let names = |nodes: Vec<Node>| nodes.iter().map(ResourceExt::name_any).collect::<Vec<_>>();
     let before = names(case.nodes().await);
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    assert_eq!(names(case.nodes().await), before, "nodes that hold room stay");
+    case.restart();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert_eq!(names(case.nodes().await), before, "nodes that hold room stay, a restart or not");
 
     case.delete(BUFFER[0], BUFFER[1], "spare").await;
     case.delete("apps/v1", "Deployment", "consumer").await;
@@ -99,8 +100,8 @@ async fn room_for_a_workload_comes_with_it_and_keeps_its_pods_apart() {
     let case = Case::start("CapacityBuffer=true", &[limited, template("unit", "1")]).await;
     let of = |percent: Option<u32>, replicas: Option<u32>| json!({"scalableRef": {"apiGroup": "apps", "kind": "Deployment", "name": "web"}, "percentage": percent, "replicas": replicas});
     case.make(buffer("spare", of(None, Some(3)))).await;
-    case.says("spare", "ReadyForProvisioning", "False", "ScalableRefNotFound").await;
-    case.says("spare", "Provisioning", "False", "NotReadyForProvisioning").await;
+    case.reports("spare", "ReadyForProvisioning", "False", "ScalableRefNotFound").await;
+    case.reports("spare", "Provisioning", "False", "NotReadyForProvisioning").await;
 
     let apart = with_pods("podAntiAffinity", "web", "kubernetes.io/hostname");
     case.make(deployment("web", 1, "100m", json!({"affinity": apart}))).await;
@@ -115,7 +116,7 @@ async fn room_for_a_workload_comes_with_it_and_keeps_its_pods_apart() {
     case.has_nodes(4).await;
     case.change(BUFFER, "beside", json!({"spec": {"replicas": 9}})).await;
     case.has_nodes(5).await;
-    case.says("beside", "Provisioning", "False", "RequiresNewCapacity").await;
+    case.reports("beside", "Provisioning", "False", "RequiresNewCapacity").await;
 
     case.delete(BUFFER[0], BUFFER[1], "beside").await;
     case.change(BUFFER, "spare", json!({"spec": of(Some(40), None)})).await;
@@ -126,6 +127,21 @@ async fn room_for_a_workload_comes_with_it_and_keeps_its_pods_apart() {
     case.is_provisioned("spare").await;
     case.has_nodes(5).await;
     case.delete("apps/v1", "Deployment", "web").await;
-    case.says("spare", "ReadyForProvisioning", "False", "ScalableRefNotFound").await;
+    case.reports("spare", "ReadyForProvisioning", "False", "ScalableRefNotFound").await;
     case.has_nodes(0).await;
+}
+
+#[tokio::test]
+async fn kinds_that_are_missing_are_lived_without_until_they_come() {
+    let missing = ["capacitybuffers.autoscaling.x-k8s.io", "nodeoverlays.karpenter.sh"];
+    let gates = "CapacityBuffer=true,NodeOverlay=true";
+    let objects = [pool(small()), template("unit", "1")];
+    let mut case = Case::start_without(&missing, gates, &objects).await;
+    case.make(deployment("web", 1, "1", json!({}))).await;
+    case.runs("app=web", 1).await;
+    assert_eq!(case.says("CapacityBuffer"), 1, "it is said once");
+    case.install(&missing).await;
+    case.make(buffer("spare", json!({"podTemplateRef": {"name": "unit"}, "replicas": 1}))).await;
+    case.is_provisioned("spare").await;
+    case.has_nodes(2).await;
 }

@@ -6,16 +6,21 @@ use super::*;
 pub(super) struct Case {
     pub(super) client: Client,
     folder: tempfile::TempDir,
-    _controller: Controller,
-    _plane: Plane,
+    gates: String,
+    controller: Option<Controller>,
+    plane: Plane,
 }
 
 impl Case {
     /// A control plane with these objects besides the class `default`, and a controller with these gates open.
     pub(super) async fn start(gates: &str, objects: &[Value]) -> Self {
+        Self::start_without(&[], gates, objects).await
+    }
+
+    /// The same, but these definitions are not there.
+    pub(super) async fn start_without(missing: &[&str], gates: &str, objects: &[Value]) -> Self {
         let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
-        let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
-        plane.install(definitions).await.unwrap();
+        plane.install(definitions().filter(|one| !missing.contains(&name_of(one)))).await.unwrap();
         let client = plane.client().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let class = json!({"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass",
@@ -23,13 +28,37 @@ impl Case {
         for object in [&class].into_iter().chain(objects) {
             make(&client, object.clone()).await;
         }
-        let log = File::create(folder.path().join("log-1")).unwrap();
+        let mut case = Self { client, folder, gates: gates.to_owned(), controller: None, plane };
+        case.restart();
+        case
+    }
+
+    /// Starts the controller, or kills it and starts another.
+    pub(super) fn restart(&mut self) {
+        if let Some(before) = self.controller.take() {
+            before.kill();
+        }
+        let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-        command.args(["run", "--provider", "kwok", "--feature-gates", gates, "--journal"]);
-        command.arg(folder.path().join("journal"));
-        command.arg("--kubeconfig").arg(plane.kubeconfig()).stderr(log);
-        let controller = Controller(command.spawn().unwrap());
-        Self { client, folder, _controller: controller, _plane: plane }
+        command.args(["run", "--provider", "kwok", "--feature-gates", &self.gates, "--journal"]);
+        command.arg(self.folder.path().join("journal"));
+        command.arg("--kubeconfig").arg(self.plane.kubeconfig()).stderr(log);
+        self.controller = Some(Controller(command.spawn().unwrap()));
+    }
+
+    /// Installs definitions that were missing.
+    pub(super) async fn install(&mut self, names: &[&str]) {
+        self.plane.install(definitions().filter(|one| names.contains(&name_of(one)))).await.unwrap();
+    }
+
+    /// How many lines of what the controller said have this in them.
+    pub(super) fn says(&self, text: &str) -> usize {
+        let said = std::fs::read_to_string(self.log()).unwrap();
+        said.lines().filter(|line| line.contains(text)).count()
+    }
+
+    fn log(&self) -> std::path::PathBuf {
+        self.folder.path().join("log-1")
     }
 
     pub(super) async fn make(&self, object: Value) {
@@ -90,6 +119,14 @@ impl Case {
         };
         self.pods(label).await.into_iter().map(find).collect()
     }
+}
+
+fn definitions() -> impl Iterator<Item = Value> {
+    purser_api::crd::definitions().into_iter().map(|definition| definition.object)
+}
+
+fn name_of(definition: &Value) -> &str {
+    definition["metadata"]["name"].as_str().unwrap()
 }
 
 pub(super) fn is_running(pod: &Pod) -> bool {
