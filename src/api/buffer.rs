@@ -110,59 +110,117 @@ pub fn capacity_buffer(object: &crd::CapacityBuffer) -> Result<CapacityBufferFac
     })
 }
 
-const ACTIVE_CAPACITY: &str = "buffer.x-k8s.io/active-capacity";
+/// The strategy that is carried out: room is kept by nodes that run.
+pub const ACTIVE_CAPACITY: &str = "buffer.x-k8s.io/active-capacity";
+
+/// Why a buffer comes to nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unresolved {
+    /// The reason, as the condition of the buffer has it.
+    pub reason: UnresolvedReason,
+    /// One line that names the field and the remedy.
+    pub message: String,
+}
+
+/// Why a buffer comes to nothing, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum UnresolvedReason {
+    /// The PodTemplate is not there.
+    PodTemplateNotFound,
+    /// The workload is not there.
+    ScalableRefNotFound,
+    /// Something else is wrong with the buffer, or with what it names.
+    ResolutionFailed,
+}
+
+impl UnresolvedReason {
+    /// As Karpenter writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PodTemplateNotFound => "PodTemplateNotFound",
+            Self::ScalableRefNotFound => "ScalableRefNotFound",
+            Self::ResolutionFailed => "ResolutionFailed",
+        }
+    }
+}
+
+impl Unresolved {
+    /// What a buffer names is wrong in itself.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self { reason: UnresolvedReason::ResolutionFailed, message: message.into() }
+    }
+}
+
+impl std::fmt::Display for Unresolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
 
 fn kind(at: &At<'_>, scalable: &crd::ScalableReference) -> Result<WorkloadKind, FieldError> {
     match (scalable.api_group.as_deref().unwrap_or_default(), scalable.kind.as_str()) {
         ("" | "apps", "Deployment") => Ok(WorkloadKind::Deployment),
         ("" | "apps", "ReplicaSet") => Ok(WorkloadKind::ReplicaSet),
         ("" | "apps", "StatefulSet") => Ok(WorkloadKind::StatefulSet),
+        ("", "ReplicationController") => Ok(WorkloadKind::ReplicationController),
         (group, kind) => {
             let group = if group.is_empty() { "apps" } else { group };
             let problem = format!("{kind} of {group} is nothing that room can be kept for");
-            Err(at.field("kind").error(problem, "name a Deployment, ReplicaSet or StatefulSet of apps"))
+            Err(at.field("kind").error(
+                problem,
+                "name a Deployment, ReplicaSet or StatefulSet of apps, or a ReplicationController",
+            ))
         }
     }
 }
 
 impl CapacityBufferFacts {
-    /// What it comes to.
+    /// What it comes to, with what there is of PodTemplates and workloads.
     ///
     /// # Errors
-    /// Why it comes to nothing: one line that names the buffer, the field and the remedy.
+    /// Why it comes to nothing.
     pub fn resolve(
         &self,
         templates: &PodTemplates,
         workloads: &[Workload],
-    ) -> Result<CapacityBuffer, String> {
-        let error = |field: &str, problem: String| {
-            Err(format!("CapacityBuffer {}: spec.{field}: {problem}, so no room is kept for it", self.key))
-        };
+    ) -> Result<CapacityBuffer, Unresolved> {
         let (template, scale) = match &self.of {
             BufferSource::Template(name) => {
-                match templates.get(&PodKey::new(self.key.namespace.clone(), name.clone())) {
-                    Some(template) => (template, None),
-                    None => {
-                        let problem =
-                            format!("there is no PodTemplate {}/{name}: create it", self.key.namespace);
-                        return error("podTemplateRef", problem);
-                    }
-                }
+                (templates.get(&PodKey::new(self.key.namespace.clone(), name.clone())), None)
             }
             BufferSource::Workload(kind, name) => {
                 let named = |one: &&Workload| {
                     one.kind == *kind && one.namespace == self.key.namespace && one.name == *name
                 };
-                match workloads.iter().find(named) {
-                    Some(workload) => (&workload.template, Some(workload.replicas)),
-                    None => {
-                        let problem =
-                            format!("there is no {kind:?} {}/{name}: create it", self.key.namespace);
-                        return error("scalableRef", problem);
-                    }
-                }
+                let found = workloads.iter().find(named);
+                (found.map(|workload| &workload.template), found.map(|workload| workload.replicas))
             }
         };
+        self.of_template(template.ok_or_else(|| self.not_found())?, scale)
+    }
+
+    /// Why it comes to nothing where there is nothing of the name that it gives.
+    pub fn not_found(&self) -> Unresolved {
+        let namespace = &self.key.namespace;
+        match &self.of {
+            BufferSource::Template(name) => self.unresolved(
+                UnresolvedReason::PodTemplateNotFound,
+                "podTemplateRef",
+                format!("there is no PodTemplate {namespace}/{name}: create it"),
+            ),
+            BufferSource::Workload(kind, name) => self.unresolved(
+                UnresolvedReason::ScalableRefNotFound,
+                "scalableRef",
+                format!("there is no {kind:?} {namespace}/{name}: create it"),
+            ),
+        }
+    }
+
+    /// What it comes to, with the template that it names, and how many pods the workload keeps that has it.
+    ///
+    /// # Errors
+    /// Why it comes to nothing.
+    pub fn of_template(&self, template: &PodSpec, scale: Option<u32>) -> Result<CapacityBuffer, Unresolved> {
         let share = self.percentage.zip(scale).map(|(percent, scale)| {
             u32::try_from((u64::from(scale) * u64::from(percent)).div_ceil(100)).unwrap_or(u32::MAX)
         });
@@ -175,9 +233,15 @@ impl CapacityBufferFacts {
         if replicas > MOST_REPLICAS {
             let problem =
                 format!("{replicas} pods are more than the {MOST_REPLICAS} that one buffer may have");
-            return error("replicas", problem);
+            return Err(self.unresolved(UnresolvedReason::ResolutionFailed, "replicas", problem));
         }
         Ok(CapacityBuffer::new(template, replicas))
+    }
+
+    fn unresolved(&self, reason: UnresolvedReason, field: &str, problem: String) -> Unresolved {
+        let message =
+            format!("CapacityBuffer {}: spec.{field}: {problem}, so no room is kept for it", self.key);
+        Unresolved { reason, message }
     }
 }
 
@@ -216,7 +280,7 @@ mod tests {
             template,
             claims: Vec::new(),
         };
-        let resolved = buffer(spec)?.resolve(&templates, &[workload])?;
+        let resolved = buffer(spec)?.resolve(&templates, &[workload]).map_err(|why| why.to_string())?;
         assert_eq!(resolved.spec.priority, i32::MIN);
         Ok(resolved.replicas)
     }

@@ -18,6 +18,7 @@ mod error;
 mod files;
 mod hash;
 mod lenient;
+mod limit_range;
 mod names;
 mod node;
 mod node_claim;
@@ -34,12 +35,16 @@ mod text;
 mod volume;
 mod workload;
 
-pub use buffer::{BufferSource, CapacityBufferFacts, PodTemplates, capacity_buffer, pod_template};
+pub use buffer::{
+    ACTIVE_CAPACITY, BufferSource, CapacityBufferFacts, PodTemplates, Unresolved, UnresolvedReason,
+    capacity_buffer, pod_template,
+};
 pub use duration::parse_duration;
 pub use error::{ApiError, FieldError};
 pub use files::{manifest_files, read_path, read_texts};
 pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
 pub use lenient::{Lenient, lenient_object};
+pub use limit_range::{ContainerDefaults, container_defaults, with_defaults};
 pub use node::{instance_id, node_facts};
 pub use node_claim::{NodeClaimFacts, node_claim};
 pub use node_class::{NodeClass, ec2_node_class, kwok_node_class};

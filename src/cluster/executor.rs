@@ -20,6 +20,7 @@ use crate::error::ClusterError;
 use crate::evict::{Way, evict};
 use crate::kwok::{Kwok, node_of};
 use crate::node::Nodes;
+use crate::status::Statuses;
 use crate::watch::Answers;
 
 /// The pause before an order is tried again, doubled up to [`LONGEST_PAUSE`].
@@ -37,18 +38,20 @@ pub struct Executor {
     nodes: Nodes,
     provider: Arc<Kwok>,
     answers: Answers,
+    statuses: Statuses,
     now: Now,
 }
 
 impl Executor {
     /// An executor that tells what comes of its effects.
-    pub fn new(client: Client, provider: Kwok, answers: Answers, now: Now) -> Self {
+    pub fn new(client: Client, provider: Kwok, answers: Answers, statuses: Statuses, now: Now) -> Self {
         Self {
             claims: Claims::new(client.clone()),
             nodes: Nodes::new(client.clone()),
             client,
             provider: Arc::new(provider),
             answers,
+            statuses,
             now,
         }
     }
@@ -58,6 +61,11 @@ impl Executor {
         let mut lanes: HashMap<ClaimName, JoinHandle<()>> = HashMap::new();
         let mut sweep_at = LANES;
         while let Some(order) = orders.recv().await {
+            if let Effect::Notice(notice) = &order.effect {
+                // In the order in which they come, and at once.
+                self.statuses.take(notice);
+                continue;
+            }
             let executor = self.clone();
             let Some(claim) = claim_of(&order.effect).cloned() else {
                 tokio::spawn(async move { executor.carry_out(order).await });
@@ -196,6 +204,10 @@ impl Executor {
                 }
                 Ok(vec![Observation::NoInstance(InstanceId::new(instance.as_str()))])
             }
+            Effect::Notice(notice) => {
+                self.statuses.take(notice);
+                Ok(Vec::new())
+            }
         }
     }
 }
@@ -214,6 +226,6 @@ fn claim_of(effect: &Effect) -> Option<&ClaimName> {
         | Effect::Untaint { claim, .. }
         | Effect::Adopt { claim, .. }
         | Effect::Terminate { claim, .. } => Some(claim),
-        Effect::Evict { .. } | Effect::Collect { .. } => None,
+        Effect::Evict { .. } | Effect::Collect { .. } | Effect::Notice(_) => None,
     }
 }

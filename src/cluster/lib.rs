@@ -4,10 +4,13 @@
 //! but Node objects.
 //!
 //! **Invariant:** nothing is decided here. Every order can be carried out twice, and its outcome is told, not remembered: what is kept of
-//! the cluster is names, and what was last seen of the pools and classes that launches ask for.
+//! the cluster is names, what was last seen of the pools and classes that launches ask for, and what it takes to tell of one object
+//! what follows from several.
 
+mod buffers;
 mod claim;
 mod condition;
+mod daemons;
 mod error;
 mod evict;
 mod executor;
@@ -15,11 +18,15 @@ mod gate;
 pub mod kwok;
 mod lease;
 mod node;
+mod overlays;
 mod pool_status;
 mod pools;
 mod recorder;
+mod status;
 mod tell;
+mod volumes;
 mod watch;
+mod watching;
 
 use std::sync::Arc;
 
@@ -33,6 +40,7 @@ pub use lease::{CHECKPOINT, Election, LeaseSettings, Said, TERM, Won, own_namesp
 pub use pool_status::PoolStatus;
 pub use pools::Pools;
 pub use recorder::{About, DECISION, Kind, Notice, Outbox, Recorder};
+pub use status::Statuses;
 pub use watch::{Answers, Watches};
 
 /// Tells the time. Only whoever drives the controller reads a clock.

@@ -4,28 +4,33 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::storage::v1::CSINode;
 use kube::api::DynamicObject;
+use kube::core::{ApiResource, GroupVersionKind};
+use purser_api::crd::Condition;
 use purser_api::{
-    FieldError, NodeClass, Object, Origin, Priorities, daemon_set, disruption_budget, lenient_object,
+    FieldError, NodeClass, Object, Origin, Priorities, csi_node, disruption_budget, lenient_object,
     namespace_labels, node_facts, pod_facts,
 };
 use purser_engine::model::{ClaimFacts, ClaimName, InstanceId, NodeName, PodKey};
 use purser_engine::port::Observation;
 
+use crate::daemons::Daemons;
 use crate::kwok::{Instances, Kubelet};
 use crate::pool_status::PoolStatus;
 use crate::pools::{Pool, Pools};
-use crate::watch::Key;
+use crate::watching::Key;
 
 pub(crate) type Told = Result<Vec<Observation>, FieldError>;
 
-pub(crate) fn pod(pod: &Pod, kubelet: &Kubelet) -> Told {
+pub(crate) fn pod(pod: &Pod, kubelet: &Kubelet, daemons: &Daemons) -> Told {
     kubelet.saw(pod);
+    // The API server has given it its priority.
     let facts = pod_facts(pod, &Priorities::default(), Origin::Cluster)?;
-    Ok(vec![Observation::Pod(facts)])
+    let of_daemons = daemons.saw_pod(pod, &facts);
+    Ok(of_daemons.into_iter().chain([Observation::Pod(facts)]).collect())
 }
 
 pub(crate) fn no_pod(key: &Key) -> Vec<Observation> {
@@ -60,9 +65,9 @@ pub(crate) fn namespace(namespace: &Namespace) -> Told {
     Ok(vec![Observation::Namespace(name, labels)])
 }
 
-pub(crate) fn daemons(set: &DaemonSet) -> Told {
-    let facts = daemon_set(set, &Priorities::default())?;
-    Ok(vec![Observation::DaemonSet(PodKey::new(facts.namespace, facts.name), facts.spec)])
+pub(crate) fn volume_limits(node: &CSINode) -> Told {
+    let facts = csi_node(node)?;
+    Ok(vec![Observation::VolumeLimits { node: facts.node, limits: facts.drivers }])
 }
 
 pub(crate) fn budget(budget: &PodDisruptionBudget) -> Told {
@@ -77,8 +82,19 @@ pub(crate) fn budget(budget: &PodDisruptionBudget) -> Told {
     }])
 }
 
+/// A kind of custom resource.
+pub(crate) fn resource(group: &str, version: &str, kind: &str) -> ApiResource {
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
+}
+
+/// The conditions of a custom resource, as far as they can be read.
+pub(crate) fn conditions(object: &DynamicObject) -> Vec<Condition> {
+    let written = object.data.pointer("/status/conditions").cloned();
+    written.and_then(|written| serde_json::from_value(written).ok()).unwrap_or_default()
+}
+
 /// A custom resource, read without the fields that a newer version may have added.
-fn custom(object: &DynamicObject) -> Result<Object, FieldError> {
+pub(crate) fn custom(object: &DynamicObject) -> Result<Object, FieldError> {
     // An object that came as JSON can be written as JSON.
     let value = serde_json::to_value(object).unwrap_or_default();
     let read = lenient_object(value, &Priorities::default())?;

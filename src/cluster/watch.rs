@@ -1,32 +1,37 @@
 //! Watches: one for each kind, all told through one channel.
 //!
-//! A watch that has to begin anew lists again and says what is gone since, so that nothing that happened meanwhile is lost.
-//!
-//! **Invariant:** of what was seen only the names are kept, which is what a new list is compared with.
+//! **Invariant:** which kinds are watched is decided here, and what else is kept of them is with whoever reads them. What only an open
+//! feature gate makes count is watched only then.
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
-use futures::StreamExt;
 use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::scheduling::v1::PriorityClass;
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
 use kube::api::DynamicObject;
-use kube::core::{ApiResource, GroupVersionKind};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
-use kube::{Api, Client, Resource, ResourceExt};
-use purser_engine::model::PodKey;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
+use purser_engine::model::NodeName;
 use purser_engine::port::{Input, Observation};
+use purser_engine::settings::{FeatureGate, FeatureGates};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::error::{ClusterError, code};
+use crate::Now;
+use crate::buffers::Buffers;
+use crate::daemons::Daemons;
+use crate::error::ClusterError;
 use crate::kwok::{Instances, Kubelet};
+use crate::overlays::Overlays;
 use crate::pools::Pools;
-use crate::tell::{self, Told};
+use crate::status::Statuses;
+use crate::tell;
+use crate::volumes::Volumes;
+use crate::watching::{By, Key, Reader, Watching, Word};
 
 /// Room for what was seen and not yet taken in. Whoever watches waits when it is full.
 const CHANNEL: usize = 4_096;
@@ -39,30 +44,6 @@ const STREAMING_LISTS_SINCE: u32 = 34;
 
 /// The first lists have to be there after so long.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Namespace and name of an object; the namespace is empty for one that is in none.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    pub(crate) namespace: String,
-    pub(crate) name: String,
-}
-
-impl Key {
-    fn of(object: &impl ResourceExt) -> Self {
-        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
-    }
-
-    pub(crate) fn in_namespace(&self) -> PodKey {
-        PodKey::new(self.namespace.as_str(), self.name.as_str())
-    }
-}
-
-/// What watches and effects say.
-enum Word {
-    Seen(Input),
-    /// A kind was listed for the first time, or cannot be.
-    Listed,
-}
 
 /// A way to tell what came of an effect.
 #[derive(Clone)]
@@ -78,10 +59,9 @@ impl Answers {
 /// The watches of a cluster. They end when this is dropped.
 pub struct Watches {
     words: mpsc::Receiver<Word>,
-    answers: mpsc::Sender<Word>,
+    watching: Watching,
     tasks: JoinSet<()>,
-    /// Kinds that were not listed yet.
-    awaited: usize,
+    statuses: Statuses,
 }
 
 impl Watches {
@@ -94,28 +74,31 @@ impl Watches {
         pools: &Pools,
         kubelet: &Kubelet,
         instances: &Instances,
+        gates: &FeatureGates,
+        now: Now,
     ) -> Result<(Self, Vec<Observation>), ClusterError> {
         let version =
             client.apiserver_version().await.map_err(ClusterError::api("asking for its version"))?;
         let minor = version.minor.trim_end_matches('+').parse().unwrap_or(0);
-        let (answers, words) = mpsc::channel(CHANNEL);
-        let mut watches = Self { words, answers, tasks: JoinSet::new(), awaited: 0 };
         let config = match minor >= STREAMING_LISTS_SINCE {
             true => watcher::Config::default().streaming_lists(),
             false => watcher::Config::default().page_size(PAGE),
         };
-        let all = |gvk: [&str; 3]| {
-            Api::all_with(
-                client.clone(),
-                &ApiResource::from_gvk(&GroupVersionKind::gvk(gvk[0], gvk[1], gvk[2])),
-            )
+        let (answers, words) = mpsc::channel(CHANNEL);
+        let watching = Watching::new(answers, config);
+        let (stale, stale_ones) = mpsc::unbounded_channel();
+        let statuses = Statuses {
+            buffers: Buffers::new(client.clone(), watching.clone(), stale.clone()),
+            overlays: Overlays::new(client.clone(), stale.clone()),
         };
+        let mut watches = Self { words, watching, tasks: JoinSet::new(), statuses: statuses.clone() };
+        watches.tasks.spawn(statuses.clone().write(stale, stale_ones, now));
+        let all = |gvk: [&str; 3]| Api::all_with(client.clone(), &tell::resource(gvk[0], gvk[1], gvk[2]));
         let classes: Api<DynamicObject> = all(["karpenter.kwok.sh", "v1alpha1", "KWOKNodeClass"]);
         let (of_pools, of_lost) = (pools.clone(), pools.clone());
         watches.add(
             "KWOKNodeClass",
             classes,
-            &config,
             move |class| tell::class(class, &of_pools),
             move |key| of_lost.lost_class(&key.name),
         );
@@ -124,7 +107,6 @@ impl Watches {
         watches.add(
             "NodePool",
             node_pools,
-            &config,
             move |pool| tell::pool(pool, &of_pools),
             move |key| vec![of_lost.lost_pool(&key.name)],
         );
@@ -135,26 +117,39 @@ impl Watches {
         watches.add(
             "Node",
             nodes,
-            &config,
             move |node| tell::node(node, &mine, &seen, &of_members),
             move |key| tell::no_node(key, &theirs, &lost, &of_lost),
         );
         let claims: Api<DynamicObject> = all(["karpenter.sh", "v1", "NodeClaim"]);
         let launched = instances.clone();
-        watches.add("NodeClaim", claims, &config, move |claim| tell::claim(claim, &launched), tell::no_claim);
-        let mine = kubelet.clone();
+        watches.add("NodeClaim", claims, move |claim| tell::claim(claim, &launched), tell::no_claim);
+        let (mine, daemons) = (kubelet.clone(), Daemons::default());
+        let of_pods = daemons.clone();
         let pods: Api<Pod> = Api::all(client.clone());
-        watches.add("Pod", pods, &config, move |pod| tell::pod(pod, &mine), tell::no_pod);
-        let daemons: Api<DaemonSet> = Api::all(client.clone());
-        watches.add("DaemonSet", daemons, &config, tell::daemons, |key| {
-            vec![Observation::NoDaemonSet(key.in_namespace())]
+        watches.add("Pod", pods, move |pod| tell::pod(pod, &mine, &of_pods), tell::no_pod);
+        watches.begin_one::<DaemonSet, _>("DaemonSet", client, daemons.clone());
+        watches.begin_one::<PriorityClass, _>("PriorityClass", client, daemons.clone());
+        watches.begin_one::<LimitRange, _>("LimitRange", client, daemons);
+        let volumes = Volumes::default();
+        watches.begin_one::<PersistentVolumeClaim, _>("PersistentVolumeClaim", client, volumes.clone());
+        watches.begin_one::<PersistentVolume, _>("PersistentVolume", client, volumes.clone());
+        watches.begin_one::<StorageClass, _>("StorageClass", client, volumes);
+        let csi_nodes: Api<CSINode> = Api::all(client.clone());
+        watches.add("CSINode", csi_nodes, tell::volume_limits, |key| {
+            vec![Observation::NoVolumeLimits(NodeName::new(key.name.as_str()))]
         });
+        if gates.has(FeatureGate::NodeOverlay) {
+            watches.begin_with("NodeOverlay", statuses.overlays.api(), statuses.overlays.clone());
+        }
+        if gates.has(FeatureGate::CapacityBuffer) {
+            watches.begin_with("CapacityBuffer", statuses.buffers.api(), statuses.buffers.clone());
+        }
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        watches.add("Namespace", namespaces, &config, tell::namespace, |key| {
+        watches.add("Namespace", namespaces, tell::namespace, |key| {
             vec![Observation::NoNamespace(key.name.as_str().into())]
         });
         let budgets: Api<PodDisruptionBudget> = Api::all(client.clone());
-        watches.add("PodDisruptionBudget", budgets, &config, tell::budget, |key| {
+        watches.add("PodDisruptionBudget", budgets, tell::budget, |key| {
             vec![Observation::NoDisruptionBudget(key.in_namespace())]
         });
         let listed = tokio::time::timeout(PATIENCE, watches.first_lists()).await;
@@ -171,7 +166,12 @@ impl Watches {
 
     /// A way to tell what came of effects.
     pub fn answers(&self) -> Answers {
-        Answers(self.answers.clone())
+        Answers(self.watching.words())
+    }
+
+    /// The objects whose statuses are written here.
+    pub fn statuses(&self) -> Statuses {
+        self.statuses.clone()
     }
 
     /// What was seen next: all that is there, once there is something.
@@ -179,14 +179,14 @@ impl Watches {
         let mut words = Vec::new();
         // The channel stays open: a sender is kept here.
         self.words.recv_many(&mut words, CHANNEL).await;
-        words.into_iter().filter_map(Word::into_input).collect()
+        words.into_iter().filter_map(seen).collect()
     }
 
     async fn first_lists(&mut self) -> Vec<Observation> {
         let mut seen = Vec::new();
-        while self.awaited > 0 {
+        while self.watching.is_listing() {
             match self.words.recv().await {
-                Some(Word::Listed) => self.awaited -= 1,
+                Some(Word::Listed) => self.watching.has_listed(),
                 Some(Word::Seen(input)) => seen.push(input.observation),
                 None => break,
             }
@@ -198,132 +198,35 @@ impl Watches {
         &mut self,
         kind: &'static str,
         api: Api<K>,
-        config: &watcher::Config,
-        read: impl Fn(&K) -> Told + Send + Sync + 'static,
+        read: impl Fn(&K) -> tell::Told + Send + Sync + 'static,
         absent: impl Fn(&Key) -> Vec<Observation> + Send + Sync + 'static,
     ) where
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
-        self.awaited += 1;
-        let watch = Watch { kind, read, absent, words: self.answers.clone(), listed: false, said: None };
-        self.tasks.spawn(watch.run(api, config.clone()));
+        self.begin_with(kind, api, By(read, absent));
     }
-}
 
-impl Word {
-    fn into_input(self) -> Option<Input> {
-        match self {
-            Self::Seen(input) => Some(input),
-            Self::Listed => None,
-        }
+    /// Watches all objects of a kind that Kubernetes has.
+    fn begin_one<K, R>(&mut self, kind: &'static str, client: &Client, reader: R)
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        R: Reader<K>,
+    {
+        self.begin_with::<K, R>(kind, Api::all(client.clone()), reader);
     }
-}
 
-/// The watch of one kind.
-struct Watch<R, A> {
-    kind: &'static str,
-    read: R,
-    absent: A,
-    words: mpsc::Sender<Word>,
-    listed: bool,
-    /// The last thing that went wrong, so that it is said once.
-    said: Option<String>,
-}
-
-impl<R, A> Watch<R, A>
-where
-    A: Fn(&Key) -> Vec<Observation>,
-{
-    async fn run<K>(mut self, api: Api<K>, config: watcher::Config)
+    fn begin_with<K, R>(&mut self, kind: &'static str, api: Api<K>, reader: R)
     where
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-        R: Fn(&K) -> Told,
+        R: Reader<K>,
     {
-        let mut known: BTreeSet<Key> = BTreeSet::new();
-        let mut again: BTreeSet<Key> = BTreeSet::new();
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
-        while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init) => again.clear(),
-                Ok(Event::InitApply(object)) => {
-                    again.insert(Key::of(&object));
-                    self.saw(&object).await;
-                }
-                Ok(Event::InitDone) => {
-                    self.said = None;
-                    for gone in known.difference(&again) {
-                        self.lost(gone).await;
-                    }
-                    known = std::mem::take(&mut again);
-                    self.is_listed().await;
-                }
-                Ok(Event::Apply(object)) => {
-                    known.insert(Key::of(&object));
-                    self.saw(&object).await;
-                }
-                Ok(Event::Delete(object)) => {
-                    let key = Key::of(&object);
-                    known.remove(&key);
-                    self.lost(&key).await;
-                }
-                Err(error) => self.failed(&error).await,
-            }
-        }
+        self.tasks.spawn(self.watching.watch(kind, api, reader));
     }
+}
 
-    async fn saw<K: ResourceExt>(&self, object: &K)
-    where
-        R: Fn(&K) -> Told,
-    {
-        match (self.read)(object) {
-            Ok(observations) => self.tell(observations).await,
-            Err(error) => {
-                let key = Key::of(object);
-                tracing::warn!(
-                    kind = self.kind,
-                    namespace = key.namespace,
-                    name = key.name,
-                    "is passed over: {error}"
-                );
-            }
-        }
-    }
-
-    async fn lost(&self, key: &Key) {
-        self.tell((self.absent)(key)).await;
-    }
-
-    async fn tell(&self, observations: Vec<Observation>) {
-        for observation in observations {
-            // With nobody left to hear it, this task is about to end.
-            let _ = self.words.send(Word::Seen(observation.into())).await;
-        }
-    }
-
-    async fn is_listed(&mut self) {
-        if !std::mem::replace(&mut self.listed, true) {
-            let _ = self.words.send(Word::Listed).await;
-        }
-    }
-
-    /// A kind that the API server does not have is lived without; anything else is tried again.
-    async fn failed(&mut self, error: &watcher::Error) {
-        let missing = matches!(error,
-            watcher::Error::InitialListFailed(source) | watcher::Error::WatchStartFailed(source)
-                if code(source) == Some(404));
-        let text = error.to_string();
-        if self.said.as_ref() != Some(&text) {
-            match missing {
-                true => tracing::warn!(
-                    kind = self.kind,
-                    "the cluster has no such kind, so there are none: for those of Karpenter, apply what `purser crds` prints"
-                ),
-                false => tracing::warn!(kind = self.kind, "cannot be watched, and is tried again: {text}"),
-            }
-            self.said = Some(text);
-        }
-        if missing {
-            self.is_listed().await;
-        }
+fn seen(word: Word) -> Option<Input> {
+    match word {
+        Word::Seen(input) => Some(input),
+        Word::Listed => None,
     }
 }

@@ -10,6 +10,7 @@ pub mod controller;
 pub mod decide;
 pub mod event;
 pub mod model;
+pub mod notice;
 pub mod overlay;
 pub mod packing;
 pub mod port;

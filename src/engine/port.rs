@@ -12,6 +12,7 @@ use crate::model::{
     NodeFacts, NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price,
     Requirements, Resources, Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
 };
+use crate::notice::Notice;
 use crate::settings::Settings;
 
 /// How something in the world is.
@@ -211,6 +212,8 @@ pub enum Effect {
         /// The instance.
         instance: InstanceId,
     },
+    /// Write into an object's status how it is. It carries out no decision: its record is the last one by which that was found.
+    Notice(Notice),
 }
 
 /// What goes to the cloud for a launch. The same claim always gets the same request.

@@ -166,7 +166,7 @@ fn buffers(scenario: &mut Scenario, objects: &[Located<Object>]) {
         if let Object::CapacityBuffer(buffer) = &object.value {
             match buffer.resolve(&templates, &workloads) {
                 Ok(resolved) => drop(scenario.buffers.insert(buffer.key.clone(), resolved)),
-                Err(why) => scenario.without_room.push(why),
+                Err(why) => scenario.without_room.push(why.to_string()),
             }
         }
     }

@@ -10,7 +10,7 @@ use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
     ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase,
-    PodSpec, Price, VolumeClaim,
+    PodSpec, PoolName, Price, VolumeClaim,
 };
 use crate::port::{Entry, Input, InstanceFacts, Observation};
 use crate::state::{Buffer, Pod, State, described};
@@ -70,6 +70,11 @@ enum Object<'a> {
     VolumeClaim(&'a PodKey),
     VolumeLimits(&'a NodeName),
     Claim(&'a ClaimName),
+    NodePool(&'a PoolName),
+    NodeOverlay(&'a str),
+    DaemonSet(&'a PodKey),
+    DisruptionBudget(&'a PodKey),
+    CapacityBuffer(&'a PodKey),
 }
 
 fn object(observation: &Observation) -> Option<Object<'_>> {
@@ -85,6 +90,18 @@ fn object(observation: &Observation) -> Option<Object<'_>> {
         }
         Observation::NodeClaim(claim) => Some(Object::Claim(&claim.name)),
         Observation::NoNodeClaim(claim) => Some(Object::Claim(claim)),
+        Observation::NodePool(pool) => Some(Object::NodePool(&pool.name)),
+        Observation::NoNodePool(name) => Some(Object::NodePool(name)),
+        Observation::NodeOverlay(name, _) | Observation::NoNodeOverlay(name) => {
+            Some(Object::NodeOverlay(name))
+        }
+        Observation::DaemonSet(key, _) | Observation::NoDaemonSet(key) => Some(Object::DaemonSet(key)),
+        Observation::DisruptionBudget { budget: key, .. } | Observation::NoDisruptionBudget(key) => {
+            Some(Object::DisruptionBudget(key))
+        }
+        Observation::CapacityBuffer(key, _) | Observation::NoCapacityBuffer(key) => {
+            Some(Object::CapacityBuffer(key))
+        }
         _ => None,
     }
 }

@@ -19,7 +19,8 @@ use self::relist::Pass;
 use crate::decide::{Evaluation, Memo, NoTrace, decide};
 use crate::event::{Control, Decision, Event, Seq};
 use crate::model::{Str, Time};
-use crate::port::{Entry, Input, InstanceFacts, Journal, JournalError, Observation, Order};
+use crate::notice::Notices;
+use crate::port::{Effect, Entry, Input, InstanceFacts, Journal, JournalError, Observation, Order};
 use crate::settings::Settings;
 use crate::state::State;
 use crate::witness::{Nobody, Witness};
@@ -67,6 +68,8 @@ pub struct Controller<J> {
     /// What is to be said with the next batch.
     announced: Vec<Control>,
     witness: Box<dyn Witness>,
+    /// What was said of buffers and overlays.
+    told: Notices,
 }
 
 /// What waits while the journal has no space.
@@ -134,8 +137,15 @@ impl<J: Journal> Controller<J> {
         if start.settings != state.settings || state.size == 0 {
             preamble.push(Control::SettingsChanged { settings: start.settings });
         }
-        let mut controller =
-            Self { state, memo: Memo::default(), journal, stall: None, announced: Vec::new(), witness };
+        let mut controller = Self {
+            state,
+            memo: Memo::default(),
+            journal,
+            stall: None,
+            announced: Vec::new(),
+            witness,
+            told: Notices::default(),
+        };
         let inputs = relist::with_absences(&controller.state, now, world, Pass::News);
         // The settings among the preamble do not matter to what is news.
         let mut entries: Vec<Entry> =
@@ -288,9 +298,12 @@ impl<J: Journal> Controller<J> {
         }
         self.announced.clear();
         let trigger = Seq(self.state.size - 1);
-        let Evaluation { decisions, wake_at } = decide(&self.state, now, &mut self.memo, &mut NoTrace);
+        let Evaluation { decisions, wake_at, notices } =
+            decide(&self.state, now, &mut self.memo, &mut NoTrace);
+        let said = |notice| Order { decision: trigger, effect: Effect::Notice(notice) };
+        let mut orders: Vec<Order> = self.told.take(notices).into_iter().map(said).collect();
         if decisions.is_empty() {
-            return Ok(Step { evaluated: true, wake_at, ..Step::default() });
+            return Ok(Step { orders, evaluated: true, wake_at, ..Step::default() });
         }
         let entries: Vec<Entry> = decisions
             .iter()
@@ -303,13 +316,10 @@ impl<J: Journal> Controller<J> {
             // What was seen is recorded; it is decided upon when there is space again.
             self.memo = Memo::default();
             self.stall = Some(Stall { since: now, inputs: Vec::new() });
-            return Ok(Step { stalled_since: Some(now), ..Step::default() });
+            return Ok(Step { orders, stalled_since: Some(now), ..Step::default() });
         };
-        let orders = decisions
-            .iter()
-            .zip(first..)
-            .filter_map(|(decision, seq)| orders::order(&self.state, Seq(seq), decision))
-            .collect();
+        let decided = decisions.iter().zip(first..);
+        orders.extend(decided.filter_map(|(decision, seq)| orders::order(&self.state, Seq(seq), decision)));
         Ok(Step { orders, evaluated: true, wake_at, stalled_since: None })
     }
 

@@ -10,7 +10,8 @@ use rustc_hash::FxHashMap;
 
 use super::hosts::Hosts;
 use crate::event::{Seq, SpecId, Target};
-use crate::model::{OfferingKey, PoolName, Resources, Time, TypeName};
+use crate::model::{OfferingKey, PodKey, PoolName, Resources, Time, TypeName};
+use crate::notice::Room;
 use crate::overlay::Conflict;
 use crate::schedule::{PoolOffer, Prepared};
 
@@ -53,6 +54,8 @@ pub(super) struct Buffered {
     pub holding: BTreeSet<Target>,
     /// When to look for more, where there was no capacity.
     pub retry: Option<Time>,
+    /// How much room each buffer has.
+    pub rooms: BTreeMap<PodKey, Room>,
 }
 
 /// A spec was found to have no place.

@@ -24,6 +24,7 @@ pub use trace::{NoTrace, Note, Notes, Tracer};
 
 use crate::event::{Decision, Target};
 use crate::model::{ClaimName, Span, Time};
+use crate::notice::Notices;
 use crate::state::State;
 
 /// What [`decide`] found.
@@ -33,6 +34,8 @@ pub struct Evaluation {
     pub decisions: Vec<Decision>,
     /// When to look again though nothing was seen meanwhile.
     pub wake_at: Option<Time>,
+    /// What there is to say of buffers and overlays.
+    pub notices: Notices,
 }
 
 /// What is decided begins waits of its own, for which the evaluation that decided it came too early: so there is another one, even
@@ -55,22 +58,24 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
         leaving: BTreeSet::new(),
         chosen: BTreeSet::new(),
         held: Held::default(),
+        notices: Notices::default(),
     };
     lifecycle::decide(&mut pass);
     if pass.adopts() {
         // What is there shows once the claims that are taken over are in State, which is at once: until then a pod may seem to
         // have no place, and a node to be nobody's.
         pass.wake(now);
-        return Evaluation { decisions: pass.decisions, wake_at: pass.wake_at };
+        return Evaluation { decisions: pass.decisions, wake_at: pass.wake_at, notices: pass.notices };
     }
     provision::decide(&mut pass, memo, tracer);
     buffers::decide(&mut pass, memo, tracer);
+    supply::look_at_overlays(&mut pass, memo);
     replicas::decide(&mut pass, memo, tracer);
     emptiness::decide(&mut pass, tracer);
     if !pass.decisions.is_empty() {
         pass.wake(now + SETTLE);
     }
-    Evaluation { decisions: pass.decisions, wake_at: pass.wake_at }
+    Evaluation { decisions: pass.decisions, wake_at: pass.wake_at, notices: pass.notices }
 }
 
 /// One evaluation while it is under way.
@@ -85,6 +90,8 @@ struct Pass<'a> {
     chosen: BTreeSet<Target>,
     /// Where room for CapacityBuffers is.
     held: Held,
+    /// What there is to say of buffers and overlays.
+    notices: Notices,
 }
 
 /// Where room for CapacityBuffers is.

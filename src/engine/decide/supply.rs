@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use super::Pass;
 use super::memo::{Memo, Overlaid};
-use crate::model::{CapacityType, InstanceType, NodePool, OfferingKey, PodSpec};
+use crate::model::{CapacityType, InstanceType, NodePool, OfferingKey, PodSpec, Str};
+use crate::notice::OverlayFate;
 use crate::overlay::{self, Conflict, Overlay};
 use crate::schedule::{PoolOffer, Prepared, TypeOffer};
 use crate::settings::FeatureGate;
@@ -45,6 +46,22 @@ impl Memo {
         }
         self.wary_to = specs.len();
     }
+}
+
+/// Says which overlays count.
+pub(super) fn look_at_overlays(pass: &mut Pass<'_>, memo: &mut Memo) {
+    let state = pass.state;
+    if !state.settings.feature_gates.has(FeatureGate::NodeOverlay) {
+        return;
+    }
+    if !state.overlays.is_empty() {
+        memo.refresh(pass);
+    }
+    let fate = |name: &Str| match memo.overlay_conflicts.iter().find(|one| one.overlay == *name) {
+        Some(conflict) => OverlayFate::Conflict(conflict.to_string().into()),
+        None => OverlayFate::Applied,
+    };
+    pass.notices.overlays = Some(state.overlays.keys().map(|name| (name.clone(), fate(name))).collect());
 }
 
 /// What pools that may launch by themselves offer; without overlays they share one list of types.

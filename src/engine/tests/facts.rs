@@ -202,3 +202,19 @@ fn the_volumes_of_a_node_and_their_drivers_are_in_state() {
     assert_eq!(state.volume_limits[&node].get(attached[0]), Some(&Some(26)));
     lab.verify();
 }
+
+#[test]
+fn of_several_observations_of_an_object_in_one_batch_the_last_counts() {
+    let key = || PodKey::new("shop", "spare");
+    let buffer =
+        |replicas| Observation::CapacityBuffer(key(), CapacityBuffer::new(&spec(500, 512), replicas));
+    let daemons = |cpu| Observation::DaemonSet(PodKey::new("shop", "logs"), spec(cpu, 64).into());
+    let weight = |weight| has_pool(NodePool { weight, ..pool("default") });
+    let mut lab = Lab::new(world().into_iter().chain([buffer(1), daemons(100), weight(1)]).collect());
+    let before = lab.state().size;
+    lab.see([buffer(2), daemons(200), weight(2), buffer(1), daemons(100), weight(1)]);
+    assert_eq!(lab.state().size, before, "in the end all is as it was");
+    lab.see([Observation::NoCapacityBuffer(key()), buffer(3)]);
+    assert_eq!(lab.state().buffers[&key()].replicas, 3);
+    lab.verify();
+}

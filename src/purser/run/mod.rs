@@ -196,8 +196,9 @@ impl Replica {
         let (kubelet, kubelet_work) = Kubelet::new();
         tokio::spawn(kubelet_work.run(client.clone(), Arc::clone(&now)));
         let instances = Instances::default();
+        let gates = &settings.feature_gates;
         let (mut watches, listed) = tokio::select! {
-            begun = Watches::begin(&client, &pools, &kubelet, &instances) => begun?,
+            begun = Watches::begin(&client, &pools, &kubelet, &instances, gates, Arc::clone(&now)) => begun?,
             why = &mut leadership.keeping => return Err(LeaseLost(why?).into()),
             _ = self.stop.wait_for(Option::is_some) => return Ok(()),
         };
@@ -226,7 +227,8 @@ impl Replica {
 
         let (messages, inbox) = mpsc::channel(CHANNEL);
         let (orders, outbox) = mpsc::channel(CHANNEL);
-        let executor = Executor::new(client.clone(), provider, watches.answers(), Arc::clone(&now));
+        let executor =
+            Executor::new(client.clone(), provider, watches.answers(), watches.statuses(), Arc::clone(&now));
         let recorder = Recorder::new(client, self.outbox.clone(), &self.identity.instance, now);
         let telling = tokio::spawn(recorder.run());
         self.desk.controller(messages.clone());

@@ -70,6 +70,8 @@ impl World {
                 self.terminate(&claim, instance.as_ref(), cause)
             }
             Effect::Collect { instance } => self.collect(&instance, cause),
+            // Nobody reads a status here.
+            Effect::Notice(_) => {}
         }
     }
 

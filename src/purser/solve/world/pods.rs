@@ -41,7 +41,7 @@ pub(super) fn buffers(scenario: &Scenario, specs: &mut Specs, warnings: &mut Vec
         let buffer = match written.resolve(&scenario.templates, &scenario.workloads) {
             Ok(buffer) => buffer,
             Err(why) => {
-                warnings.push(why);
+                warnings.push(why.to_string());
                 continue;
             }
         };

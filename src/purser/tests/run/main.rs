@@ -1,7 +1,10 @@
 //! `purser run` against a real control plane: pods get nodes, nodes without pods go, and a controller that is killed goes on.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod buffers;
+mod case;
 mod edge;
+mod kinds;
 
 use std::collections::BTreeMap;
 use std::fs::File;
