@@ -145,7 +145,7 @@ impl Claims {
                 let stamps = json!({HASH: hash, HASH_VERSION: NODE_POOL_HASH_VERSION});
                 change.insert("annotations".to_owned(), stamps);
             }
-            (!change.is_empty()).then(|| Value::Object(change))
+            (!change.is_empty()).then_some(Value::Object(change))
         };
         self.change(name, change).await.map(drop)
     }

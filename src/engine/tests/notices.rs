@@ -68,7 +68,7 @@ fn where_room_is_is_said_as_it_changes_and_all_of_it_after_a_restart() {
     }
     lab.until(secs(20));
     let said = notices(&mut lab);
-    assert!(said.contains(&room("a", 2, 0, 0)) && said.ends_with(&[room("b", 1, 0, 0)]), "{said:?}");
+    assert!(said.contains(&room("a", 2, 0, 0)) && said.contains(&room("b", 1, 0, 0)), "{said:?}");
 
     lab.see([Observation::NoCapacityBuffer(key("b"))]);
     assert_eq!(notices(&mut lab), [Notice::Room { buffer: key("b"), room: None }]);

@@ -157,7 +157,7 @@ async fn create(client: &Client, group: &str, kind: &str, namespace: Option<&str
 
 /// Ten such pods fill a node of 4 or of 8 cores.
 fn deployment(number: usize, replicas: usize) -> Value {
-    let (cpu, memory) = if number % 2 == 0 { ("380m", "700Mi") } else { ("780m", "1500Mi") };
+    let (cpu, memory) = if number.is_multiple_of(2) { ("380m", "700Mi") } else { ("780m", "1500Mi") };
     let name = format!("load-{number}");
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},

@@ -40,8 +40,9 @@ impl Case {
         }
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-        command.args(["run", "--provider", "kwok", "--feature-gates", &self.gates, "--journal"]);
-        command.arg(self.folder.path().join("journal"));
+        command.args(["run", "--provider", "kwok", "--feature-gates", &self.gates]);
+        command.args(["--metrics-port", "0", "--health-probe-port", "0", "--disable-leader-election"]);
+        command.arg("--journal").arg(self.folder.path().join("journal"));
         command.arg("--kubeconfig").arg(self.plane.kubeconfig()).stderr(log);
         self.controller = Some(Controller(command.spawn().unwrap()));
     }
