@@ -165,8 +165,10 @@ impl Executor {
                 Ok(Vec::new())
             }
             Effect::Initialize { claim, node } => {
-                self.claims.progress(claim, (self.now)(), &Progress::Initialized).await?;
-                self.nodes.initialize(node.as_str()).await?;
+                // The node first: whoever waits for the claim to be ready looks at the node next.
+                if self.nodes.initialize(node.as_str()).await? {
+                    self.claims.progress(claim, (self.now)(), &Progress::Initialized).await?;
+                }
                 Ok(Vec::new())
             }
             Effect::Taint { claim, node } => {
