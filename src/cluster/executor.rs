@@ -158,13 +158,14 @@ impl Executor {
             }
             Effect::Register { claim, node } => {
                 let Some(object) = self.claims.get(claim.as_str()).await? else { return Ok(Vec::new()) };
-                if self.nodes.register(node.as_str(), &object).await? {
-                    let progress = Progress::Registered { node: node.as_str() };
-                    self.claims.progress(claim, (self.now)(), &progress).await?;
-                }
+                // The mark that is taken from the node at last says to the next start that all of it is done.
+                let progress = Progress::Registered { node: node.as_str() };
+                self.claims.progress(claim, (self.now)(), &progress).await?;
+                self.nodes.register(node.as_str(), &object).await?;
                 Ok(Vec::new())
             }
             Effect::Initialize { claim, node } => {
+                // The node first: whoever waits for the claim to be ready looks at the node next.
                 if self.nodes.initialize(node.as_str()).await? {
                     self.claims.progress(claim, (self.now)(), &Progress::Initialized).await?;
                 }

@@ -129,15 +129,17 @@ impl Kwok {
         let id = provider_id(request.claim.as_str());
         let now = (self.now)();
         let due = now + class.registration_delay.unwrap_or(Span::ZERO);
-        let facts = self.bring_up(request.claim.as_str(), &made, &choice, due);
-        let _turn = self.turns.acquire().await;
         let launched = Progress::Launched {
             provider_id: &id,
             capacity: &choice.instance_type.capacity,
             allocatable: &choice.instance_type.allocatable(),
         };
-        self.claims.progress(&request.claim, now, &launched).await?;
-        Ok(Observation::Instance(facts))
+        {
+            let _turn = self.turns.acquire().await;
+            // Before there is a Node, so that whoever finds the Node finds this said too.
+            self.claims.progress(&request.claim, now, &launched).await?;
+        }
+        Ok(Observation::Instance(self.bring_up(request.claim.as_str(), &made, &choice, due)))
     }
 
     /// Has the Node of a claim made at a moment, unless it is given up before.

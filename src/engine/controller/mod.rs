@@ -155,7 +155,8 @@ impl<J: Journal> Controller<J> {
         if step.stalled_since.is_none() {
             let mut orders = orders::outstanding(&controller.state);
             let fresh: Vec<Order> = std::mem::take(&mut step.orders);
-            orders.retain(|order| !fresh.contains(order));
+            // Decided a moment ago, it goes out once.
+            orders.retain(|order| fresh.iter().all(|own| own.effect != order.effect));
             orders.extend(fresh);
             step.orders = orders;
         }

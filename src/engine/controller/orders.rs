@@ -108,8 +108,12 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
 
 fn of_arriving(state: &State, claim: &Claim, orders: &mut Vec<Order>) {
     let mut push = |effect| orders.push(Order { decision: claim.launch, effect });
+    if claim.adopted.is_some() && claim.initialized.is_none() {
+        // What others made of it to the end has what this gives it.
+        push(Effect::Adopt { claim: claim.name.clone(), hash: claim.template.hash.clone() });
+    }
     if claim.instance.is_none() {
-        if claim.retry_at.is_none() {
+        if claim.retry_at.is_none() && !claim.options.is_empty() {
             push(Effect::Launch(request(claim)));
         }
         return;

@@ -408,8 +408,13 @@ fn what_a_restart_does_not_find_is_gone() {
     let (log, state) = lab.controller.into_parts();
     let mut world = plain_world();
     world.push(Observation::DaemonSet(PodKey::new("kube-system", "agent"), Arc::new(spec(100, 100))));
-    let lab = Lab::go_on(log, state, secs(1_000), world);
-    assert!(lab.state().pods.is_empty() && lab.state().nodes.is_empty() && lab.state().claims.is_empty());
+    let mut lab = Lab::go_on(log, state, secs(1_000), world);
+    assert!(lab.state().pods.is_empty() && lab.state().nodes.is_empty());
+    // What is left of the claim is removed; then it is gone too.
+    let orders = lab.take_orders();
+    let [Effect::Terminate { instance: Some(instance), .. }] = &orders[..] else { panic!("{orders:?}") };
+    lab.see([Observation::NoInstance(instance.clone())]);
+    assert!(lab.state().claims.is_empty());
     assert_eq!(lab.state().daemon_sets.len(), 1);
     lab.verify();
 }

@@ -365,12 +365,10 @@ impl Replica {
 
 /// The list of the world, with the instances of the log that are still there, or still to come.
 ///
-/// Those that the log does not know come with the next list of instances, when it is known whose they are.
+/// Those that the log does not know come with the next list of instances, when it is known whose they are, and launches that
+/// are asked for anew have been answered.
 fn world(state: &State, instances: &Instances, listed: Vec<Observation>) -> Vec<Observation> {
-    let is_known = |facts: &InstanceFacts| {
-        let claim = facts.claim.as_ref().is_some_and(|claim| state.claims.contains_key(claim));
-        claim || state.is_claimed(&facts.instance)
-    };
+    let is_known = |facts: &InstanceFacts| state.is_claimed(&facts.instance);
     let known = instances.list().into_iter().filter(is_known).map(Observation::Instance);
     kwok::catalogue().into_iter().chain(known).chain(listed).collect()
 }

@@ -85,7 +85,7 @@ impl Lab {
         lab
     }
 
-    fn took(&mut self, step: Step) {
+    pub fn took(&mut self, step: Step) {
         if step.evaluated {
             self.wake_at = step.wake_at;
         }

@@ -3,6 +3,8 @@
 
 mod buffers;
 mod case;
+mod claims;
+mod cluster;
 mod edge;
 mod kinds;
 
@@ -32,9 +34,14 @@ struct Controller(Child);
 
 impl Controller {
     fn start(plane: &Plane, folder: &Path, number: u32) -> Self {
+        Self::start_with(plane, folder, number, "journal", &[])
+    }
+
+    /// Starts it with a journal of this name, and more arguments.
+    fn start_with(plane: &Plane, folder: &Path, number: u32, journal: &str, arguments: &[&str]) -> Self {
         let log = File::create(folder.join(format!("log-{number}"))).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-        command.args(["run", "--provider", "kwok", "--journal"]).arg(folder.join("journal"));
+        command.args(["run", "--provider", "kwok", "--journal"]).arg(folder.join(journal)).args(arguments);
         command.arg("--kubeconfig").arg(plane.kubeconfig()).stderr(log);
         // A replica that was killed leaves its lease behind, and tests have no time to wait for it.
         command.args(["--metrics-port", "0", "--health-probe-port", "0", "--disable-leader-election"]);
