@@ -3,8 +3,10 @@
 
 mod buffers;
 mod case;
+mod draining;
 mod edge;
 mod kinds;
+mod pools;
 
 use std::collections::BTreeMap;
 use std::fs::File;
