@@ -50,10 +50,6 @@ impl fmt::Display for Target {
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "decisions are few and short-lived; a box around the largest would be in everybody's way"
-)]
 pub enum Decision {
     /// Start an instance.
     Launch {
