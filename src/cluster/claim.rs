@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use purser_api::{NODE_POOL_HASH_VERSION, crd};
@@ -17,6 +17,7 @@ use purser_engine::model::{
 use purser_engine::port::LaunchRequest;
 use serde_json::{Value, json};
 
+use crate::condition;
 use crate::error::{ClusterError, code};
 use crate::pool_status::{HASH, HASH_VERSION};
 use crate::pools::Pool;
@@ -28,6 +29,9 @@ const LONGEST_MESSAGE: usize = 300;
 /// Conflicts in a row before somebody else gets a turn.
 const TRIES: u32 = 5;
 
+/// When what is left on a node that leaves is deleted.
+const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
+
 /// The conditions of a claim, of which `Ready` is the sum.
 const STEPS: [&str; 3] = ["Launched", "Registered", "Initialized"];
 
@@ -36,6 +40,32 @@ const STEPS: [&str; 3] = ["Launched", "Registered", "Initialized"];
 pub(crate) struct Claims {
     typed: Api<crd::NodeClaim>,
     any: Api<DynamicObject>,
+}
+
+/// A condition to set, or to take away.
+pub(crate) struct Shown {
+    pub(crate) kind: &'static str,
+    /// Its status and its reason.
+    pub(crate) says: Option<(&'static str, &'static str)>,
+}
+
+impl Shown {
+    pub(crate) const fn holds(kind: &'static str) -> Self {
+        Self { kind, says: Some(("True", kind)) }
+    }
+
+    pub(crate) const fn gone(kind: &'static str) -> Self {
+        Self { kind, says: None }
+    }
+
+    fn write(&self, conditions: &mut Vec<Value>, moment: &str) {
+        match self.says {
+            Some((status, reason)) => {
+                condition::write(conditions, self.kind, status, reason, "", None, moment);
+            }
+            None => conditions.retain(|one| one["type"] != self.kind),
+        }
+    }
 }
 
 /// What happened to a claim, for its status.
@@ -171,6 +201,62 @@ impl Claims {
                 Err(error) => return Err(ClusterError::api(format!("changing NodeClaim {name}"))(error)),
             }
         }
+    }
+
+    /// Sets conditions of a claim, or takes them away. A claim that is gone has none.
+    pub(crate) async fn show(&self, name: &str, now: Time, shown: &[Shown]) -> Result<(), ClusterError> {
+        let moment = moment(now)?;
+        let mut tries = 0;
+        loop {
+            let Some(claim) = self.get(name).await? else { return Ok(()) };
+            let before = claim.data.pointer("/status/conditions").and_then(Value::as_array);
+            let before = before.cloned().unwrap_or_default();
+            let mut conditions = before.clone();
+            shown.iter().for_each(|one| one.write(&mut conditions, &moment));
+            if conditions == before {
+                return Ok(());
+            }
+            let patch = json!({"metadata": {"resourceVersion": claim.metadata.resource_version},
+                "status": {"conditions": conditions}});
+            let patched = self.any.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
+            tries += 1;
+            match patched {
+                Ok(_) => return Ok(()),
+                Err(error) if code(&error) == Some(404) => return Ok(()),
+                Err(error) if code(&error) == Some(409) && tries < TRIES => {}
+                Err(error) => {
+                    return Err(ClusterError::api(format!("writing the status of NodeClaim {name}"))(error));
+                }
+            }
+        }
+    }
+
+    /// Begins the removal of a claim for all to see: when what is left on its node is deleted, and that it is being deleted. Its finalizer
+    /// keeps it until the instance is gone.
+    pub(crate) async fn begin_removal(
+        &self,
+        name: &str,
+        deadline: Option<Time>,
+        now: Time,
+    ) -> Result<(), ClusterError> {
+        let Some(claim) = self.get(name).await? else { return Ok(()) };
+        let says_when = claim.metadata.annotations.iter().flatten().any(|(key, _)| key == DEADLINE);
+        if let Some(deadline) = deadline.filter(|_| !says_when) {
+            let patch = json!({"metadata": {"uid": claim.metadata.uid,
+                "annotations": {DEADLINE: moment(deadline)?}}});
+            let patched =
+                self.any.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop);
+            unless_gone(patched).map_err(ClusterError::api(format!("annotating NodeClaim {name}")))?;
+        }
+        let draining = Shown { kind: "Drained", says: Some(("Unknown", "Draining")) };
+        self.show(name, now, &[draining]).await?;
+        if claim.metadata.deletion_timestamp.is_none() {
+            let same = Preconditions { uid: claim.metadata.uid, resource_version: None };
+            let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
+            let deleted = self.any.delete(name, &params).await.map(drop);
+            unless_gone(deleted).map_err(ClusterError::api(format!("deleting NodeClaim {name}")))?;
+        }
+        Ok(())
     }
 
     /// Deletes a claim, and lets it go.

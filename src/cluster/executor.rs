@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use kube::Client;
 use purser_engine::event::{LaunchFailure, Seq};
-use purser_engine::model::{ClaimName, InstanceId, NodeName};
+use purser_engine::model::{ClaimName, DisruptionReason, InstanceId, NodeName};
 use purser_engine::port::{Effect, Input, Observation, Order};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::Now;
-use crate::claim::{Claims, Progress};
+use crate::claim::{Claims, Progress, Shown};
 use crate::error::ClusterError;
 use crate::evict::{Way, evict};
 use crate::kwok::{Kwok, node_of};
@@ -26,6 +26,9 @@ use crate::watch::Answers;
 /// The pause before an order is tried again, doubled up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The condition of a claim that is removed of our own accord.
+const DISRUPTION_REASON: &str = "DisruptionReason";
 
 /// Lanes are looked through for those that are done when there are so many more.
 const LANES: usize = 256;
@@ -171,12 +174,22 @@ impl Executor {
                 }
                 Ok(Vec::new())
             }
-            Effect::Taint { claim, node } => {
+            Effect::Taint { claim, node, reason } => {
                 let done = self.nodes.mark(node.as_str(), true).await?;
+                if let Some(reason) = voluntary(*reason) {
+                    let shown = Shown { kind: DISRUPTION_REASON, says: Some(("True", reason)) };
+                    self.claims.show(claim.as_str(), (self.now)(), &[shown]).await?;
+                }
                 Ok(done.then(|| Observation::Tainted(claim.clone())).into_iter().collect())
             }
-            Effect::Untaint { node, .. } => {
+            Effect::Drain { claim, deadline } => {
+                self.claims.begin_removal(claim.as_str(), *deadline, (self.now)()).await?;
+                Ok(Vec::new())
+            }
+            Effect::Untaint { claim, node } => {
                 self.nodes.mark(node.as_str(), false).await?;
+                let gone = [Shown::gone(DISRUPTION_REASON)];
+                self.claims.show(claim.as_str(), (self.now)(), &gone).await?;
                 Ok(Vec::new())
             }
             Effect::Evict { pod, uid, force, deadline } => {
@@ -192,6 +205,8 @@ impl Executor {
                 let names: BTreeSet<&str> = own.into_iter().chain([claim.as_str()]).collect();
                 let names: Vec<&str> = names.into_iter().collect();
                 self.provider.give_up(&names);
+                let done = ["Drained", "VolumesDetached", "InstanceTerminating"].map(Shown::holds);
+                self.claims.show(claim.as_str(), (self.now)(), &done).await?;
                 for name in names {
                     self.nodes.remove(name).await?;
                 }
@@ -213,6 +228,16 @@ impl Executor {
     }
 }
 
+/// Why a node is disrupted, where it is so of our own accord.
+fn voluntary(reason: DisruptionReason) -> Option<&'static str> {
+    match reason {
+        DisruptionReason::Empty => Some("Empty"),
+        DisruptionReason::Underutilized => Some("Underutilized"),
+        DisruptionReason::Drifted => Some("Drifted"),
+        _ => None,
+    }
+}
+
 /// Whether nobody would see to it if this were given up.
 fn is_final(effect: &Effect) -> bool {
     matches!(effect, Effect::Terminate { .. } | Effect::Collect { .. })
@@ -226,6 +251,7 @@ fn claim_of(effect: &Effect) -> Option<&ClaimName> {
         | Effect::Taint { claim, .. }
         | Effect::Untaint { claim, .. }
         | Effect::Adopt { claim, .. }
+        | Effect::Drain { claim, .. }
         | Effect::Terminate { claim, .. } => Some(claim),
         Effect::Evict { .. } | Effect::Collect { .. } | Effect::Notice(_) => None,
     }

@@ -11,6 +11,7 @@ use purser_engine::model::{ClassName, NodePool, PoolName};
 use purser_engine::port::Observation;
 
 use crate::pool_status::PoolStatus;
+use crate::quiet::Quiet;
 
 /// A pool, and what of its object only its claims need.
 #[derive(Debug, Clone)]
@@ -26,6 +27,7 @@ pub(crate) struct Pool {
 pub struct Pools {
     known: Arc<Mutex<Known>>,
     status: PoolStatus,
+    quiet: Quiet,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,11 @@ impl Pools {
     /// What pools are to show, which follows from the same objects.
     pub fn status(&self) -> &PoolStatus {
         &self.status
+    }
+
+    /// Which of their nodes have been quiet for as long as they ask.
+    pub fn quiet(&self) -> &Quiet {
+        &self.quiet
     }
 
     pub(crate) fn pool(&self, name: &PoolName) -> Option<Pool> {

@@ -14,33 +14,35 @@ use purser_api::{
     FieldError, NodeClass, Object, Origin, Priorities, csi_node, disruption_budget, lenient_object,
     namespace_labels, node_facts, pod_facts,
 };
-use purser_engine::model::{ClaimFacts, ClaimName, InstanceId, NodeName, PodKey};
+use purser_engine::model::{ClaimFacts, ClaimName, InstanceId, NodeName, PodKey, Time};
 use purser_engine::port::Observation;
 
 use crate::daemons::Daemons;
 use crate::kwok::{Instances, Kubelet};
-use crate::pool_status::PoolStatus;
 use crate::pools::{Pool, Pools};
 use crate::watching::Key;
 
 pub(crate) type Told = Result<Vec<Observation>, FieldError>;
 
-pub(crate) fn pod(pod: &Pod, kubelet: &Kubelet, daemons: &Daemons) -> Told {
+pub(crate) fn pod(pod: &Pod, kubelet: &Kubelet, daemons: &Daemons, pools: &Pools, now: Time) -> Told {
     kubelet.saw(pod);
     // The API server has given it its priority.
     let facts = pod_facts(pod, &Priorities::default(), Origin::Cluster)?;
+    pools.quiet().saw_pod(pod, &facts, now);
     let of_daemons = daemons.saw_pod(pod, &facts);
     Ok(of_daemons.into_iter().chain([Observation::Pod(facts)]).collect())
 }
 
-pub(crate) fn no_pod(key: &Key) -> Vec<Observation> {
+pub(crate) fn no_pod(key: &Key, pools: &Pools, now: Time) -> Vec<Observation> {
+    pools.quiet().lost_pod(&key.in_namespace(), now);
     vec![Observation::NoPod(key.in_namespace())]
 }
 
-pub(crate) fn node(node: &Node, kubelet: &Kubelet, instances: &Instances, status: &PoolStatus) -> Told {
+pub(crate) fn node(node: &Node, kubelet: &Kubelet, instances: &Instances, pools: &Pools, now: Time) -> Told {
     kubelet.saw_node(node);
     instances.saw_node(node);
-    status.saw_node(node);
+    pools.status().saw_node(node);
+    pools.quiet().saw_node(node, now);
     Ok(vec![Observation::Node(node_facts(node)?)])
 }
 
@@ -49,10 +51,11 @@ pub(crate) fn no_node(
     key: &Key,
     kubelet: &Kubelet,
     instances: &Instances,
-    status: &PoolStatus,
+    pools: &Pools,
 ) -> Vec<Observation> {
     instances.lost_node(&key.name);
-    status.lost_node(&key.name);
+    pools.status().lost_node(&key.name);
+    pools.quiet().lost_node(&key.name);
     let mut gone = vec![Observation::NoNode(NodeName::new(key.name.as_str()))];
     if kubelet.lost_node(&key.name) {
         gone.push(Observation::NoInstance(InstanceId::new(crate::kwok::provider_id(&key.name))));
@@ -121,6 +124,7 @@ pub(crate) fn pool(object: &DynamicObject, pools: &Pools) -> Told {
         }
     };
     pools.status().saw_pool(object, Ok(facts.hash.to_string()));
+    pools.quiet().saw_pool(&facts);
     let annotations = object.data.pointer("/spec/template/metadata/annotations");
     let annotations = annotations.and_then(|value| serde_json::from_value(value.clone()).ok());
     let uid = object.metadata.uid.clone().unwrap_or_default();

@@ -4,6 +4,7 @@
 //! feature gate makes count is watched only then.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -92,7 +93,7 @@ impl Watches {
             overlays: Overlays::new(client.clone(), stale.clone()),
         };
         let mut watches = Self { words, watching, tasks: JoinSet::new(), statuses: statuses.clone() };
-        watches.tasks.spawn(statuses.clone().write(stale, stale_ones, now));
+        watches.tasks.spawn(statuses.clone().write(stale, stale_ones, Arc::clone(&now)));
         let all = |gvk: [&str; 3]| Api::all_with(client.clone(), &tell::resource(gvk[0], gvk[1], gvk[2]));
         let classes: Api<DynamicObject> = all(["karpenter.kwok.sh", "v1alpha1", "KWOKNodeClass"]);
         let (of_pools, of_lost) = (pools.clone(), pools.clone());
@@ -112,21 +113,28 @@ impl Watches {
         );
         let (mine, theirs) = (kubelet.clone(), kubelet.clone());
         let (seen, lost) = (instances.clone(), instances.clone());
-        let (of_members, of_lost) = (pools.status().clone(), pools.status().clone());
+        let (of_members, of_lost, at) = (pools.clone(), pools.clone(), Arc::clone(&now));
         let nodes: Api<Node> = Api::all(client.clone());
         watches.add(
             "Node",
             nodes,
-            move |node| tell::node(node, &mine, &seen, &of_members),
+            move |node| tell::node(node, &mine, &seen, &of_members, at()),
             move |key| tell::no_node(key, &theirs, &lost, &of_lost),
         );
         let claims: Api<DynamicObject> = all(["karpenter.sh", "v1", "NodeClaim"]);
         let launched = instances.clone();
         watches.add("NodeClaim", claims, move |claim| tell::claim(claim, &launched), tell::no_claim);
         let (mine, daemons) = (kubelet.clone(), Daemons::default());
-        let of_pods = daemons.clone();
-        let pods: Api<Pod> = Api::all(client.clone());
-        watches.add("Pod", pods, move |pod| tell::pod(pod, &mine, &of_pods), tell::no_pod);
+        let (of_pods, of_lost) = (pools.clone(), pools.clone());
+        let (at, then) = (Arc::clone(&now), Arc::clone(&now));
+        let all_pods: Api<Pod> = Api::all(client.clone());
+        let of_daemons = daemons.clone();
+        watches.add(
+            "Pod",
+            all_pods,
+            move |pod| tell::pod(pod, &mine, &of_daemons, &of_pods, at()),
+            move |key| tell::no_pod(key, &of_lost, then()),
+        );
         watches.begin_one::<DaemonSet, _>("DaemonSet", client, daemons.clone());
         watches.begin_one::<PriorityClass, _>("PriorityClass", client, daemons.clone());
         watches.begin_one::<LimitRange, _>("LimitRange", client, daemons);

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq};
 use crate::model::{
-    CapacityBuffer, CapacityType, ClaimFacts, ClaimName, InstanceId, InstanceType, LabelSelector, Labels,
-    NodeFacts, NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price,
-    Requirements, Resources, Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits, Zone,
+    CapacityBuffer, CapacityType, ClaimFacts, ClaimName, DisruptionReason, InstanceId, InstanceType,
+    LabelSelector, Labels, NodeFacts, NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey,
+    PodSpec, PoolName, Price, Requirements, Resources, Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits,
+    Zone,
 };
 use crate::notice::Notice;
 use crate::settings::Settings;
@@ -179,6 +180,15 @@ pub enum Effect {
         claim: ClaimName,
         /// Its node.
         node: NodeName,
+        /// Why it is removed.
+        reason: DisruptionReason,
+    },
+    /// Show that a claim is being removed for good, and by when pods have left its node.
+    Drain {
+        /// The claim.
+        claim: ClaimName,
+        /// When what is left is deleted; `None` for never.
+        deadline: Option<Time>,
     },
     /// Let pods come to a node again.
     Untaint {

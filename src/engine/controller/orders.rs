@@ -25,7 +25,11 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
         Decision::Initialize { claim, node } => {
             Effect::Initialize { claim: claim.clone(), node: node.clone() }
         }
-        Decision::Taint { claim } => Effect::Taint { claim: claim.clone(), node: node_of(claim)? },
+        Decision::Taint { claim } => {
+            let reason = state.claims.get(claim)?.disrupting.as_ref()?.reason;
+            Effect::Taint { claim: claim.clone(), node: node_of(claim)?, reason }
+        }
+        Decision::Drain { claim, deadline } => Effect::Drain { claim: claim.clone(), deadline: *deadline },
         Decision::Untaint { claim } => Effect::Untaint { claim: claim.clone(), node: node_of(claim)? },
         Decision::Evict { claim, pod, uid, force } => {
             let deadline = state.claims.get(claim).and_then(|claim| claim.disrupting.as_ref()?.draining?);
@@ -40,7 +44,6 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
         | Decision::Disrupt { .. }
         | Decision::AbandonDisruption { .. }
         | Decision::RejectCandidate { .. }
-        | Decision::Drain { .. }
         | Decision::Repair { .. }
         | Decision::Expire { .. }
         | Decision::Drift { .. } => return None,
@@ -84,7 +87,11 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
             && disrupting.taint_asked
             && !(disrupting.tainted && state.is_marked(node))
         {
-            push(Effect::Taint { claim: claim.name.clone(), node: node.clone() });
+            let reason = disrupting.reason;
+            push(Effect::Taint { claim: claim.name.clone(), node: node.clone(), reason });
+        }
+        if let Some(deadline) = disrupting.draining {
+            push(Effect::Drain { claim: claim.name.clone(), deadline });
         }
         for (key, eviction) in disrupting.evictions.iter().filter(|(_, eviction)| !eviction.blocked) {
             match state.pods.get(key) {

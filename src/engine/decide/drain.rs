@@ -17,6 +17,10 @@ const MAX_EVICTION_RETRY: Span = Span::mins(1);
 /// A pod that is still there so long after it had to be gone is passed over: whoever should end it does not.
 const STUCK_AFTER: Span = Span::mins(1);
 
+/// A node is there for so long at least after its removal was decided: a scheduler that has not seen the mark yet may still send pods, which
+/// are to leave like all others. Source: Karpenter, `MinDrainTime` in pkg/controllers/node/termination.
+const LEAST: Span = Span::secs(5);
+
 /// A pod on a node that is emptied.
 struct Leaving<'a> {
     key: &'a PodKey,
@@ -24,7 +28,7 @@ struct Leaving<'a> {
     spec: &'a PodSpec,
 }
 
-/// Asks pods on a node to leave whose turn it is. False if none is left that has to be waited for.
+/// Asks pods on a node to leave whose turn it is. False if nothing is left that has to be waited for.
 pub(super) fn waits(
     pass: &mut Pass<'_>,
     claim: &Claim,
@@ -32,8 +36,9 @@ pub(super) fn waits(
     deadline: Option<Time>,
 ) -> bool {
     let state = pass.state;
-    let Some(occupancy) = claim.node.as_ref().and_then(|node| state.occupancy(node)) else { return false };
-    let pods = occupancy.pods.iter().filter_map(|key| {
+    let occupancy = claim.node.as_ref().and_then(|node| state.occupancy(node));
+    let keys = occupancy.into_iter().flat_map(|occupancy| &occupancy.pods);
+    let pods = keys.filter_map(|key| {
         let pod = state.pods.get(key)?;
         Some(Leaving { key, pod, spec: state.spec(pod.spec) })
     });
@@ -52,7 +57,9 @@ pub(super) fn waits(
             evict(pass, claim, leaving, false);
         }
     }
-    !(forced.is_empty() && graceful.is_empty())
+    let is_empty = forced.is_empty() && graceful.is_empty();
+    let is_over = deadline.is_some_and(|deadline| deadline <= pass.now);
+    !is_empty || !(is_over || pass.is_due(disrupting.since + LEAST))
 }
 
 impl Leaving<'_> {

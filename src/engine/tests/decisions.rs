@@ -166,7 +166,8 @@ fn an_empty_node_goes_after_its_time_and_a_node_that_a_pod_came_to_stays() {
     lab.until(secs(129));
     assert!(lab.state().claims[&claim].disrupting.is_none(), "29 s empty");
     lab.until(secs(131));
-    assert_eq!(lab.take_orders(), [Effect::Taint { claim: claim.clone(), node: node.clone() }]);
+    let reason = DisruptionReason::Empty;
+    assert_eq!(lab.take_orders(), [Effect::Taint { claim: claim.clone(), node: node.clone(), reason }]);
     // The scheduler was faster than the mark.
     lab.see([bound("b", &web, &node)]);
     lab.see([Observation::Tainted(claim.clone())]);
@@ -176,7 +177,10 @@ fn an_empty_node_goes_after_its_time_and_a_node_that_a_pod_came_to_stays() {
     lab.see([Observation::Tainted(claim.clone())]);
     let orders = lab.take_orders();
     assert!(
-        matches!(&orders[..], [Effect::Taint { .. }, Effect::Terminate { instance: Some(_), .. }]),
+        matches!(
+            &orders[..],
+            [Effect::Taint { .. }, Effect::Drain { .. }, Effect::Terminate { instance: Some(_), .. }]
+        ),
         "{orders:?}"
     );
     lab.verify();
@@ -217,7 +221,7 @@ fn an_expired_node_is_drained_before_its_instance_stops() {
     lab.until(secs(3_700));
     assert!(matches!(&lab.take_orders()[..], [Effect::Taint { .. }]));
     lab.see([Observation::Tainted(claim.clone())]);
-    assert!(matches!(&lab.take_orders()[..], [Effect::Evict { force: false, .. }]));
+    assert!(matches!(&lab.take_orders()[..], [Effect::Drain { .. }, Effect::Evict { force: false, .. }]));
     lab.see([Observation::EvictionBlocked(PodKey::new("default", "a"), "default/web".into())]);
     lab.until(secs(3_710));
     assert!(matches!(&lab.take_orders()[..], [Effect::Evict { .. }, ..]), "asked again");

@@ -204,6 +204,7 @@ impl Replica {
         };
         // Before the log is compared with the world: an instance whose Node is still to come is not lost.
         tokio::spawn(pools.status().clone().run(client.clone(), Arc::clone(&now)));
+        tokio::spawn(pools.quiet().clone().run(client.clone(), Arc::clone(&now)));
         let provider = Kwok::new(client.clone(), pools, kubelet, instances.clone(), Arc::clone(&now));
         provider.resume();
         tracing::info!(objects = listed.len(), records = log.state.size, "the cluster is listed");

@@ -43,7 +43,7 @@ impl World {
             Effect::Initialize { claim, node } => {
                 self.on_node(&claim, &node, cause, |facts| set_label(&mut facts.labels, label::INITIALIZED));
             }
-            Effect::Taint { claim, node } => {
+            Effect::Taint { claim, node, .. } => {
                 let done = self.on_node(&claim, &node, cause, |facts| {
                     if !facts.taints.contains(&Taint::disrupted()) {
                         facts.taints.push(Taint::disrupted());
@@ -57,6 +57,8 @@ impl World {
             }
             // Here are no objects of claims.
             Effect::Adopt { .. } => {}
+            // Only for people to see.
+            Effect::Drain { .. } => {}
             Effect::Untaint { claim, node } => {
                 let done = self.on_node(&claim, &node, cause, |facts| {
                     facts.taints.retain(|taint| *taint != Taint::disrupted());

@@ -5,8 +5,10 @@ mod buffers;
 mod case;
 mod claims;
 mod cluster;
+mod draining;
 mod edge;
 mod kinds;
+mod pools;
 
 use std::collections::BTreeMap;
 use std::fs::File;

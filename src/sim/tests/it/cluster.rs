@@ -26,6 +26,10 @@ fn with_service(replicas: u32) -> Scenario {
     small
 }
 
+fn taint(node: &NodeName) -> Effect {
+    Effect::Taint { claim: "a".into(), node: node.clone(), reason: DisruptionReason::Deleted }
+}
+
 fn evict(hand: &mut Hand, pod: &PodFacts, force: bool) {
     hand.order(Effect::Evict { pod: pod.key.clone(), uid: pod.uid, force, deadline: None });
 }
@@ -116,7 +120,7 @@ fn a_deadline_makes_force_right() {
     small.pools = vec![Arc::new(graceful)];
     let mut hand = Hand::new(small, Faults::none());
     let node = hand.node("a", CapacityType::Spot);
-    let tainted = hand.order(Effect::Taint { claim: "a".into(), node: node.name.clone() });
+    let tainted = hand.order(taint(&node.name));
     hand.until(Span::mins(14));
     let answer =
         hand.told.iter().find(|(_, input)| input.observation == Observation::Tainted("a".into())).unwrap();
@@ -128,7 +132,7 @@ fn a_deadline_makes_force_right() {
     assert_eq!(hand.world.check(hand.world.now(), None), Ok(()));
     assert_eq!(hand.pods()[0].phase, PodPhase::Pending, "the mark keeps the new one away");
     hand.order(Effect::Untaint { claim: "a".into(), node: node.name });
-    hand.order(Effect::Taint { claim: "a".into(), node: "nowhere".into() });
+    hand.order(taint(&"nowhere".into()));
     let seen = hand.until(Span::mins(16));
     assert_eq!(hand.pods()[0].phase, PodPhase::Bound);
     assert!(

@@ -1,0 +1,105 @@
+//! How nodes end: pods leave in groups, take the time that they have, and the claim shows how far it is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use kube::{Api, ResourceExt};
+use purser_plane::Plane;
+use serde_json::{Value, json};
+
+use super::{Controller, any, create, until};
+
+/// For so many seconds a pod sleeps before it ends.
+const SLEEP: i64 = 3;
+
+fn pod(name: &str, class: &str, grace: i64) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
+        "spec": {
+            "priorityClassName": class, "terminationGracePeriodSeconds": grace,
+            "containers": [{
+                "name": "c", "image": "none",
+                "lifecycle": {"preStop": {"exec": {"command": ["/bin/sh", "-c", format!("sleep {SLEEP}")]}}},
+            }],
+        },
+    })
+}
+
+fn condition<'a>(claim: &'a DynamicObject, kind: &str) -> &'a str {
+    let all = claim.data.pointer("/status/conditions").and_then(Value::as_array);
+    let one = all.into_iter().flatten().find(|one| one["type"] == kind);
+    one.and_then(|one| one["status"].as_str()).unwrap_or("none")
+}
+
+#[tokio::test]
+async fn pods_leave_in_groups_and_take_their_time_until_the_deadline() {
+    let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
+    let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
+    plane.install(definitions).await.unwrap();
+    let client = plane.client().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let classes = any(&client, "karpenter.kwok.sh", "v1alpha1", "KWOKNodeClass");
+    let class = json!({"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass",
+        "metadata": {"name": "default"}, "spec": {}});
+    create(&classes, class).await;
+    let pools = any(&client, "karpenter.sh", "v1", "NodePool");
+    let pool = json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "general"},
+        "spec": {"template": {"spec": {
+            "nodeClassRef": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default"},
+            "requirements": [{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}],
+            "terminationGracePeriod": "20s",
+        }}},
+    });
+    create(&pools, pool).await;
+    let controller = Controller::start(&plane, folder, 1);
+
+    let pods: Api<Pod> = Api::default_namespaced(client.clone());
+    let mut held = pod("held", "", 10);
+    held["metadata"]["annotations"] = json!({"karpenter.sh/do-not-disrupt": "true"});
+    for manifest in [pod("web", "", 5), held, pod("critical", "system-cluster-critical", 5)] {
+        pods.create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
+    }
+    let all = ListParams::default();
+    let now = async || -> BTreeMap<String, bool> {
+        let there = pods.list(&all).await.unwrap();
+        there.into_iter().map(|pod| (pod.name_any(), pod.metadata.deletion_timestamp.is_some())).collect()
+    };
+    let is = |all: &[(&str, bool)]| -> BTreeMap<String, bool> {
+        all.iter().map(|(name, leaves)| ((*name).to_owned(), *leaves)).collect()
+    };
+    let claims = any(&client, "karpenter.sh", "v1", "NodeClaim");
+    until("pods that run", folder, async || {
+        let there = pods.list(&all).await.unwrap();
+        let ready = |pod: &Pod| pod.status.as_ref().is_some_and(|s| s.phase.as_deref() == Some("Running"));
+        there.items.len() == 3 && there.iter().all(ready)
+    })
+    .await;
+    until("a claim that is consolidatable", folder, async || {
+        let claims = claims.list(&all).await.unwrap().items;
+        claims.len() == 1 && condition(&claims[0], "Consolidatable") == "True"
+    })
+    .await;
+    let claim = claims.list(&all).await.unwrap().items.remove(0).name_any();
+
+    claims.delete(&claim, &DeleteParams::default()).await.unwrap();
+    until("a first pod that leaves", folder, async || {
+        now().await == is(&[("critical", false), ("held", false), ("web", true)])
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(now().await, is(&[("critical", false), ("held", false), ("web", true)]), "it takes its time");
+    let leaving = claims.get(&claim).await.unwrap();
+    assert!(leaving.annotations().contains_key("karpenter.sh/nodeclaim-termination-timestamp"));
+    assert_eq!(condition(&leaving, "Drained"), "Unknown");
+    until("only what is held", folder, async || now().await == is(&[("critical", false), ("held", false)]))
+        .await;
+    until("a claim that is gone by its deadline", folder, async || {
+        claims.list(&all).await.unwrap().items.is_empty() && now().await.is_empty()
+    })
+    .await;
+    controller.stop();
+}
