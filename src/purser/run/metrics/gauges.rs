@@ -227,7 +227,7 @@ impl Metrics {
             for (resource, used) in own.usage.iter() {
                 gauges
                     .pool_usage
-                    .with_label_values(&[*name, resource_type(resource).as_str()])
+                    .with_label_values(&[name, &resource_type(resource)])
                     .set(amount(resource, used));
             }
             gauges.pool_usage.with_label_values(&[name, "nodes"]).set(own.nodes as f64);
