@@ -52,7 +52,7 @@ impl Lines {
             tracing::debug!(pods = swapped, "pod(s) changed places with equal ones");
         }
         if let Some(first) = diverged.first() {
-            tracing::warn!(pods = diverged.len(), first, "pod(s) were bound to other nodes than planned");
+            tracing::info!(pods = diverged.len(), first, "pod(s) were bound to other nodes than planned");
         }
     }
 

@@ -180,7 +180,7 @@ impl Metrics {
             Fact::NodeDeleted { node } => self.node_gone(state, time, node),
             Fact::InstanceLaunched { claim, .. } => {
                 if let Some(claim) = state.claims.get(claim).filter(|claim| claim.instance.is_none()) {
-                    let took = time.since(claim.created).as_secs_f64();
+                    let took = time.since(claim.asked).as_secs_f64();
                     self.times
                         .cloud
                         .with_label_values(&["nodeclaim.lifecycle", "Create", self.provider])

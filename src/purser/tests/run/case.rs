@@ -44,6 +44,8 @@ impl Case {
         command.args(["--metrics-port", "0", "--health-probe-port", "0", "--disable-leader-election"]);
         command.arg("--journal").arg(self.folder.path().join("journal"));
         command.arg("--kubeconfig").arg(self.plane.kubeconfig()).stderr(log);
+        // Cases run side by side, and one that is killed leaves its lease behind.
+        command.args(["--metrics-port", "0", "--health-probe-port", "0", "--disable-leader-election"]);
         self.controller = Some(Controller(command.spawn().unwrap()));
     }
 
