@@ -33,7 +33,7 @@ pub enum Command {
     Crds(CrdsOptions),
     /// Run the controller in a cluster.
     #[cfg(feature = "cluster")]
-    Run(RunOptions),
+    Run(Box<RunOptions>),
 }
 
 /// How strictly pods and NodePools are taken at their word.

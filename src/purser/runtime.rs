@@ -57,6 +57,15 @@ impl fmt::Debug for Look {
     }
 }
 
+/// How a controller hears and is heard.
+#[derive(Debug)]
+pub struct Channels {
+    /// What it is told.
+    pub messages: mpsc::Receiver<Message>,
+    /// What it orders.
+    pub orders: mpsc::Sender<Order>,
+}
+
 /// Tells the time, and how long to wait for a moment.
 pub trait Clock {
     /// Now.
@@ -76,10 +85,10 @@ pub async fn drive<J: Journal, C: Clock>(
     mut controller: Controller<J>,
     first: Step,
     clock: C,
-    mut messages: mpsc::Receiver<Message>,
-    orders: mpsc::Sender<Order>,
+    channels: Channels,
     mut tend: impl FnMut(&mut Controller<J>, Time),
 ) -> Result<Controller<J>, JournalError> {
+    let Channels { mut messages, orders } = channels;
     let mut wake_at = None;
     carry_out(first, &mut wake_at, clock.now(), &orders).await;
     loop {

@@ -6,13 +6,11 @@
 use purser_engine::controller::{Controller, Step};
 use purser_engine::event::Control;
 use purser_engine::model::{Span, Time};
-use purser_engine::port::Order;
 use purser_engine::snapshot;
 use purser_events::journal::{Retained, RetentionPolicy, SealPolicy};
 use purser_events::wire::EventLog;
-use tokio::sync::mpsc;
 
-use crate::runtime::{self, Clock, Message};
+use crate::runtime::{self, Channels, Clock};
 
 /// How much of a journal to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,8 +108,7 @@ pub fn drive<C: Clock>(
     controller: Controller<EventLog>,
     first: Step,
     clock: C,
-    inbox: mpsc::Receiver<Message>,
-    orders: mpsc::Sender<Order>,
+    channels: Channels,
     mut tending: Tending,
     mut report: impl FnMut(&anyhow::Error),
     mut after: impl FnMut(&Controller<EventLog>, Time),
@@ -125,7 +122,7 @@ pub fn drive<C: Clock>(
         after(controller, now);
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let controller = runtime.block_on(runtime::drive(controller, first, clock, inbox, orders, tend))?;
+    let controller = runtime.block_on(runtime::drive(controller, first, clock, channels, tend))?;
     match failure {
         Some(error) => Err(error),
         None => Ok(controller),

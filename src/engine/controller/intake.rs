@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
@@ -33,6 +33,7 @@ pub(super) fn entries(state: &State, inputs: &[Input], told: Told) -> Vec<Entry>
         entries: Vec::new(),
         specs: FxHashMap::default(),
         label_sets: FxHashMap::default(),
+        launched: FxHashSet::default(),
     };
     for (at, input) in inputs.iter().enumerate() {
         let superseded =
@@ -117,6 +118,8 @@ struct Intake<'a> {
     /// Defined in this batch.
     specs: FxHashMap<Arc<PodSpec>, SpecId>,
     label_sets: FxHashMap<Arc<Labels>, LabelSetId>,
+    /// Claims whose instance is news of this batch: the cloud's list, the launch's answer and the claim's status all tell of it.
+    launched: FxHashSet<ClaimName>,
 }
 
 impl Intake<'_> {
@@ -296,6 +299,11 @@ impl Intake<'_> {
     }
 
     fn push(&mut self, input: &Input, event: Event) {
+        if let Event::Fact(Fact::InstanceLaunched { claim, .. }) = &event
+            && !self.launched.insert(claim.clone())
+        {
+            return;
+        }
         self.entries.push(Entry { event, causes: input.cause.into_iter().collect() });
     }
 

@@ -267,6 +267,24 @@ fn the_status_tells_of_the_instance_as_the_answer_does() {
 }
 
 #[test]
+fn whoever_tells_of_an_instance_there_is_one_record_of_it() {
+    let mut lab = Lab::new(world(&[]));
+    lab.see([pending("a", &spec(900, 1_024))]);
+    lab.until(secs(3));
+    let (claim, _, _) = lab.launches()[0].clone();
+    let told =
+        ClaimFacts { instance: Some(InstanceId::new(format!("i-{claim}"))), ..finished(claim.as_str()) };
+    let size = lab.state().size;
+    lab.see([
+        Observation::Instance(instance_of(&told)),
+        seen(&told),
+        Observation::Instance(instance_of(&told)),
+    ]);
+    assert_eq!(lab.state().size, size + 1);
+    lab.verify();
+}
+
+#[test]
 fn a_claim_without_its_instance_goes() {
     let claims = [finished("a"), finished("b")];
     let mut lab = Lab::new(world(&claims));

@@ -33,7 +33,7 @@ use self::http::{Desk, Stage};
 use self::metrics::{Detail, Metrics};
 use self::observer::Observer;
 use crate::cli::RunOptions;
-use crate::runtime::{Clock, Message};
+use crate::runtime::{Channels, Clock, Message};
 use crate::tending::{self, Tending};
 
 /// Room in the channels.
@@ -228,6 +228,7 @@ impl Replica {
 
         let (messages, inbox) = mpsc::channel(CHANNEL);
         let (orders, outbox) = mpsc::channel(CHANNEL);
+        let channels = Channels { messages: inbox, orders };
         let executor =
             Executor::new(client.clone(), provider, watches.answers(), watches.statuses(), Arc::clone(&now));
         let recorder = Recorder::new(client, self.outbox.clone(), &self.identity.instance, now);
@@ -256,7 +257,7 @@ impl Replica {
         let thread = std::thread::spawn(move || {
             let report = |error: &anyhow::Error| tracing::error!("the journal cannot be tended: {error:#}");
             let driven =
-                tending::drive(controller, first, clock, inbox, orders, Tending::new(None), report, after);
+                tending::drive(controller, first, clock, channels, Tending::new(None), report, after);
             ended.send_replace(true);
             driven
         });

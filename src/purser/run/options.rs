@@ -174,7 +174,7 @@ mod tests {
     fn options(more: &[&str]) -> RunOptions {
         let arguments = ["purser", "run", "--provider", "kwok", "--journal", "j"].iter().chain(more);
         let Command::Run(options) = Cli::parse_from(arguments).command else { panic!() };
-        options
+        *options
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::input::Input;
 use super::run::{self, Finished};
-use crate::runtime::{Clock, Message};
+use crate::runtime::{Channels, Clock, Message};
 use crate::tending::{self, Tending};
 
 /// Room in the channels.
@@ -58,9 +58,10 @@ async fn run_in_real_time(input: &Input, folder: &Path, resume: bool, pace: u32)
     let end = input.end();
     let (messages, inbox) = mpsc::channel(CHANNEL);
     let (orders, outbox) = mpsc::channel(CHANNEL);
+    let channels = Channels { messages: inbox, orders };
     let tending = Tending::new(input.keep);
     let controller = std::thread::spawn(move || {
-        tending::drive(controller, first, clock, inbox, orders, tending, |_| (), |_, _| ())
+        tending::drive(controller, first, clock, channels, tending, |_| (), |_, _| ())
     });
     let world = live(world, clock, end, messages, outbox).await;
     let controller = controller.join().map_err(|_| anyhow!("the controller's thread panicked"))??;

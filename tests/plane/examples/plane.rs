@@ -1,6 +1,7 @@
 //! A control plane to try things on, without a container runtime: `cargo run -p purser-plane --example plane`.
 //!
 //! It has the custom resources installed, says where its kubeconfig is, and runs until it is interrupted.
+#![allow(clippy::print_stdout, reason = "that is how it says so")]
 
 use std::error::Error;
 

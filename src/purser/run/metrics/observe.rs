@@ -171,10 +171,10 @@ impl Metrics {
                 return self.bound(state, time, pod, node);
             }
             Fact::PodPhaseChanged { pod, phase: PodPhase::Terminating, .. } => self.left(state, pod),
-            Fact::PodDeleted { pod } => {
-                if state.pods.get(pod).is_some_and(|pod| pod.phase == PodPhase::Bound) {
-                    self.left(state, pod);
-                }
+            Fact::PodDeleted { pod }
+                if state.pods.get(pod).is_some_and(|pod| pod.phase == PodPhase::Bound) =>
+            {
+                self.left(state, pod);
             }
             Fact::EvictionBlocked { .. } => self.counts.eviction_requests.with_label_values(&["429"]).inc(),
             Fact::NodeDeleted { node } => self.node_gone(state, time, node),
