@@ -41,7 +41,6 @@ impl Case {
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
         command.args(["run", "--provider", "kwok", "--feature-gates", &self.gates]);
-        command.args(["--metrics-port", "0", "--health-probe-port", "0", "--disable-leader-election"]);
         command.arg("--journal").arg(self.folder.path().join("journal"));
         command.arg("--kubeconfig").arg(self.plane.kubeconfig()).stderr(log);
         // Cases run side by side, and one that is killed leaves its lease behind.
