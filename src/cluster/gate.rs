@@ -80,6 +80,11 @@ pub struct Rate {
     pub burst: f64,
 }
 
+impl Rate {
+    /// As many as there are.
+    pub const UNLIMITED: Self = Self { qps: 0.0, burst: 0.0 };
+}
+
 impl Default for Rate {
     /// Karpenter's.
     fn default() -> Self {

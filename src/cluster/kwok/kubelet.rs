@@ -26,8 +26,8 @@ use crate::moment;
 /// Pods and nodes that are seen to at a time.
 const AT_ONCE: usize = 16;
 
-/// A kubelet renews its Lease so often.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Leases are renewed so often. Kubelets do so every 10 s; a node is given up after 40 s at the earliest.
+const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// What is to be done.
 #[derive(Debug)]

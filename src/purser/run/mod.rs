@@ -19,7 +19,7 @@ use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config};
 use purser_cluster::kwok::{self, Instances, Kubelet, Kwok};
-use purser_cluster::{Election, Executor, Gate, Now, Outbox, Pools, Recorder, Said, Watches, Won};
+use purser_cluster::{Election, Executor, Gate, Now, Outbox, Pools, Rate, Recorder, Said, Watches, Won};
 use purser_engine::controller::{Controller, Start};
 use purser_engine::model::{Span, Time};
 use purser_engine::port::{InstanceFacts, Observation};
@@ -183,7 +183,7 @@ impl Replica {
     ) -> anyhow::Result<()> {
         let clock = WallClock;
         let rate = options::rate(&self.options);
-        let client = purser_cluster::client(config, &self.gate, rate)?;
+        let client = purser_cluster::client(config.clone(), &self.gate, rate)?;
         let log = self.open_log(&client, &leadership.won).await?;
         self.metrics.leads(Some(log.term));
         leadership.said.send_modify(|said| {
@@ -194,7 +194,9 @@ impl Replica {
         let now = Arc::clone(&self.now);
         let pools = Pools::default();
         let (kubelet, kubelet_work) = Kubelet::new();
-        tokio::spawn(kubelet_work.run(client.clone(), Arc::clone(&now)));
+        // Kubelets would have clients of their own, and what they do does not hold up the controller.
+        let of_kubelets = purser_cluster::client(config, &self.gate, Rate::UNLIMITED)?;
+        tokio::spawn(kubelet_work.run(of_kubelets, Arc::clone(&now)));
         let instances = Instances::default();
         let gates = &settings.feature_gates;
         let (mut watches, listed) = tokio::select! {

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use hyper::header::{HeaderValue, USER_AGENT};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use purser_cluster::{LeaseSettings, Rate, own_namespace};
@@ -121,14 +122,18 @@ pub(super) fn rate(options: &RunOptions) -> Rate {
 
 /// How the cluster is reached.
 pub(super) async fn config(options: &RunOptions) -> anyhow::Result<Config> {
-    Ok(match &options.kubeconfig {
+    let mut config = match &options.kubeconfig {
         Some(path) => {
             let kubeconfig =
                 Kubeconfig::read_from(path).with_context(|| format!("--kubeconfig {}", path.display()))?;
             Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?
         }
         None => Config::infer().await.context("no cluster is configured: give --kubeconfig FILE")?,
-    })
+    };
+    // What managed fields and audit logs name as the one who wrote.
+    let agent = HeaderValue::from_static(concat!("purser/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
+    Ok(config)
 }
 
 /// Begins to log.
