@@ -186,7 +186,7 @@ fn a_claim_made_by_hand_gets_the_cheapest_that_is_large_enough() {
     assert!(request.places.iter().all(|place| place.capacity_type == CapacityType::OnDemand));
     // A restart in between asks again, and for the same.
     let (log, state) = lab.controller.into_parts();
-    let mut lab = Lab::go_on(log, state, secs(1), world(&[claim.clone()]));
+    let mut lab = Lab::go_on(log, state, secs(1), world(std::slice::from_ref(&claim)));
     assert!(lab.take_orders().contains(&orders[1]));
 
     let name = ClaimName::from("mine");
@@ -208,6 +208,8 @@ fn a_claim_made_by_hand_gets_the_cheapest_that_is_large_enough() {
     assert!(lab.state().size > size);
     assert!(matches!(&lab.take_orders()[..], [Effect::Taint { .. }]));
     lab.see([Observation::Tainted(name.clone())]);
+    lab.take_orders();
+    lab.until(lab.now + Span::secs(6));
     assert!(matches!(&lab.take_orders()[..], [Effect::Terminate { .. }]));
     lab.see([Observation::NoInstance(gone.instance.clone().unwrap())]);
     assert!(lab.state().claims.is_empty());
