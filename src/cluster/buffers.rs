@@ -20,7 +20,8 @@ use purser_engine::port::Observation;
 use serde_json::{Value, json};
 
 use self::sources::{Found, Source, SourceKind};
-use crate::status::{self, Stale, Subject, Writing};
+use crate::condition;
+use crate::status::{Stale, Subject, Writing};
 use crate::tell::{Told, custom, resource};
 use crate::watching::{Key, Reader, Watching};
 
@@ -251,7 +252,7 @@ impl Buffer {
         let mut status = self.status.clone();
         status.provisioning_strategy.clone_from(&self.strategy);
         let set = |conditions: &mut Vec<Condition>, kind: &str, holds: bool, reason: &str, message: &str| {
-            status::set(conditions, kind, holds, reason, message, self.generation, now);
+            condition::hold(conditions, kind, holds, reason, message, self.generation, now);
         };
         let (buffer, template) = match outcome {
             Outcome::Waits => return self.status.clone(),

@@ -10,18 +10,18 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
-use purser_api::{NODE_POOL_HASH_VERSION, crd};
+use purser_api::crd;
+use purser_engine::event::Seq;
 use purser_engine::model::{
     ClaimName, NodeTemplate, Requirement, Requirements, Resources, Span, Taint, TaintEffect, Time, label,
 };
 use purser_engine::port::LaunchRequest;
 use serde_json::{Value, json};
 
-use crate::condition;
 use crate::error::{ClusterError, code};
-use crate::pool_status::{HASH, HASH_VERSION};
 use crate::pools::Pool;
-use crate::{FINALIZER, moment};
+use crate::recorder::DECISION;
+use crate::{FINALIZER, condition, hash, moment};
 
 /// The most characters of a message in a condition.
 const LONGEST_MESSAGE: usize = 300;
@@ -148,13 +148,16 @@ impl Claims {
         &self,
         name: &str,
         labels: &BTreeMap<String, String>,
+        decision: Seq,
     ) -> Result<Option<DynamicObject>, ClusterError> {
         let change = |claim: &DynamicObject| {
             let own = claim.metadata.labels.clone().unwrap_or_default();
             let is_chosen = own.contains_key(label::INSTANCE_TYPE) && own.contains_key(label::ZONE);
             let missing: BTreeMap<&String, &String> =
                 labels.iter().filter(|(key, _)| !own.contains_key(*key)).collect();
-            (!is_chosen && !missing.is_empty()).then(|| json!({"labels": missing}))
+            let annotations = || json!({DECISION: decision.0.to_string()});
+            (!is_chosen && !missing.is_empty())
+                .then(|| json!({"labels": missing, "annotations": annotations()}))
         };
         self.change(name, change).await
     }
@@ -169,11 +172,8 @@ impl Claims {
                 finalizers.push(FINALIZER.to_owned());
                 change.insert("finalizers".to_owned(), json!(finalizers));
             }
-            let version = metadata.annotations.as_ref().and_then(|all| all.get(HASH_VERSION));
-            let is_of_pool = metadata.labels.as_ref().is_some_and(|all| all.contains_key(label::NODEPOOL));
-            if is_of_pool && version.is_none_or(|version| version != NODE_POOL_HASH_VERSION) {
-                let stamps = json!({HASH: hash, HASH_VERSION: NODE_POOL_HASH_VERSION});
-                change.insert("annotations".to_owned(), stamps);
+            if let Some(stamps) = hash::for_claim(claim, hash) {
+                change.insert("annotations".to_owned(), json!(stamps));
             }
             (!change.is_empty()).then_some(Value::Object(change))
         };
@@ -232,14 +232,15 @@ impl Claims {
     }
 
     /// Begins the removal of a claim for all to see: when what is left on its node is deleted, and that it is being deleted. Its finalizer
-    /// keeps it until the instance is gone.
+    /// keeps it until the instance is gone. Gives the name of its node.
     pub(crate) async fn begin_removal(
         &self,
         name: &str,
         deadline: Option<Time>,
         now: Time,
-    ) -> Result<(), ClusterError> {
-        let Some(claim) = self.get(name).await? else { return Ok(()) };
+    ) -> Result<Option<String>, ClusterError> {
+        let Some(claim) = self.get(name).await? else { return Ok(None) };
+        let node = claim.data.pointer("/status/nodeName").and_then(Value::as_str).map(ToOwned::to_owned);
         let says_when = claim.metadata.annotations.iter().flatten().any(|(key, _)| key == DEADLINE);
         if let Some(deadline) = deadline.filter(|_| !says_when) {
             let patch = json!({"metadata": {"uid": claim.metadata.uid,
@@ -256,7 +257,7 @@ impl Claims {
             let deleted = self.any.delete(name, &params).await.map(drop);
             unless_gone(deleted).map_err(ClusterError::api(format!("deleting NodeClaim {name}")))?;
         }
-        Ok(())
+        Ok(node)
     }
 
     /// Deletes a claim, and lets it go.
@@ -266,12 +267,17 @@ impl Claims {
             let deleted = self.any.delete(name, &DeleteParams::default()).await.map(drop);
             unless_gone(deleted).map_err(ClusterError::api(format!("deleting NodeClaim {name}")))?;
         }
-        let finalizers = claim.metadata.finalizers.unwrap_or_default();
-        let rest: Vec<String> = finalizers.into_iter().filter(|own| own != FINALIZER).collect();
-        // Only the object that was read: one of the same name that came after it is another.
-        let patch = json!({"metadata": {"uid": claim.metadata.uid, "finalizers": rest}});
-        let patched = self.any.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop);
-        unless_gone(patched).map_err(ClusterError::api(format!("letting NodeClaim {name} go")))
+        // Only the object that was read: one of the same name that came after it is another. And only as it is: who else lets it go, as
+        // the garbage collector does, changes the same list.
+        let release = |now: &DynamicObject| {
+            let finalizers = now.metadata.finalizers.as_deref().unwrap_or_default();
+            let is_ours = now.metadata.uid == claim.metadata.uid;
+            (is_ours && finalizers.iter().any(|own| own == FINALIZER)).then(|| {
+                let rest: Vec<&String> = finalizers.iter().filter(|own| *own != FINALIZER).collect();
+                json!({"finalizers": rest})
+            })
+        };
+        self.change(name, release).await.map(drop)
     }
 }
 
@@ -283,16 +289,17 @@ pub(crate) fn unless_gone(done: Result<(), kube::Error>) -> Result<(), kube::Err
     }
 }
 
-/// The claim of a request, with the labels of what was chosen for it.
+/// The claim of a request, with the labels of what was chosen for it and the record that decided it, which its node gets from it.
 pub(crate) fn claim(
     request: &LaunchRequest,
     pool: &Pool,
     labels: BTreeMap<String, String>,
+    decision: Seq,
 ) -> crd::NodeClaim {
     let template: &NodeTemplate = &request.template.template;
     let mut annotations = pool.annotations.clone();
-    annotations.insert(HASH.to_owned(), request.template.hash.to_string());
-    annotations.insert(HASH_VERSION.to_owned(), NODE_POOL_HASH_VERSION.to_owned());
+    annotations.extend(hash::stamps(&request.template.hash));
+    annotations.insert(DECISION.to_owned(), decision.0.to_string());
     let (kind, class) = match &template.class {
         Some((kind, name)) => (kind.to_string(), name.to_string()),
         None => Default::default(),
@@ -414,20 +421,12 @@ fn status(before: Option<&Value>, now: Time, progress: &Progress<'_>) -> Result<
         Progress::Registered { node } => ("Registered", json!({"nodeName": node})),
         Progress::Initialized => ("Initialized", json!({})),
     };
-    let is_true = |conditions: &[Value], kind: &str| {
-        conditions.iter().any(|one| one["type"] == kind && one["status"] == "True")
-    };
-    if is_true(&conditions, step) {
+    if condition::is_true(&conditions, step) {
         return Ok(None);
     }
     let moment = moment(now)?;
     let mut tell = |kind: &str, status: &str, reason: &str, message: &str| {
-        let of_kind = |one: &Value| one["type"] == kind;
-        let since = conditions.iter().find(|one| of_kind(one) && one["status"] == status);
-        let since = since.map_or_else(|| json!(moment), |one| one["lastTransitionTime"].clone());
-        conditions.retain(|one| !of_kind(one));
-        conditions.push(json!({"type": kind, "status": status, "reason": reason, "message": message,
-            "lastTransitionTime": since}));
+        condition::write(&mut conditions, kind, status, reason, message, None, &moment);
     };
     if let Progress::NotLaunched { message } = progress {
         let end = message.char_indices().nth(LONGEST_MESSAGE).map_or(message.len(), |(end, _)| end);

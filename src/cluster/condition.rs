@@ -4,7 +4,13 @@
 //!
 //! **Invariant:** the moment of a transition changes only with the status of its condition.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Moment;
+use k8s_openapi::jiff::Timestamp;
+use purser_api::crd::Condition;
+use purser_engine::model::Time;
 use serde_json::{Value, json};
+
+use crate::timestamp;
 
 /// What a condition is to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,6 +69,11 @@ pub(crate) fn sum_up(
     write(conditions, "Ready", status, reason, &message, generation, moment);
 }
 
+/// Whether a condition holds.
+pub(crate) fn is_true(conditions: &[Value], kind: &str) -> bool {
+    conditions.iter().any(|one| one["type"] == kind && one["status"] == "True")
+}
+
 /// Sets a condition among others, word for word.
 pub(crate) fn write(
     conditions: &mut Vec<Value>,
@@ -84,5 +95,54 @@ pub(crate) fn write(
     match before {
         Some(at) => conditions[at] = condition,
         None => conditions.push(condition),
+    }
+}
+
+/// The same in a list that has a type of its own: sets a condition that holds or does not.
+pub(crate) fn hold(
+    conditions: &mut Vec<Condition>,
+    kind: &str,
+    status: bool,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Time,
+) {
+    let status = if status { "True" } else { "False" };
+    let before = conditions.iter().position(|one| one.kind == kind);
+    let since = before.map(|at| &conditions[at]).filter(|one| one.status == status);
+    let changed = || {
+        let seconds = timestamp(now).map(|now| now.as_second()).unwrap_or_default();
+        // A whole second of a moment that there is.
+        Timestamp::from_second(seconds).ok().map(Moment)
+    };
+    let condition = Condition {
+        kind: kind.to_owned(),
+        status: status.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        last_transition_time: since.and_then(|one| one.last_transition_time.clone()).or_else(changed),
+        observed_generation: generation,
+    };
+    match before {
+        Some(at) => conditions[at] = condition,
+        None => conditions.push(condition),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_condition_keeps_its_moment_until_its_status_changes() {
+        let mut all = vec![Condition { kind: "Other".to_owned(), ..Condition::default() }];
+        let at = |seconds: i64| Time(seconds * 1_000_000);
+        let moment = |all: &[Condition]| all[1].last_transition_time.clone().unwrap().0.as_second();
+        hold(&mut all, "Ready", true, "A", "", Some(1), at(5));
+        hold(&mut all, "Ready", true, "B", "b", Some(2), at(9));
+        assert_eq!((all.len(), moment(&all), all[1].reason.as_str()), (2, 5, "B"));
+        hold(&mut all, "Ready", false, "C", "", Some(2), at(11));
+        assert_eq!((all.len(), moment(&all), all[1].status.as_str()), (2, 11, "False"));
     }
 }

@@ -150,7 +150,7 @@ impl Executor {
                 Ok(Vec::new())
             }
             Effect::Launch(request) => {
-                let answer = self.provider.launch(request).await?;
+                let answer = self.provider.launch(request, order.decision).await?;
                 if let Observation::LaunchFailed(claim, failure) = &answer
                     && !matches!(failure, LaunchFailure::Unknown { .. })
                 {
@@ -183,7 +183,10 @@ impl Executor {
                 Ok(done.then(|| Observation::Tainted(claim.clone())).into_iter().collect())
             }
             Effect::Drain { claim, deadline } => {
-                self.claims.begin_removal(claim.as_str(), *deadline, (self.now)()).await?;
+                let node = self.claims.begin_removal(claim.as_str(), *deadline, (self.now)()).await?;
+                if let Some(node) = node.filter(|node| !node.is_empty()) {
+                    self.nodes.unbalance(&node).await?;
+                }
                 Ok(Vec::new())
             }
             Effect::Untaint { claim, node } => {

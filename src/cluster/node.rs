@@ -18,6 +18,7 @@ const TRIES: u32 = 8;
 
 const DISRUPTED: &str = "karpenter.sh/disrupted";
 const UNREGISTERED: &str = "karpenter.sh/unregistered";
+const UNBALANCED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// The nodes of a cluster.
 #[derive(Clone)]
@@ -117,6 +118,15 @@ impl Nodes {
             }
         };
         self.change(name, change).await
+    }
+
+    /// Has load balancers send nothing new to a node that is emptied, as Karpenter does.
+    pub(crate) async fn unbalance(&self, name: &str) -> Result<bool, ClusterError> {
+        let label = |node: &mut Node| {
+            let labels = node.metadata.labels.get_or_insert_default();
+            labels.entry(UNBALANCED.to_owned()).or_insert_with(|| "karpenter".to_owned());
+        };
+        self.change(name, label).await
     }
 
     /// Deletes a node, and lets it go.

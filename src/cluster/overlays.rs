@@ -17,7 +17,8 @@ use purser_engine::notice::OverlayFate;
 use purser_engine::port::Observation;
 use serde_json::json;
 
-use crate::status::{self, Stale, Subject, Writing};
+use crate::condition;
+use crate::status::{Stale, Subject, Writing};
 use crate::tell::{Told, conditions, custom, resource};
 use crate::watching::{Key, Reader};
 
@@ -81,12 +82,12 @@ impl Overlays {
         };
         let mut conditions = overlay.conditions.clone();
         let generation = overlay.generation;
-        status::set(&mut conditions, "ValidationSucceeded", valid, reason, message, generation, now);
+        condition::hold(&mut conditions, "ValidationSucceeded", valid, reason, message, generation, now);
         let (reason, message) = match valid {
             true => ("Ready", ""),
             false => ("UnhealthyDependents", "ValidationSucceeded=False"),
         };
-        status::set(&mut conditions, "Ready", valid, reason, message, generation, now);
+        condition::hold(&mut conditions, "Ready", valid, reason, message, generation, now);
         (conditions != overlay.conditions).then(|| Writing {
             api: self.api.clone(),
             name: name.to_string(),

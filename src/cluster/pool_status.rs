@@ -3,7 +3,7 @@
 //! Source: Karpenter, pkg/controllers/nodepool/{counter,hash,readiness,registrationhealth,validation}.
 //!
 //! **Invariant:** a pool is written only where it would say something else, and what comes within [`MERGE`] at once; what is written
-//! follows from objects that were seen, so nothing has to be remembered.
+//! follows from objects that were seen, so nothing has to be remembered but how the last registrations ended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,6 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
-use purser_api::NODE_POOL_HASH_VERSION;
 use purser_engine::model::{Resources, Rounding, label};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -22,16 +21,14 @@ use crate::Now;
 use crate::claim::quantities;
 use crate::condition::{self, Finding};
 use crate::error::{ClusterError, code};
-use crate::moment;
+use crate::registrations::{HEALTHY, Registrations};
+use crate::{hash, moment};
 
 /// What happens within this time is written at once.
 const MERGE: Duration = Duration::from_millis(250);
 
 /// The pause before what could not be written is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-
-pub(crate) const HASH: &str = "karpenter.sh/nodepool-hash";
-pub(crate) const HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
 
 /// What is counted though there is none of it.
 const BASE: [&str; 4] = ["cpu", "memory", "pods", "ephemeral-storage"];
@@ -48,6 +45,7 @@ struct Known {
     pools: BTreeMap<String, Pool>,
     classes: BTreeMap<String, Class>,
     nodes: BTreeMap<String, Member>,
+    registrations: BTreeMap<String, Registrations>,
     unwritten: BTreeSet<String>,
 }
 
@@ -99,7 +97,23 @@ impl PoolStatus {
     }
 
     pub(crate) fn lost_pool(&self, name: &str) {
-        self.known().pools.remove(name);
+        let mut known = self.known();
+        known.pools.remove(name);
+        known.registrations.remove(name);
+    }
+
+    /// A node of a pool registered, or did not in time, for a reason and with a message.
+    pub fn registration_ended(&self, pool: &str, how: Result<(), (String, String)>) {
+        self.learn(|known| {
+            let Some(object) = known.pools.get(pool).map(|pool| &pool.object) else { return Vec::new() };
+            let of = known.generations(object);
+            let status = object.data.get("status").unwrap_or(&Value::Null);
+            let before = known.registrations.remove(pool);
+            let mut registrations = before.unwrap_or_else(|| Registrations::shown(of, status));
+            registrations.ended(of, how);
+            known.registrations.insert(pool.to_owned(), registrations);
+            vec![pool.to_owned()]
+        });
     }
 
     pub(crate) fn saw_class(&self, object: &DynamicObject) {
@@ -168,6 +182,8 @@ struct Wanted {
     class_ready: Finding,
     class_generation: Option<i64>,
     registers: bool,
+    /// What the last registrations come to.
+    registration: Option<Finding>,
     resources: BTreeMap<String, Value>,
     nodes: u64,
 }
@@ -178,9 +194,18 @@ impl Known {
         self.pools.iter().filter(of_class).map(|(name, _)| name.clone()).collect()
     }
 
+    fn class_of(&self, pool: &DynamicObject) -> Option<&Class> {
+        class_of(pool).and_then(|class| self.classes.get(class))
+    }
+
+    fn generations(&self, pool: &DynamicObject) -> (Option<i64>, Option<i64>) {
+        (pool.metadata.generation, self.class_of(pool).and_then(|class| class.generation))
+    }
+
     fn wanted(&self, name: &str) -> Option<(Pool, Wanted)> {
         let pool = self.pools.get(name)?;
-        let class = class_of(&pool.object).and_then(|class| self.classes.get(class));
+        let class = self.class_of(&pool.object);
+        let of = self.generations(&pool.object);
         let missing = || Finding::False("NodeClassNotFound".into(), "NodeClass not found on cluster".into());
         let members: Vec<&Member> = self.nodes.values().filter(|member| member.pool == name).collect();
         let mut sum = Resources::default();
@@ -197,6 +222,7 @@ impl Known {
             },
             class_ready: class.map_or_else(missing, |class| class.ready.clone()),
             class_generation: class.and_then(|class| class.generation),
+            registration: self.registrations.get(name).and_then(|all| all.finding(of)),
             registers: members.iter().any(|member| member.registered),
             resources,
             nodes: members.len() as u64,
@@ -218,7 +244,7 @@ impl Wanted {
         set("ValidationSucceeded", &self.valid);
         set("NodeClassReady", &self.class_ready);
         if let Some(finding) = self.registration(before, &old, generation) {
-            set("NodeRegistrationHealthy", &finding);
+            set(HEALTHY, &finding);
         }
         let parts = [("ValidationSucceeded", &self.valid), ("NodeClassReady", &self.class_ready)];
         condition::sum_up(&mut conditions, &parts, generation, moment);
@@ -240,11 +266,14 @@ impl Wanted {
     /// What is known of the registration of its nodes. That begins anew when pool or class change; a node that registered since shows that
     /// it goes well.
     fn registration(&self, before: &Value, old: &[Value], generation: Option<i64>) -> Option<Finding> {
-        let last = old.iter().find(|one| one["type"] == "NodeRegistrationHealthy");
+        if let Some(finding) = &self.registration {
+            return Some(finding.clone());
+        }
+        let last = old.iter().find(|one| one["type"] == HEALTHY);
         let of_this = last.is_some_and(|last| last["observedGeneration"].as_i64() == generation)
             && before["nodeClassObservedGeneration"].as_i64() == self.class_generation;
         match last {
-            Some(last) if of_this && last["status"] == "True" => None,
+            Some(last) if of_this && last["status"] != "Unknown" => None,
             _ if self.registers => Some(Finding::True),
             _ if of_this => None,
             _ => Some(Finding::Unknown),
@@ -286,20 +315,14 @@ impl Writer {
             .map_err(ClusterError::api(format!("writing the status of NodePool {name}")))
     }
 
-    /// Gives a pool its hash. One that another version of the hash made says nothing about drift, so the claims get the new one too, but
-    /// those that have drifted already.
+    /// Gives a pool its hash; its claims too, where that of the pool was of another version.
     async fn stamp(&self, pool: &DynamicObject, hash: &str) -> Result<(), ClusterError> {
         let name = pool.name_any();
-        let annotations = pool.annotations();
-        let has = |key: &str, value: &str| annotations.get(key).is_some_and(|has| has == value);
-        if has(HASH, hash) && has(HASH_VERSION, NODE_POOL_HASH_VERSION) {
-            return Ok(());
-        }
-        if !has(HASH_VERSION, NODE_POOL_HASH_VERSION) {
+        let Some(stamps) = hash::for_pool(pool, hash) else { return Ok(()) };
+        if !hash::is_current(pool) {
             self.stamp_claims(&name, hash).await?;
         }
-        let patch = json!({"metadata": {"uid": pool.metadata.uid,
-            "annotations": {HASH: hash, HASH_VERSION: NODE_POOL_HASH_VERSION}}});
+        let patch = json!({"metadata": {"uid": pool.metadata.uid, "annotations": stamps}});
         let patched = self.pools.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         passed_by(patched.map(drop)).map_err(ClusterError::api(format!("stamping NodePool {name}")))
     }
@@ -308,16 +331,7 @@ impl Writer {
         let of_pool = ListParams::default().labels(&format!("{}={pool}", label::NODEPOOL));
         let claims = self.claims.list(&of_pool).await.map_err(ClusterError::api("listing NodeClaims"))?;
         for claim in claims {
-            let version = claim.annotations().get(HASH_VERSION);
-            if version.is_some_and(|version| version == NODE_POOL_HASH_VERSION) {
-                continue;
-            }
-            let conditions = claim.data.pointer("/status/conditions").and_then(Value::as_array);
-            let drifted = conditions.into_iter().flatten().any(|one| one["type"] == "Drifted");
-            let mut annotations = json!({HASH_VERSION: NODE_POOL_HASH_VERSION});
-            if !drifted {
-                annotations[HASH] = hash.into();
-            }
+            let Some(annotations) = hash::for_claim(&claim, hash) else { continue };
             let name = claim.name_any();
             let patch = json!({"metadata": {"uid": claim.metadata.uid, "annotations": annotations}});
             let patched = self.claims.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await;

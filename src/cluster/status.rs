@@ -5,20 +5,17 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Moment;
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{DynamicObject, Patch, PatchParams};
-use purser_api::crd::Condition;
 use purser_engine::model::{PodKey, Str};
 use purser_engine::notice::Notice;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
+use crate::Now;
 use crate::buffers::Buffers;
 use crate::error::{ClusterError, code};
 use crate::overlays::Overlays;
-use crate::{Now, timestamp};
 
 /// A status that could not be written is tried again after so long.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -87,56 +84,5 @@ impl Writing {
             Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
             Err(error) => Err(ClusterError::api(format!("writing the status of {}", self.name))(error)),
         }
-    }
-}
-
-/// Sets a condition among others, which has the moment of its last change.
-pub(crate) fn set(
-    conditions: &mut Vec<Condition>,
-    kind: &str,
-    status: bool,
-    reason: &str,
-    message: &str,
-    generation: Option<i64>,
-    now: purser_engine::model::Time,
-) {
-    let status = if status { "True" } else { "False" };
-    let before = conditions.iter().position(|one| one.kind == kind);
-    let since = before.map(|at| &conditions[at]).filter(|one| one.status == status);
-    let changed = || {
-        let seconds = timestamp(now).map(|now| now.as_second()).unwrap_or_default();
-        // A whole second of a moment that there is.
-        Timestamp::from_second(seconds).ok().map(Moment)
-    };
-    let condition = Condition {
-        kind: kind.to_owned(),
-        status: status.to_owned(),
-        reason: reason.to_owned(),
-        message: message.to_owned(),
-        last_transition_time: since.and_then(|one| one.last_transition_time.clone()).or_else(changed),
-        observed_generation: generation,
-    };
-    match before {
-        Some(at) => conditions[at] = condition,
-        None => conditions.push(condition),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use purser_engine::model::Time;
-
-    use super::*;
-
-    #[test]
-    fn a_condition_keeps_its_moment_until_its_status_changes() {
-        let mut all = vec![Condition { kind: "Other".to_owned(), ..Condition::default() }];
-        let at = |seconds: i64| Time(seconds * 1_000_000);
-        let moment = |all: &[Condition]| all[1].last_transition_time.clone().unwrap().0.as_second();
-        set(&mut all, "Ready", true, "A", "", Some(1), at(5));
-        set(&mut all, "Ready", true, "B", "b", Some(2), at(9));
-        assert_eq!((all.len(), moment(&all), all[1].reason.as_str()), (2, 5, "B"));
-        set(&mut all, "Ready", false, "C", "", Some(2), at(11));
-        assert_eq!((all.len(), moment(&all), all[1].status.as_str()), (2, 11, "False"));
     }
 }

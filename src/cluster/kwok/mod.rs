@@ -19,7 +19,7 @@ use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
 use purser_api::NodeClass;
-use purser_engine::event::LaunchFailure;
+use purser_engine::event::{LaunchFailure, Seq};
 use purser_engine::model::{
     CapacityType, ClaimFacts, InstanceId, InstanceType, Offering, Price, Span, Time, TypeName, Zone, label,
 };
@@ -94,7 +94,11 @@ impl Kwok {
     /// Makes a claim, or takes the one that is there, and has its Node made after the delay of its class.
     ///
     /// The launch is over when the claim tells of it. Should the process end before its Node is there, [`Kwok::resume`] sees to that.
-    pub(crate) async fn launch(&self, request: &LaunchRequest) -> Result<Observation, ClusterError> {
+    pub(crate) async fn launch(
+        &self,
+        request: &LaunchRequest,
+        decision: Seq,
+    ) -> Result<Observation, ClusterError> {
         let failed = |failure| Ok(Observation::LaunchFailed(request.claim.clone(), failure));
         let rejected = |message: String| failed(LaunchFailure::Rejected { message: message.into() });
         let Some(class) = self.find_class(request).await? else {
@@ -112,11 +116,11 @@ impl Kwok {
             let _turn = self.turns.acquire().await;
             let labels = machine::labels(&choice, request);
             if request.is_adopted {
-                self.claims.label(request.claim.as_str(), &labels).await?
+                self.claims.label(request.claim.as_str(), &labels, decision).await?
             } else {
                 let pool = request.pool.as_ref().and_then(|pool| self.pools.pool(pool));
                 let Some(pool) = pool else { return rejected("its NodePool is gone".to_owned()) };
-                Some(self.claims.create(&claim::claim(request, &pool, labels)).await?)
+                Some(self.claims.create(&claim::claim(request, &pool, labels, decision)).await?)
             }
         };
         let made = made.filter(|made| made.metadata.deletion_timestamp.is_none());
