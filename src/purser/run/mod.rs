@@ -207,6 +207,7 @@ impl Replica {
         // Before the log is compared with the world: an instance whose Node is still to come is not lost.
         tokio::spawn(pools.status().clone().run(client.clone(), Arc::clone(&now)));
         tokio::spawn(pools.quiet().clone().run(client.clone(), Arc::clone(&now)));
+        let status = pools.status().clone();
         let provider = Kwok::new(client.clone(), pools, kubelet, instances.clone(), Arc::clone(&now));
         provider.resume();
         tracing::info!(objects = listed.len(), records = log.state.size, "the cluster is listed");
@@ -224,7 +225,7 @@ impl Replica {
         };
         let at = clock.now().max(log.state.now);
         let world = world(&log.state, &instances, listed);
-        let witness = Box::new(Observer::new(Arc::clone(&self.metrics), self.outbox.clone()));
+        let witness = Box::new(Observer::new(Arc::clone(&self.metrics), self.outbox.clone(), status));
         let (controller, first) =
             Controller::start_before(witness, log.journal, log.state, at, start, world)?;
 

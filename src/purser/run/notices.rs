@@ -5,7 +5,7 @@
 
 use purser_cluster::{About, Kind, Notice};
 use purser_engine::event::{Decision, Event, Fact, LaunchFailure, Seq, Target};
-use purser_engine::model::{ClaimName, NodeName, PodKey, Span, Time};
+use purser_engine::model::{ClaimName, DisruptionReason, NodeName, PodKey, Span, Time};
 use purser_engine::reason::{Reason, ReasonId};
 use purser_engine::state::State;
 
@@ -76,6 +76,13 @@ fn of_decision(state: &State, seq: Seq, decision: &Decision, told: &mut Told) {
         Decision::Register { claim, .. } => transitioned(claim, "Registered", seq, told),
         Decision::Initialize { claim, .. } => transitioned(claim, "Initialized", seq, told),
         Decision::Disrupt { reason, candidates, replacements, .. } => {
+            if let Some((reason, what)) = given_up(*reason) {
+                for claim in candidates {
+                    let say = |of: &str| format!("{of} is given up: {what}");
+                    told.say_of_both(state, claim, true, reason, &say, seq);
+                }
+                return;
+            }
             let reason = title(reason.as_str());
             for claim in replacements {
                 let message = format!("Launching NodeClaim: {reason}");
@@ -122,6 +129,17 @@ fn of_decision(state: &State, seq: Seq, decision: &Decision, told: &mut Told) {
             }
         }
         _ => {}
+    }
+}
+
+/// The reason and the words for a claim that comes to nothing.
+const fn given_up(reason: DisruptionReason) -> Option<(&'static str, &'static str)> {
+    match reason {
+        DisruptionReason::LaunchTimeout => Some(("LaunchTimeout", "no instance was started for it in time")),
+        DisruptionReason::RegistrationTimeout => {
+            Some(("RegistrationTimeout", "its node did not register in time"))
+        }
+        _ => None,
     }
 }
 
@@ -219,7 +237,7 @@ fn of_node(node: &NodeName) -> About {
 
 #[cfg(test)]
 mod tests {
-    use purser_engine::model::{DisruptionReason, Price};
+    use purser_engine::model::Price;
 
     use super::*;
 
@@ -262,5 +280,20 @@ mod tests {
         assert_eq!(reasons(&said), wanted);
         assert_eq!(said.notices[1].message, "Disrupting NodeClaim: Empty");
         assert_eq!(said.notices[1].decision, Seq(5));
+    }
+
+    #[test]
+    fn a_claim_that_is_given_up_is_warned_of() {
+        let lost = Decision::Disrupt {
+            reason: DisruptionReason::RegistrationTimeout,
+            candidates: vec![ClaimName::new("a")],
+            replacements: Vec::new(),
+            savings: Price(0),
+            allowed: None,
+            used: 0,
+        };
+        let said = told(&State::default(), Seq(6), &lost.into());
+        assert_eq!(reasons(&said), [(Kind::NodeClaim, "RegistrationTimeout")]);
+        assert!(said.notices[0].warning);
     }
 }

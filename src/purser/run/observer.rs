@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use purser_cluster::Outbox;
+use purser_cluster::{Outbox, PoolStatus};
 use purser_engine::event::{Decision, Event, Seq};
-use purser_engine::model::{ClaimName, Time};
+use purser_engine::model::{ClaimName, DisruptionReason, Time};
 use purser_engine::state::{Plan, State};
 use purser_engine::witness::Witness;
 
@@ -21,6 +21,7 @@ use super::notices;
 pub(super) struct Observer {
     metrics: Arc<Metrics>,
     outbox: Outbox,
+    pools: PoolStatus,
     lines: Lines,
     /// Claims that this batch may end.
     ending: BTreeMap<ClaimName, GoneClaim>,
@@ -31,10 +32,11 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn new(metrics: Arc<Metrics>, outbox: Outbox) -> Self {
+    pub(super) fn new(metrics: Arc<Metrics>, outbox: Outbox, pools: PoolStatus) -> Self {
         Self {
             metrics,
             outbox,
+            pools,
             lines: Lines::default(),
             ending: BTreeMap::new(),
             deciding: None,
@@ -77,6 +79,9 @@ impl Witness for Observer {
             None => {}
         }
         self.lines.record(state, seq, event);
+        if let Event::Decision(decision) = event {
+            self.registrations(state, decision);
+        }
         let told = notices::told(state, seq, event);
         told.withdrawn.iter().for_each(|about| self.outbox.withdraw(about));
         told.notices.into_iter().for_each(|notice| self.outbox.put(time, notice));
@@ -90,6 +95,30 @@ impl Witness for Observer {
         }
         self.lines.batch();
         self.deciding = Some(Stopwatch::start());
+    }
+}
+
+impl Observer {
+    /// Tells pools how the registration of their nodes ended.
+    fn registrations(&self, state: &State, decision: &Decision) {
+        let (claims, failure) = match decision {
+            Decision::Register { claim, .. } => (std::slice::from_ref(claim), None),
+            Decision::Disrupt { reason, candidates, .. } => match reason {
+                DisruptionReason::RegistrationTimeout => {
+                    (candidates.as_slice(), Some(("RegistrationFailed", "a node did not register in time")))
+                }
+                DisruptionReason::LaunchTimeout => {
+                    (candidates.as_slice(), Some(("LaunchFailed", "an instance was not started in time")))
+                }
+                _ => return,
+            },
+            _ => return,
+        };
+        for pool in claims.iter().filter_map(|claim| state.claims.get(claim)?.pool.as_ref()) {
+            let how =
+                failure.map_or(Ok(()), |(reason, message)| Err((reason.to_owned(), message.to_owned())));
+            self.pools.registration_ended(pool.as_str(), how);
+        }
     }
 }
 
