@@ -9,6 +9,7 @@ mod draining;
 mod edge;
 mod kinds;
 mod pools;
+mod static_pools;
 
 use std::collections::BTreeMap;
 use std::fs::File;
