@@ -151,9 +151,11 @@ impl<J: Journal> Controller<J> {
         let mut entries: Vec<Entry> =
             preamble.into_iter().map(|control| Entry { event: control.into(), causes: Vec::new() }).collect();
         entries.extend(intake::entries(&controller.state, &inputs, Told::Afresh));
+        let unwritten = orders::unwritten(&controller.state, &inputs);
         let mut step = controller.record_and_decide(now, entries, inputs)?;
         if step.stalled_since.is_none() {
             let mut orders = orders::outstanding(&controller.state);
+            orders.extend(unwritten);
             let fresh: Vec<Order> = std::mem::take(&mut step.orders);
             // Decided a moment ago, it goes out once.
             orders.retain(|order| fresh.iter().all(|own| own.effect != order.effect));
@@ -174,10 +176,14 @@ impl<J: Journal> Controller<J> {
         match self.stall.take() {
             None => {
                 let entries = intake::entries(&self.state, &inputs, Told::Live);
+                let mut orders = orders::unwritten(&self.state, &inputs);
                 if entries.is_empty() {
-                    return Ok(Step::default());
+                    return Ok(Step { orders, ..Step::default() });
                 }
-                self.record_and_decide(now, entries, inputs)
+                let step = self.record_and_decide(now, entries, inputs)?;
+                // What is decided now comes after what was decided before.
+                orders.extend(step.orders);
+                Ok(Step { orders, ..step })
             }
             Some(mut stall) => {
                 stall.inputs.extend(inputs);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::event::{Decision, Seq};
 use crate::model::{PodPhase, Taint, label};
-use crate::port::{Effect, LaunchRequest, Order};
+use crate::port::{Effect, Input, LaunchRequest, Observation, Order};
 use crate::state::{Claim, State};
 
 /// What a decision asks of the world, if it asks anything. State has the decision folded in.
@@ -109,6 +109,28 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
     }
     for (instance, _) in state.orphans.iter().filter(|(_, orphan)| orphan.collected) {
         orders.push(Order { decision: Seq(0), effect: Effect::Collect { instance: instance.clone() } });
+    }
+    orders
+}
+
+/// Orders whose outcome is not to be seen in claims that were just seen, though it was decided long ago: the controller was killed between
+/// two writes, or the cluster has gone back in time. Where one is under way still, what it writes is written once all the same.
+pub(super) fn unwritten(state: &State, inputs: &[Input]) -> Vec<Order> {
+    let mut orders = Vec::new();
+    for input in inputs {
+        let Observation::NodeClaim(facts) = &input.observation else { continue };
+        let Some(claim) = state.claims.get(&facts.name) else { continue };
+        if claim.disrupting.is_some() || claim.deleted.is_some() || facts.deleted.is_some() {
+            continue;
+        }
+        let Some(node) = claim.node.as_ref().filter(|node| state.nodes.contains_key(*node)) else { continue };
+        let mut push = |effect| orders.push(Order { decision: claim.launch, effect });
+        if claim.registered.is_some() && !facts.registered {
+            push(Effect::Register { claim: claim.name.clone(), node: node.clone() });
+        }
+        if claim.initialized.is_some() && !facts.initialized {
+            push(Effect::Initialize { claim: claim.name.clone(), node: node.clone() });
+        }
     }
     orders
 }

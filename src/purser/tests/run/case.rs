@@ -1,5 +1,7 @@
 //! A control plane with a class and a controller, and short words for what cases do with them.
 
+use std::path::PathBuf;
+
 use super::*;
 
 /// What a case runs on; all of it ends with it.
@@ -7,7 +9,12 @@ pub(super) struct Case {
     pub(super) client: Client,
     folder: tempfile::TempDir,
     gates: String,
-    controller: Option<Controller>,
+    /// By the name of its journal's folder.
+    controllers: BTreeMap<&'static str, Controller>,
+    /// Further arguments of controllers.
+    pub(super) arguments: Vec<String>,
+    /// How controllers reach the API server.
+    pub(super) kubeconfig: PathBuf,
     plane: Plane,
 }
 
@@ -19,6 +26,15 @@ impl Case {
 
     /// The same, but these definitions are not there.
     pub(super) async fn start_without(missing: &[&str], gates: &str, objects: &[Value]) -> Self {
+        let mut case = Self::prepare(missing, gates, objects).await;
+        // Cases run side by side, and one that is killed leaves its lease behind.
+        case.arguments.push("--disable-leader-election".to_owned());
+        case.restart();
+        case
+    }
+
+    /// The same, before there is a controller.
+    pub(super) async fn prepare(missing: &[&str], gates: &str, objects: &[Value]) -> Self {
         let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
         plane.install(definitions().filter(|one| !missing.contains(&name_of(one)))).await.unwrap();
         let client = plane.client().await.unwrap();
@@ -28,24 +44,48 @@ impl Case {
         for object in [&class].into_iter().chain(objects) {
             make(&client, object.clone()).await;
         }
-        let mut case = Self { client, folder, gates: gates.to_owned(), controller: None, plane };
-        case.restart();
-        case
+        let (kubeconfig, gates) = (plane.kubeconfig(), gates.to_owned());
+        Self { client, folder, gates, controllers: BTreeMap::new(), arguments: Vec::new(), kubeconfig, plane }
     }
 
     /// Starts the controller, or kills it and starts another.
     pub(super) fn restart(&mut self) {
-        if let Some(before) = self.controller.take() {
+        self.restart_on("journal");
+    }
+
+    /// The same with the controller that has a journal of this name.
+    pub(super) fn restart_on(&mut self, journal: &'static str) {
+        if let Some(before) = self.controllers.remove(journal) {
             before.kill();
         }
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
         command.args(["run", "--provider", "kwok", "--feature-gates", &self.gates]);
-        command.arg("--journal").arg(self.folder.path().join("journal"));
-        command.arg("--kubeconfig").arg(self.plane.kubeconfig()).stderr(log);
-        // Cases run side by side, and one that is killed leaves its lease behind.
-        command.args(["--metrics-port", "0", "--health-probe-port", "0", "--disable-leader-election"]);
-        self.controller = Some(Controller(command.spawn().unwrap()));
+        command.args(["--metrics-port", "0", "--health-probe-port", "0"]).args(&self.arguments);
+        command.arg("--journal").arg(self.folder.path().join(journal)).env("HOSTNAME", journal);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).stderr(log);
+        self.controllers.insert(journal, Controller(command.spawn().unwrap()));
+    }
+
+    /// Whether the controller that has a journal of this name runs.
+    pub(super) fn is_running(&mut self, journal: &str) -> bool {
+        self.controllers.get_mut(journal).is_some_and(|one| one.0.try_wait().unwrap().is_none())
+    }
+
+    /// Stops the controllers in good order; gives the folder with their journals.
+    pub(super) fn stop(&mut self) -> PathBuf {
+        std::mem::take(&mut self.controllers).into_values().for_each(Controller::stop);
+        self.folder.path().to_owned()
+    }
+
+    /// The control plane.
+    pub(super) fn plane(&mut self) -> &mut Plane {
+        &mut self.plane
+    }
+
+    /// Where journals and logs are.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Installs definitions that were missing.
@@ -120,6 +160,15 @@ impl Case {
             nodes.iter().find(|node| node.name_any() == name).cloned().unwrap()
         };
         self.pods(label).await.into_iter().map(find).collect()
+    }
+}
+
+impl Drop for Case {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            println!("the journal and the log of the controller are in {}", self.folder.path().display());
+        }
     }
 }
 

@@ -3,15 +3,17 @@
 
 mod buffers;
 mod case;
+mod churn;
 mod claims;
 mod cluster;
 mod draining;
 mod edge;
+mod faults;
 mod kinds;
 mod pools;
 mod static_pools;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -204,26 +206,40 @@ async fn pods_get_nodes_and_empty_nodes_go_though_the_controller_is_killed() {
 }
 
 fn every_decision_is_right_and_no_claim_is_launched_twice(journal: &Path) -> BTreeMap<ClaimName, InstanceId> {
+    let Launches { decided, instances } = every_decision_is_right(journal);
+    assert_eq!(decided.len(), instances.len(), "each launch that was decided has its one instance");
+    instances
+}
+
+/// What a journal says was launched.
+struct Launches {
+    decided: BTreeSet<ClaimName>,
+    /// Without those of which nothing was heard before the controller was killed.
+    instances: BTreeMap<ClaimName, InstanceId>,
+}
+
+/// Verifies a journal and takes its decisions again.
+fn every_decision_is_right(journal: &Path) -> Launches {
     let report = verify(journal, &VerifyOptions::new(Arc::new(Purser)), &mut |_, _| {}).unwrap();
-    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert!(report.findings.is_empty(), "{}: {:?}", journal.display(), report.findings);
     let reader = Reader::open(journal, Arc::new(Purser)).unwrap();
     let mut again = Reexecution::default();
-    let mut instances: BTreeMap<ClaimName, InstanceId> = BTreeMap::new();
-    let mut launches = 0;
+    let mut launches = Launches { decided: BTreeSet::new(), instances: BTreeMap::new() };
     for record in Events::read(&reader, Seq(0)) {
         let record = record.unwrap();
         match &record.event {
             Event::Fact(Fact::InstanceLaunched { claim, instance, .. }) => {
-                let before = instances.insert(claim.clone(), instance.clone());
+                let before = launches.instances.insert(claim.clone(), instance.clone());
                 assert!(before.is_none(), "{claim} was launched twice");
             }
-            Event::Decision(Decision::Launch { .. }) => launches += 1,
+            Event::Decision(Decision::Launch { claim, .. }) => {
+                assert!(launches.decided.insert(claim.clone()), "{claim} was decided upon twice");
+            }
             _ => {}
         }
         let logged =
             Logged { seq: record.seq, time: record.time, commit: record.commit, event: record.event };
-        again.feed(&logged).unwrap_or_else(|divergence| panic!("{divergence:#?}"));
+        again.feed(&logged).unwrap_or_else(|divergence| panic!("{}: {divergence:#?}", journal.display()));
     }
-    assert_eq!(launches, instances.len(), "each launch that was decided has its one instance");
-    instances
+    launches
 }
