@@ -122,14 +122,23 @@ impl Claims {
         now: Time,
         progress: &Progress<'_>,
     ) -> Result<(), ClusterError> {
+        let written = |claim: &DynamicObject| status(claim.data.get("status"), now, progress);
+        self.restate(name.as_str(), written).await
+    }
+
+    /// Changes the status of a claim. A claim that is gone has none.
+    async fn restate(
+        &self,
+        name: &str,
+        change: impl Fn(&DynamicObject) -> Result<Option<Value>, ClusterError>,
+    ) -> Result<(), ClusterError> {
         let mut tries = 0;
         loop {
-            let Some(claim) = self.get(name.as_str()).await? else { return Ok(()) };
-            let Some(status) = status(claim.data.get("status"), now, progress)? else { return Ok(()) };
+            let Some(claim) = self.get(name).await? else { return Ok(()) };
+            let Some(status) = change(&claim)? else { return Ok(()) };
             let patch =
                 json!({"metadata": {"resourceVersion": claim.metadata.resource_version}, "status": status});
-            let patched =
-                self.any.patch_status(name.as_str(), &PatchParams::default(), &Patch::Merge(&patch)).await;
+            let patched = self.any.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
             tries += 1;
             match patched {
                 Ok(_) => return Ok(()),
@@ -206,29 +215,14 @@ impl Claims {
     /// Sets conditions of a claim, or takes them away. A claim that is gone has none.
     pub(crate) async fn show(&self, name: &str, now: Time, shown: &[Shown]) -> Result<(), ClusterError> {
         let moment = moment(now)?;
-        let mut tries = 0;
-        loop {
-            let Some(claim) = self.get(name).await? else { return Ok(()) };
+        let written = |claim: &DynamicObject| {
             let before = claim.data.pointer("/status/conditions").and_then(Value::as_array);
             let before = before.cloned().unwrap_or_default();
             let mut conditions = before.clone();
             shown.iter().for_each(|one| one.write(&mut conditions, &moment));
-            if conditions == before {
-                return Ok(());
-            }
-            let patch = json!({"metadata": {"resourceVersion": claim.metadata.resource_version},
-                "status": {"conditions": conditions}});
-            let patched = self.any.patch_status(name, &PatchParams::default(), &Patch::Merge(&patch)).await;
-            tries += 1;
-            match patched {
-                Ok(_) => return Ok(()),
-                Err(error) if code(&error) == Some(404) => return Ok(()),
-                Err(error) if code(&error) == Some(409) && tries < TRIES => {}
-                Err(error) => {
-                    return Err(ClusterError::api(format!("writing the status of NodeClaim {name}"))(error));
-                }
-            }
-        }
+            Ok((conditions != before).then(|| json!({"conditions": conditions})))
+        };
+        self.restate(name, written).await
     }
 
     /// Begins the removal of a claim for all to see: when what is left on its node is deleted, and that it is being deleted. Its finalizer

@@ -6,9 +6,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::{Api, ResourceExt};
-use purser_plane::Plane;
 use serde_json::{Value, json};
 
+use super::cluster::Cluster;
 use super::{Controller, any, create, until};
 
 /// For so many seconds a pod sleeps before it ends.
@@ -35,16 +35,8 @@ fn condition<'a>(claim: &'a DynamicObject, kind: &str) -> &'a str {
 
 #[tokio::test]
 async fn pods_leave_in_groups_and_take_their_time_until_the_deadline() {
-    let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
-    let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
-    plane.install(definitions).await.unwrap();
-    let client = plane.client().await.unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let classes = any(&client, "karpenter.kwok.sh", "v1alpha1", "KWOKNodeClass");
-    let class = json!({"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass",
-        "metadata": {"name": "default"}, "spec": {}});
-    create(&classes, class).await;
+    let cluster = Cluster::start().await;
+    let (client, folder) = (cluster.client.clone(), cluster.folder());
     let pools = any(&client, "karpenter.sh", "v1", "NodePool");
     let pool = json!({
         "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "general"},
@@ -55,7 +47,7 @@ async fn pods_leave_in_groups_and_take_their_time_until_the_deadline() {
         }}},
     });
     create(&pools, pool).await;
-    let controller = Controller::start(&plane, folder, 1);
+    let controller = Controller::start(&cluster.plane, folder, 1);
 
     let pods: Api<Pod> = Api::default_namespaced(client.clone());
     let mut held = pod("held", "", 10);
