@@ -7,12 +7,12 @@
 //! is right.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::DeleteParams;
 use purser_plane::{Component, Snapshot};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::case::{Case, deployment, is_running, pool};
 use super::faults::Faults;
