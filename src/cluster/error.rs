@@ -39,11 +39,11 @@ impl ClusterError {
         }
     }
 
-    /// Whether to ask again has a chance: somebody was quicker, the server is busy, or nobody answered.
+    /// Whether to ask again has a chance: somebody was quicker, what was known is too old, the server is busy, or nobody answered.
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Api { .. } => {
-                self.code().is_none_or(|code| matches!(code, 401 | 408 | 409 | 429) || code >= 500)
+                self.code().is_none_or(|code| matches!(code, 401 | 408..=410 | 429) || code >= 500)
             }
             Self::Invalid(_) | Self::Field(_) | Self::Time(_) => false,
         }

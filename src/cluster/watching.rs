@@ -1,6 +1,7 @@
 //! The watch of one kind, whichever it is.
 //!
-//! A watch that has to begin anew lists again and says what is gone since, so that nothing that happened meanwhile is lost.
+//! A watch that has to begin anew lists again and says what is gone since, so that nothing that happened meanwhile is lost. It
+//! begins anew too when the API server was out of reach.
 //!
 //! **Invariant:** a watch itself keeps only the names of what it saw, which is what a new list is compared with. A kind that the API
 //! server does not have is a kind of which there are none, until it has it.
@@ -10,6 +11,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::runtime::WatchStreamExt;
@@ -22,6 +24,10 @@ use tokio::sync::mpsc;
 
 use crate::error::code;
 use crate::tell::Told;
+
+/// The pause before a watch begins anew, doubled up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Namespace and name of an object; the namespace is empty for one that is in none.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -143,7 +149,8 @@ where
     async fn run(mut self, api: Api<K>, config: watcher::Config) {
         let mut known: BTreeSet<Key> = BTreeSet::new();
         let mut again: BTreeSet<Key> = BTreeSet::new();
-        let mut events = std::pin::pin!(watcher(api, config).default_backoff());
+        let mut pause = PAUSE;
+        let mut events = Box::pin(watcher(api.clone(), config.clone()).default_backoff());
         while let Some(event) = events.next().await {
             if self.words.is_closed() {
                 return;
@@ -160,6 +167,7 @@ where
                     }
                     self.lost(known.difference(&again)).await;
                     known = std::mem::take(&mut again);
+                    pause = PAUSE;
                     self.is_listed().await;
                 }
                 Ok(Event::Apply(object)) => {
@@ -177,6 +185,10 @@ where
                     if missing {
                         self.lost(&std::mem::take(&mut known)).await;
                         self.is_listed().await;
+                    } else if is_out_of_reach(&error) {
+                        tokio::time::sleep(pause).await;
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        events = Box::pin(watcher(api.clone(), config.clone()).default_backoff());
                     }
                 }
             }
@@ -232,6 +244,18 @@ where
             false => tracing::warn!(kind = self.kind, "cannot be watched, and is tried again: {text}"),
         }
         self.said = Some(text);
+    }
+}
+
+/// Whether there was no answer at all. The API server that answers next may be one whose store was put back to an earlier time, which
+/// never tells a watch that goes on from a later version what it missed: such a watch has to begin anew. A server that is
+/// there and busy is not asked for more.
+fn is_out_of_reach(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::InitialListFailed(source)
+        | watcher::Error::WatchStartFailed(source)
+        | watcher::Error::WatchFailed(source) => code(source).is_none(),
+        watcher::Error::WatchError(_) | watcher::Error::NoResourceVersion => false,
     }
 }
 

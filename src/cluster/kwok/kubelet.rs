@@ -26,6 +26,13 @@ use crate::moment;
 /// Pods and nodes that are seen to at a time.
 const AT_ONCE: usize = 16;
 
+/// The pause before a duty is tried again, doubled up to [`LONGEST_PAUSE`].
+const PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// So often somebody else may be quicker.
+const CONFLICTS: u32 = 5;
+
 /// Leases are renewed so often. Kubelets do so every 10 s; a node is given up after 40 s at the earliest.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
@@ -165,32 +172,42 @@ impl KubeletWork {
                 continue;
             }
             let (client, now, turns) = (client.clone(), Arc::clone(&now), Arc::clone(&turns));
+            let nodes = Arc::clone(&self.nodes);
             tokio::spawn(async move {
                 if let Duty::Pod(PodDuty { kind: DutyKind::End(Some(at)), .. }) = &duty {
                     until(*at, &now).await;
                 }
-                // Never closed.
-                let _turn = turns.acquire().await;
-                match &duty {
-                    Duty::Pod(pod) => {
-                        if let Err(error) = fulfil(&client, pod, &now).await {
-                            // The pod is told of again when it changes, or the watch begins anew.
-                            tracing::warn!(
-                                namespace = pod.namespace,
-                                pod = pod.name,
-                                "the kubelet stand-in: {error}"
-                            );
-                        }
-                    }
-                    Duty::Node(node) => {
-                        if let Err(error) = stand_up(&client, node, &now).await {
-                            tracing::warn!(node, "the kubelet stand-in: {error}");
-                        }
-                    }
-                }
+                do_until_done(&client, &duty, &nodes, &turns, &now).await;
             });
         }
         heart.abort();
+    }
+}
+
+/// Does a duty, as often as it takes while its node is there: nobody tells of a pod again that waits for its kubelet.
+async fn do_until_done(client: &Client, duty: &Duty, nodes: &Owned, turns: &Semaphore, now: &Now) {
+    let (mut pause, mut conflicts) = (PAUSE, 0);
+    loop {
+        let (node, done) = {
+            // Never closed.
+            let _turn = turns.acquire().await;
+            match duty {
+                Duty::Pod(pod) => (&pod.node, fulfil(client, pod, now).await),
+                Duty::Node(node) => (node, stand_up(client, node, now).await),
+            }
+        };
+        let Err(error) = done else { return };
+        // Somebody was quicker, or it is another one of its name.
+        conflicts += u32::from(error.code() == Some(409));
+        if conflicts > CONFLICTS {
+            return;
+        }
+        tracing::warn!(node, "the kubelet stand-in: {error}");
+        if !error.may_pass() || !lock(nodes).contains_key(node) {
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
@@ -251,8 +268,7 @@ async fn fulfil(client: &Client, duty: &PodDuty, now: &Now) -> Result<(), Cluste
         }
     };
     match done {
-        // Gone, or another one of its name.
-        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
+        Err(error) if code(&error) == Some(404) => Ok(()),
         done => done.map_err(ClusterError::api("seeing to a pod")),
     }
 }

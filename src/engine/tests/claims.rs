@@ -339,3 +339,20 @@ fn a_claim_whose_object_vanished_is_removed_with_its_node() {
     assert_eq!(lab.take_orders().len(), 2, "each node is to be marked");
     lab.verify();
 }
+
+#[test]
+fn what_was_decided_and_a_claim_does_not_show_is_written_again() {
+    let done = finished("theirs");
+    let mut lab = Lab::new(world(std::slice::from_ref(&done)));
+    lab.take_orders();
+    let initialize = Effect::Initialize { claim: done.name.clone(), node: done.node.clone().unwrap() };
+    let half = ClaimFacts { initialized: false, ..done.clone() };
+    lab.see([seen(&half)]);
+    assert!(lab.take_orders().contains(&initialize), "the cluster went back in time");
+    lab.see([seen(&done)]);
+    assert!(!lab.take_orders().contains(&initialize));
+    let (log, state) = lab.controller.into_parts();
+    let mut lab = Lab::go_on(log, state, secs(1), world(&[half]));
+    assert!(lab.take_orders().contains(&initialize), "the one before was killed between two writes");
+    lab.verify();
+}

@@ -226,7 +226,8 @@ fn api(client: &Client, api_version: &str, kind: &str) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let of_cluster = matches!(
         kind,
-        "NodePool"
+        "Node"
+            | "NodePool"
             | "NodeClaim"
             | "NodeOverlay"
             | "KWOKNodeClass"

@@ -7,12 +7,12 @@
 //! is right.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::DeleteParams;
 use purser_plane::{Component, Snapshot};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::case::{Case, deployment, is_running, pool};
 use super::faults::Faults;
@@ -246,9 +246,10 @@ impl World {
         self.revive();
     }
 
-    /// Starts replicas again that have ended as they lost their Lease.
+    /// Starts controllers again that have ended, as Kubernetes does: they lost their Lease, or found no API server.
     fn revive(&mut self) {
-        for one in REPLICAS.into_iter().filter(|_| self.trouble == Trouble::Replicas) {
+        let all: &[&'static str] = if self.trouble == Trouble::Replicas { &REPLICAS } else { &["journal"] };
+        for one in all {
             if !self.case.is_running(one) {
                 self.case.restart_on(one);
             }
@@ -267,11 +268,9 @@ impl World {
         if let Some(others) = self.others.take() {
             others.abort();
         }
-        if self.trouble == Trouble::Replicas {
-            // The one that loses its Lease last may not have ended yet.
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            self.revive();
-        }
+        // The one that loses its Lease last may not have ended yet.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        self.revive();
     }
 
     /// Deletes any one object of a kind by hand, if there is one.

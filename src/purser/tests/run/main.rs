@@ -1,5 +1,5 @@
 //! `purser run` against a real control plane: pods get nodes, nodes without pods go, and a controller that is killed goes on.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, and says with what")]
 
 mod buffers;
 mod case;
