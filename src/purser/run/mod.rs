@@ -59,7 +59,8 @@ pub struct LeaseLost(String);
 /// If the cluster or the journal cannot be used, or the Lease was lost ([`LeaseLost`]).
 pub fn run(options: &RunOptions) -> anyhow::Result<()> {
     options::start_logging(&options.logging)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Two threads, so that however much there is to watch and to write, the Lease is renewed in time.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let ended = runtime.block_on(run_in_cluster(options));
     // What is still under way is ordered again by the next start.
     runtime.shutdown_timeout(Duration::from_millis(100));
