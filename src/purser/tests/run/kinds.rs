@@ -35,7 +35,8 @@ async fn every_pod_of_every_kind_gets_its_node() {
     .await;
     assert_eq!(case.nodes().await.len(), 1);
 
-    let spread = json!({"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": ZONE,
+    // Without a least number of zones the scheduler is content with those whose nodes are there first.
+    let spread = json!({"topologySpreadConstraints": [{"maxSkew": 1, "minDomains": 4, "topologyKey": ZONE,
         "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "spread"}}}]});
     case.make(deployment("spread", 8, "500m", spread)).await;
     case.make(deployment(
