@@ -80,7 +80,8 @@ impl Nodes {
             let annotations = metadata.annotations.get_or_insert_default();
             annotations.extend(claim.metadata.annotations.clone().unwrap_or_default());
             let finalizers = metadata.finalizers.get_or_insert_default();
-            if !finalizers.iter().any(|own| own == FINALIZER) {
+            // To one that is being deleted none can be added.
+            if metadata.deletion_timestamp.is_none() && !finalizers.iter().any(|own| own == FINALIZER) {
                 finalizers.push(FINALIZER.to_owned());
             }
             let owners = metadata.owner_references.get_or_insert_default();
