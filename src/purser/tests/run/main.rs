@@ -81,7 +81,8 @@ async fn create(api: &Api<DynamicObject>, manifest: Value) {
 
 /// Waits until something holds; if it does not come about, shows what the controller said.
 async fn until(what: &str, folder: &Path, holds: impl AsyncFn() -> bool) {
-    for _ in 0..900 {
+    // Instances are compared with claims every two minutes.
+    for _ in 0..1_800 {
         if holds().await {
             return;
         }
