@@ -57,7 +57,7 @@ fn the_settings_of_the_manifest_are_settings() {
 
 #[tokio::test]
 async fn the_controller_needs_no_more_than_the_manifests_allow() {
-    let (plane, client) = plane().await;
+    let (plane, client) = plane(&[]).await;
     for file in ["namespace.yaml", "rbac.yaml", "service.yaml"] {
         for manifest in manifests(file) {
             apply(&client, &manifest, false).await;
@@ -94,7 +94,6 @@ async fn the_controller_needs_no_more_than_the_manifests_allow() {
     .await;
     let said = replica.said();
     assert!(replica.stop().success());
-    for word in ["forbidden", "Forbidden", "403"] {
-        assert!(!said.contains(word), "{said}");
-    }
+    // The status 403 alone would also be found in a time or in a number of bytes.
+    assert!(!said.to_lowercase().contains("forbidden"), "{said}");
 }
