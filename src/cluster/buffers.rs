@@ -8,7 +8,6 @@
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::api::DynamicObject;
 use kube::{Api, Client, ResourceExt};
@@ -21,6 +20,7 @@ use serde_json::{Value, json};
 
 use self::sources::{Found, Source, SourceKind};
 use crate::condition;
+use crate::shared::Shared;
 use crate::status::{Stale, Subject, Writing};
 use crate::tell::{Told, custom, resource};
 use crate::watching::{Key, Reader, Watching};
@@ -28,7 +28,7 @@ use crate::watching::{Key, Reader, Watching};
 /// What is known of CapacityBuffers, shared between those who watch and those who write.
 #[derive(Clone)]
 pub(crate) struct Buffers {
-    known: Arc<Mutex<Known>>,
+    known: Shared<Known>,
     client: Client,
     watching: Watching,
     stale: Stale,
@@ -73,20 +73,15 @@ enum Outcome {
 
 impl Buffers {
     pub(crate) fn new(client: Client, watching: Watching, stale: Stale) -> Self {
-        Self { known: Arc::default(), client, watching, stale }
+        Self { known: Shared::default(), client, watching, stale }
     }
 
     pub(crate) fn api(&self) -> Api<DynamicObject> {
         Api::all_with(self.client.clone(), &kind())
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn has_room(&self, buffer: &PodKey, room: Option<Room>) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         match room {
             Some(room) => drop(known.rooms.insert(buffer.clone(), room)),
             None => drop(known.rooms.remove(buffer)),
@@ -96,7 +91,7 @@ impl Buffers {
 
     /// The status that has to be written, if it is another than there is.
     pub(crate) fn wanted(&self, key: &PodKey, now: Time) -> Option<Writing> {
-        let known = self.known();
+        let known = self.known.lock();
         let buffer = known.buffers.get(key)?;
         let status = buffer.status(&known.outcome(buffer)?, known.rooms.get(key), now);
         (status != buffer.status).then(|| Writing {
@@ -138,7 +133,7 @@ impl Buffers {
         name: Option<&str>,
         change: impl FnOnce(&mut Objects),
     ) -> Vec<Observation> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let Some(objects) = known.sources.get_mut(source) else { return Vec::new() };
         change(objects);
         let is_about = |buffer: &Buffer| {
@@ -182,7 +177,7 @@ impl Reader<DynamicObject> for Buffers {
             status: status.unwrap_or_default(),
             written,
         };
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.buffers.insert(key.clone(), buffer);
         self.watch_sources(&mut known);
         self.is_stale(&key);
@@ -191,7 +186,7 @@ impl Reader<DynamicObject> for Buffers {
 
     fn lost(&self, key: &Key) -> Vec<Observation> {
         let key = key.in_namespace();
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.buffers.remove(&key);
         self.watch_sources(&mut known);
         vec![Observation::NoCapacityBuffer(key)]

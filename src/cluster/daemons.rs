@@ -9,7 +9,7 @@
 //! **Invariant:** of pods no more is kept than one spec for each set.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{Container, LimitRange, Pod, PodTemplateSpec};
@@ -19,6 +19,7 @@ use purser_api::{ContainerDefaults, FieldError, Priorities, container_defaults, 
 use purser_engine::model::{OwnerKind, PodFacts, PodKey, PodPhase, PodSpec, Time};
 use purser_engine::port::Observation;
 
+use crate::shared::Shared;
 use crate::tell::Told;
 use crate::watching::{Key, Reader};
 
@@ -28,7 +29,7 @@ const GENERATION_OF_POD: &str = "pod-template-generation";
 
 /// What is known of DaemonSets, shared between the watches that have to do with them.
 #[derive(Clone, Default)]
-pub(crate) struct Daemons(Arc<Mutex<Known>>);
+pub(crate) struct Daemons(Shared<Known>);
 
 #[derive(Default)]
 struct Known {
@@ -53,11 +54,6 @@ struct Newest {
 }
 
 impl Daemons {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Takes note of a pod; if it is the newest of a set, that may be told anew.
     pub(crate) fn saw_pod(&self, pod: &Pod, facts: &PodFacts) -> Option<Observation> {
         if matches!(facts.phase, PodPhase::Ended | PodPhase::Terminating) {
@@ -68,7 +64,7 @@ impl Daemons {
             .iter()
             .find(|one| one.kind == "DaemonSet" && one.controller == Some(true))?;
         let key = PodKey::new(facts.key.namespace.clone(), owner.name.as_str());
-        let mut known = self.known();
+        let mut known = self.0.lock();
         if known.newest.get(&key).is_some_and(|newest| newest.created > facts.created) {
             return None;
         }
@@ -123,14 +119,14 @@ impl Reader<DaemonSet> for Daemons {
         let key = Key::of(object).in_namespace();
         let template = object.spec.as_ref().map(|spec| slim(&spec.template)).unwrap_or_default();
         let generation = object.annotations().get(GENERATION_OF_SET).cloned();
-        let mut known = self.known();
+        let mut known = self.0.lock();
         known.sets.insert(key.clone(), Set { uid: object.uid(), generation, template });
         known.tell(&key).transpose().map(|told| told.into_iter().collect())
     }
 
     fn lost(&self, key: &Key) -> Vec<Observation> {
         let key = key.in_namespace();
-        let mut known = self.known();
+        let mut known = self.0.lock();
         known.sets.remove(&key);
         known.newest.remove(&key);
         vec![Observation::NoDaemonSet(key)]
@@ -145,13 +141,13 @@ impl Reader<PriorityClass> for Daemons {
             value: object.value.unwrap_or_default(),
             global_default: object.global_default == Some(true),
         };
-        let mut known = self.known();
+        let mut known = self.0.lock();
         known.classes.insert(name, class);
         Ok(known.tell_all(None))
     }
 
     fn lost(&self, key: &Key) -> Vec<Observation> {
-        let mut known = self.known();
+        let mut known = self.0.lock();
         known.classes.remove(&key.name);
         known.tell_all(None)
     }
@@ -160,13 +156,13 @@ impl Reader<PriorityClass> for Daemons {
 impl Reader<LimitRange> for Daemons {
     fn saw(&self, object: &LimitRange) -> Told {
         let key = Key::of(object).in_namespace();
-        let mut known = self.known();
+        let mut known = self.0.lock();
         known.ranges.insert(key.clone(), container_defaults(object));
         Ok(known.tell_all(Some(&key.namespace)))
     }
 
     fn lost(&self, key: &Key) -> Vec<Observation> {
-        let mut known = self.known();
+        let mut known = self.0.lock();
         known.ranges.remove(&key.in_namespace());
         known.tell_all(Some(&key.namespace))
     }
@@ -256,6 +252,6 @@ mod tests {
         assert_eq!(asks(&next), (200, 1_024, 5), "no pod of the new template is there");
         assert_eq!(told(pod("2", "2026-01-01T00:00:07Z", "600m")), (600, 0, 9));
         Reader::<DaemonSet>::lost(&daemons, &Key { namespace: "shop".to_owned(), name: "logs".to_owned() });
-        assert!(daemons.known().newest.is_empty());
+        assert!(daemons.0.lock().newest.is_empty());
     }
 }

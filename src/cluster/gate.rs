@@ -5,7 +5,6 @@
 //! **Invariant:** once a gate is closed, or its time is over, no write that has not gone out yet goes out.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,10 +15,11 @@ use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
 use crate::error::ClusterError;
+use crate::shared::Shared;
 
 /// Whether writes may go out, and until when.
 #[derive(Debug, Clone)]
-pub struct Gate(Arc<Mutex<Opening>>);
+pub struct Gate(Shared<Opening>);
 
 #[derive(Debug, Clone, Copy)]
 enum Opening {
@@ -33,36 +33,31 @@ enum Opening {
 impl Gate {
     /// Open for good: there is no election.
     pub fn always() -> Self {
-        Self(Arc::new(Mutex::new(Opening::Always)))
+        Self(Shared::new(Opening::Always))
     }
 
     /// Closed until it is opened.
     pub fn closed() -> Self {
-        Self(Arc::new(Mutex::new(Opening::Closed)))
+        Self(Shared::new(Opening::Closed))
     }
 
     /// Opens it until a moment.
     pub(crate) fn open_until(&self, until: Instant) {
-        *self.opening() = Opening::Until(until);
+        *self.0.lock() = Opening::Until(until);
     }
 
     /// Closes it.
     pub fn close(&self) {
-        *self.opening() = Opening::Closed;
+        *self.0.lock() = Opening::Closed;
     }
 
     /// Whether writes may go out now.
     pub fn is_open(&self) -> bool {
-        match *self.opening() {
+        match *self.0.lock() {
             Opening::Always => true,
             Opening::Until(until) => Instant::now() < until,
             Opening::Closed => false,
         }
-    }
-
-    fn opening(&self) -> MutexGuard<'_, Opening> {
-        // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,14 +121,14 @@ impl Bucket {
 /// If the configuration is not one that a client can be made of.
 pub fn client(config: Config, gate: &Gate, rate: Rate) -> Result<Client, ClusterError> {
     let builder = ClientBuilder::try_from(config).map_err(ClusterError::api("making a client"))?;
-    let bucket = Arc::new(Mutex::new(Bucket::new(rate, Instant::now())));
+    let bucket = Shared::new(Bucket::new(rate, Instant::now()));
     Ok(builder.with_layer(&Passing { gate: gate.clone(), bucket }).build())
 }
 
 #[derive(Clone)]
 struct Passing {
     gate: Gate,
-    bucket: Arc<Mutex<Bucket>>,
+    bucket: Shared<Bucket>,
 }
 
 impl<S> Layer<S> for Passing {
@@ -165,7 +160,7 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let pause = self.by.bucket.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now());
+        let pause = self.by.bucket.lock().take(Instant::now());
         let gate = (!is_read(request.method())).then(|| self.by.gate.clone());
         // Nothing is sent before it is awaited.
         let sent = self.inner.call(request);

@@ -25,6 +25,7 @@ mod pools;
 mod quiet;
 mod recorder;
 mod registrations;
+mod shared;
 mod status;
 mod tell;
 mod volumes;

@@ -6,7 +6,6 @@
 //! controller to say, which knows all pools and instance types.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kube::api::DynamicObject;
 use kube::{Api, Client, ResourceExt};
@@ -18,6 +17,7 @@ use purser_engine::port::Observation;
 use serde_json::json;
 
 use crate::condition;
+use crate::shared::Shared;
 use crate::status::{Stale, Subject, Writing};
 use crate::tell::{Told, conditions, custom, resource};
 use crate::watching::{Key, Reader};
@@ -25,7 +25,7 @@ use crate::watching::{Key, Reader};
 /// What is known of NodeOverlays, shared between those who watch and those who write.
 #[derive(Clone)]
 pub(crate) struct Overlays {
-    known: Arc<Mutex<Known>>,
+    known: Shared<Known>,
     api: Api<DynamicObject>,
     stale: Stale,
 }
@@ -48,20 +48,15 @@ struct Overlay {
 impl Overlays {
     pub(crate) fn new(client: Client, stale: Stale) -> Self {
         let api = Api::all_with(client, &resource("karpenter.sh", "v1alpha1", "NodeOverlay"));
-        Self { known: Arc::default(), api, stale }
+        Self { known: Shared::default(), api, stale }
     }
 
     pub(crate) fn api(&self) -> Api<DynamicObject> {
         self.api.clone()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn has_fate(&self, name: &Str, fate: Option<OverlayFate>) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         match fate {
             Some(fate) => drop(known.fates.insert(name.clone(), fate)),
             None => drop(known.fates.remove(name)),
@@ -72,7 +67,7 @@ impl Overlays {
 
     /// The status that has to be written, if it is another than there is.
     pub(crate) fn wanted(&self, name: &Str, now: Time) -> Option<Writing> {
-        let known = self.known();
+        let known = self.known.lock();
         let overlay = known.overlays.get(name)?;
         let (valid, reason, message) = match (&overlay.problem, known.fates.get(name)) {
             (Some(problem), _) => (false, "RuntimeValidation", problem.as_str()),
@@ -113,14 +108,14 @@ impl Reader<DynamicObject> for Overlays {
             conditions: conditions(object),
             problem,
         };
-        self.known().overlays.insert(name.clone(), overlay);
+        self.known.lock().overlays.insert(name.clone(), overlay);
         let _ = self.stale.send(Subject::Overlay(name));
         Ok(vec![told])
     }
 
     fn lost(&self, key: &Key) -> Vec<Observation> {
         let name = Str::from(key.name.as_str());
-        self.known().overlays.remove(&name);
+        self.known.lock().overlays.remove(&name);
         vec![Observation::NoNodeOverlay(name)]
     }
 }

@@ -6,7 +6,7 @@
 //! follows from objects that were seen, so nothing has to be remembered but how the last registrations ended.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -22,6 +22,7 @@ use crate::claim::quantities;
 use crate::condition::{self, Finding};
 use crate::error::{ClusterError, code};
 use crate::registrations::{HEALTHY, Registrations};
+use crate::shared::Shared;
 use crate::{hash, moment};
 
 /// What happens within this time is written at once.
@@ -36,7 +37,7 @@ const BASE: [&str; 4] = ["cpu", "memory", "pods", "ephemeral-storage"];
 /// Takes note of pools, classes and nodes, and of which pools have to be written.
 #[derive(Clone, Default)]
 pub struct PoolStatus {
-    known: Arc<Mutex<Known>>,
+    known: Shared<Known>,
     changed: Arc<Notify>,
 }
 
@@ -73,14 +74,9 @@ struct Member {
 }
 
 impl PoolStatus {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Changes what is known, and names the pools that may say something else now.
     fn learn(&self, change: impl FnOnce(&mut Known) -> Vec<String>) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let pools = change(&mut known);
         if !pools.is_empty() {
             known.unwritten.extend(pools);
@@ -97,7 +93,7 @@ impl PoolStatus {
     }
 
     pub(crate) fn lost_pool(&self, name: &str) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.pools.remove(name);
         known.registrations.remove(name);
     }
@@ -157,10 +153,10 @@ impl PoolStatus {
         loop {
             self.changed.notified().await;
             tokio::time::sleep(MERGE).await;
-            let names = std::mem::take(&mut self.known().unwritten);
+            let names = std::mem::take(&mut self.known.lock().unwritten);
             let mut failed = Vec::new();
             for name in names {
-                let Some((pool, wanted)) = self.known().wanted(&name) else { continue };
+                let Some((pool, wanted)) = self.known.lock().wanted(&name) else { continue };
                 if let Err(error) = writer.write(&pool, &wanted).await {
                     tracing::warn!(nodepool = name, "its status is not up to date: {error}");
                     failed.push(name);
@@ -421,7 +417,7 @@ mod tests {
 
     /// The status that the pool of these tests is to have instead of this one.
     fn written(seen: &PoolStatus, before: Option<&Value>) -> Option<Value> {
-        let (_, wanted) = seen.known().wanted("a").expect("it was seen");
+        let (_, wanted) = seen.known.lock().wanted("a").expect("it was seen");
         wanted.status(before, Some(3), "now")
     }
 
@@ -462,18 +458,18 @@ mod tests {
         assert_eq!((&status["nodes"], &status["resources"]), (&json!(0), &none));
         assert_eq!(condition(&status, "NodeRegistrationHealthy").0, "Unknown");
         assert_eq!(written(&seen, Some(&status)), None);
-        seen.known().unwritten.clear();
+        seen.known.lock().unwritten.clear();
         seen.saw_node(&node(false));
-        assert_eq!(seen.known().unwritten.len(), 1);
+        assert_eq!(seen.known.lock().unwritten.len(), 1);
         let status = written(&seen, Some(&status)).expect("there is a node");
         assert_eq!((&status["nodes"], &status["resources"]["cpu"]), (&json!(1), &json!("16")));
         assert_eq!(condition(&status, "NodeRegistrationHealthy").0, "Unknown");
         seen.saw_node(&node(true));
         let status = written(&seen, Some(&status)).expect("it registered");
         assert_eq!(condition(&status, "NodeRegistrationHealthy").0, "True");
-        seen.known().unwritten.clear();
+        seen.known.lock().unwritten.clear();
         seen.saw_node(&node(true));
-        assert!(seen.known().unwritten.is_empty(), "nothing is new");
+        assert!(seen.known.lock().unwritten.is_empty(), "nothing is new");
         seen.lost_node("n");
         let status = written(&seen, Some(&status)).expect("it is gone");
         assert_eq!(status["nodes"], 0);

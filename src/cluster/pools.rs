@@ -4,7 +4,7 @@
 //! than fail for want of it.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use purser_api::NodeClass;
 use purser_engine::model::{ClassName, NodePool, PoolName};
@@ -12,6 +12,7 @@ use purser_engine::port::Observation;
 
 use crate::pool_status::PoolStatus;
 use crate::quiet::Quiet;
+use crate::shared::Shared;
 
 /// A pool, and what of its object only its claims need.
 #[derive(Debug, Clone)]
@@ -25,7 +26,7 @@ pub(crate) struct Pool {
 /// What is known of pools and classes, shared between those who watch and those who launch.
 #[derive(Clone, Default)]
 pub struct Pools {
-    known: Arc<Mutex<Known>>,
+    known: Shared<Known>,
     status: PoolStatus,
     quiet: Quiet,
 }
@@ -37,11 +38,6 @@ struct Known {
 }
 
 impl Pools {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// What pools are to show, which follows from the same objects.
     pub fn status(&self) -> &PoolStatus {
         &self.status
@@ -53,15 +49,15 @@ impl Pools {
     }
 
     pub(crate) fn pool(&self, name: &PoolName) -> Option<Pool> {
-        self.known().pools.get(name).cloned()
+        self.known.lock().pools.get(name).cloned()
     }
 
     pub(crate) fn class(&self, name: &ClassName) -> Option<NodeClass> {
-        self.known().classes.get(name).cloned()
+        self.known.lock().classes.get(name).cloned()
     }
 
     pub(crate) fn saw_pool(&self, pool: Pool) -> Observation {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let seen = Observation::NodePool(Arc::new(known.as_usable(&pool.facts)));
         known.pools.insert(pool.facts.name.clone(), pool);
         seen
@@ -69,7 +65,7 @@ impl Pools {
 
     /// A pool that says what cannot be: what it said before holds for the nodes that it has, and it gets no other.
     pub(crate) fn saw_invalid_pool(&self, name: &str) -> Vec<Observation> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let Some(pool) = known.pools.get_mut(&PoolName::new(name)) else { return Vec::new() };
         pool.facts.ready = false;
         vec![Observation::NodePool(Arc::new(pool.facts.clone()))]
@@ -78,12 +74,12 @@ impl Pools {
     pub(crate) fn lost_pool(&self, name: &str) -> Observation {
         self.status.lost_pool(name);
         let name = PoolName::new(name);
-        self.known().pools.remove(&name);
+        self.known.lock().pools.remove(&name);
         Observation::NoNodePool(name)
     }
 
     pub(crate) fn saw_class(&self, class: NodeClass) -> Vec<Observation> {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let name = class.name.clone();
         known.classes.insert(name.clone(), class);
         known.pools_of(&name)
@@ -91,7 +87,7 @@ impl Pools {
 
     pub(crate) fn lost_class(&self, name: &str) -> Vec<Observation> {
         self.status.lost_class(name);
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let name = ClassName::new(name);
         known.classes.remove(&name);
         known.pools_of(&name)

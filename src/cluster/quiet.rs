@@ -8,7 +8,6 @@
 //! no quiet.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -17,6 +16,7 @@ use purser_engine::model::{NodePool, OwnerKind, PodFacts, PodKey, PodPhase, Span
 
 use crate::Now;
 use crate::claim::{Claims, Shown};
+use crate::shared::Shared;
 
 /// So often it is looked at who has been quiet for long enough.
 const TICK: Duration = Duration::from_secs(1);
@@ -25,7 +25,7 @@ const CONSOLIDATABLE: &str = "Consolidatable";
 
 /// Takes note of when something happened on nodes.
 #[derive(Clone, Default)]
-pub struct Quiet(Arc<Mutex<Known>>);
+pub struct Quiet(Shared<Known>);
 
 #[derive(Default)]
 struct Known {
@@ -46,14 +46,9 @@ struct Seat {
 }
 
 impl Quiet {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn saw_pool(&self, pool: &NodePool) {
         let asked = pool.disruption.consolidate_after.filter(|_| pool.replicas.is_none());
-        self.known().asked.insert(pool.name.to_string(), asked);
+        self.0.lock().asked.insert(pool.name.to_string(), asked);
     }
 
     pub(crate) fn saw_node(&self, node: &Node, now: Time) {
@@ -62,14 +57,14 @@ impl Quiet {
         let (Some(pool), Some(owner)) = (labels.get(label::NODEPOOL), owner) else { return };
         if labels.contains_key(label::INITIALIZED) {
             let seat = Seat { claim: owner.name.clone(), pool: pool.clone(), since: now, shown: None };
-            self.known().nodes.entry(node.name_any()).or_insert(seat);
+            self.0.lock().nodes.entry(node.name_any()).or_insert(seat);
         } else {
             self.lost_node(&node.name_any());
         }
     }
 
     pub(crate) fn lost_node(&self, name: &str) {
-        self.known().nodes.remove(name);
+        self.0.lock().nodes.remove(name);
     }
 
     /// A pod was bound, ended, or is being deleted. Daemons do not count.
@@ -78,7 +73,7 @@ impl Quiet {
         if matches!(facts.spec.owner, OwnerKind::DaemonSet | OwnerKind::Node) {
             return;
         }
-        let mut known = self.known();
+        let mut known = self.0.lock();
         let before = known.pods.insert(facts.key.clone(), (node.to_string(), facts.phase));
         let happened = match before {
             Some((_, phase)) => (phase != facts.phase).then_some(now),
@@ -94,7 +89,7 @@ impl Quiet {
     }
 
     pub(crate) fn lost_pod(&self, key: &PodKey, now: Time) {
-        let mut known = self.known();
+        let mut known = self.0.lock();
         if let Some((node, phase)) = known.pods.remove(key)
             && phase != PodPhase::Ended
         {
@@ -107,7 +102,7 @@ impl Quiet {
         let claims = Claims::new(client);
         loop {
             tokio::time::sleep(TICK).await;
-            let due = self.known().due(now());
+            let due = self.0.lock().due(now());
             for (node, claim, holds) in due {
                 let shown = match holds {
                     true => Shown::holds(CONSOLIDATABLE),
@@ -115,7 +110,7 @@ impl Quiet {
                 };
                 match claims.show(&claim, now(), &[shown]).await {
                     Ok(()) => {
-                        if let Some(seat) = self.known().nodes.get_mut(&node) {
+                        if let Some(seat) = self.0.lock().nodes.get_mut(&node) {
                             seat.shown = Some(holds);
                         }
                     }
@@ -158,7 +153,7 @@ mod tests {
     }
 
     fn due(quiet: &Quiet, at: i64) -> Vec<bool> {
-        let mut known = quiet.known();
+        let mut known = quiet.0.lock();
         let due = known.due(secs(at));
         for (node, _, holds) in &due {
             known.nodes.get_mut(node).expect("it is known").shown = Some(*holds);

@@ -6,7 +6,7 @@
 //! **Invariant:** whoever has something to tell never waits: what finds no room is dropped and counted.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -19,6 +19,7 @@ use purser_engine::model::{Span, Time, Uid};
 use tokio::sync::Notify;
 
 use crate::error::ClusterError;
+use crate::shared::Shared;
 use crate::{Now, timestamp};
 
 /// The annotation with the record of the decision that an object or an Event is about.
@@ -102,7 +103,7 @@ pub struct Notice {
 /// What is to be told, in order; told once where it repeats itself, and no more of some than is good.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
-    inner: Arc<Mutex<Inner>>,
+    inner: Shared<Inner>,
     wake: Arc<Notify>,
 }
 
@@ -145,7 +146,7 @@ impl Allowance {
 impl Outbox {
     /// Takes something to tell.
     pub fn put(&self, now: Time, notice: Notice) {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         if notice.hold > Span::ZERO {
             let due = now + notice.hold;
             if inner.held.len() < QUEUE || inner.held.contains_key(&notice.about) {
@@ -164,17 +165,17 @@ impl Outbox {
 
     /// What was held back about an object does not hold any more.
     pub fn withdraw(&self, about: &About) {
-        self.inner().held.remove(about);
+        self.inner.lock().held.remove(about);
     }
 
     /// How many were sent, and how many dropped.
     pub fn counts(&self) -> (u64, u64) {
-        let inner = self.inner();
+        let inner = self.inner.lock();
         (inner.sent, inner.dropped)
     }
 
     fn next(&self, now: Time) -> Option<Notice> {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         let due: Vec<About> =
             inner.held.iter().filter(|(_, (due, _))| *due <= now).map(|(about, _)| about.clone()).collect();
         for about in due {
@@ -186,16 +187,11 @@ impl Outbox {
     }
 
     fn done(&self, sent: bool) {
-        let mut inner = self.inner();
+        let mut inner = self.inner.lock();
         match sent {
             true => inner.sent += 1,
             false => inner.dropped += 1,
         }
-    }
-
-    fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics while it is held.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

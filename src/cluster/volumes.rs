@@ -4,7 +4,6 @@
 //! in which order they come makes no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1;
@@ -12,12 +11,13 @@ use purser_api::{Storage, VolumeClaimFacts, storage_class, volume, volume_claim}
 use purser_engine::model::{Labels, PodKey, Str};
 use purser_engine::port::Observation;
 
+use crate::shared::Shared;
 use crate::tell::Told;
 use crate::watching::{Key, Reader};
 
 /// What is known of volumes, shared between the watches of the three kinds.
 #[derive(Clone, Default)]
-pub(crate) struct Volumes(Arc<Mutex<Known>>);
+pub(crate) struct Volumes(Shared<Known>);
 
 #[derive(Default)]
 struct Known {
@@ -37,13 +37,6 @@ enum Kind {
 }
 
 const KINDS: usize = 3;
-
-impl Volumes {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Known {
     fn is_complete(&self) -> bool {
@@ -102,7 +95,7 @@ impl Reader<PersistentVolumeClaim> for Volumes {
     fn saw(&self, object: &PersistentVolumeClaim) -> Told {
         // Where it can be used does not depend on its labels.
         let claim = VolumeClaimFacts { labels: Labels::new(), ..volume_claim(object)? };
-        let mut known = self.known();
+        let mut known = self.0.lock();
         let key = claim.key.clone();
         known.insert(claim);
         Ok(known.tell([&key]))
@@ -110,19 +103,19 @@ impl Reader<PersistentVolumeClaim> for Volumes {
 
     fn lost(&self, key: &Key) -> Vec<Observation> {
         let key = key.in_namespace();
-        self.known().remove(&key);
+        self.0.lock().remove(&key);
         vec![Observation::NoVolumeClaim(key)]
     }
 
     fn listed(&self) -> Vec<Observation> {
-        self.known().has_listed(Kind::Claim)
+        self.0.lock().has_listed(Kind::Claim)
     }
 }
 
 impl Reader<PersistentVolume> for Volumes {
     fn saw(&self, object: &PersistentVolume) -> Told {
         let volume = volume(object)?;
-        let mut known = self.known();
+        let mut known = self.0.lock();
         if known.storage.volumes.get(&volume.name) == Some(&volume) {
             return Ok(Vec::new());
         }
@@ -132,20 +125,20 @@ impl Reader<PersistentVolume> for Volumes {
     }
 
     fn lost(&self, key: &Key) -> Vec<Observation> {
-        let mut known = self.known();
+        let mut known = self.0.lock();
         known.storage.volumes.remove(key.name.as_str());
         known.of_volume(&key.name)
     }
 
     fn listed(&self) -> Vec<Observation> {
-        self.known().has_listed(Kind::Volume)
+        self.0.lock().has_listed(Kind::Volume)
     }
 }
 
 impl Reader<v1::StorageClass> for Volumes {
     fn saw(&self, object: &v1::StorageClass) -> Told {
         let class = storage_class(object)?;
-        let mut known = self.known();
+        let mut known = self.0.lock();
         if known.storage.classes.get(&class.name) == Some(&class) {
             return Ok(Vec::new());
         }
@@ -155,13 +148,13 @@ impl Reader<v1::StorageClass> for Volumes {
     }
 
     fn lost(&self, key: &Key) -> Vec<Observation> {
-        let mut known = self.known();
+        let mut known = self.0.lock();
         known.storage.classes.remove(key.name.as_str());
         known.of_class(&key.name)
     }
 
     fn listed(&self) -> Vec<Observation> {
-        self.known().has_listed(Kind::Class)
+        self.0.lock().has_listed(Kind::Class)
     }
 }
 
@@ -222,6 +215,6 @@ mod tests {
         assert!(told(&lost).1.is_some());
         let lost = Reader::<PersistentVolumeClaim>::lost(&volumes, &key("shop", "data"));
         assert_eq!(lost, [Observation::NoVolumeClaim(PodKey::new("shop", "data"))]);
-        assert!(volumes.known().by_volume.is_empty() && volumes.known().by_class.is_empty());
+        assert!(volumes.0.lock().by_volume.is_empty() && volumes.0.lock().by_class.is_empty());
     }
 }

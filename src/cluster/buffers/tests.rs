@@ -32,7 +32,7 @@ fn key() -> PodKey {
 }
 
 fn found(replicas: Option<u32>, generation: Option<i64>) -> Result<Found, String> {
-    Ok(Found { template: Arc::default(), replicas, generation })
+    Ok(Found { template: std::sync::Arc::default(), replicas, generation })
 }
 
 /// Status and reason of the two conditions, as they should be.
@@ -93,7 +93,7 @@ async fn a_buffer_waits_for_what_it_names_and_then_says_what_it_comes_to() {
     assert_eq!(told, [Observation::NoCapacityBuffer(key())]);
     let gone = Key { namespace: "shop".to_owned(), name: "spare".to_owned() };
     assert_eq!(Reader::<DynamicObject>::lost(&buffers, &gone), [Observation::NoCapacityBuffer(key())]);
-    assert!(buffers.known().sources.is_empty(), "nobody needs what it named");
+    assert!(buffers.known.lock().sources.is_empty(), "nobody needs what it named");
 }
 
 #[tokio::test]

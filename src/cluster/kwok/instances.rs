@@ -4,7 +4,7 @@
 //! for lost between the two.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Node;
 use kube::ResourceExt;
@@ -17,9 +17,11 @@ use purser_engine::port::InstanceFacts;
 use super::machine::FAKE;
 use super::{instance_types, node_of, offering, provider_id};
 
+use crate::shared::Shared;
+
 /// The instances of a cluster, shared between those who watch and those who launch.
 #[derive(Clone)]
-pub struct Instances(Arc<Mutex<Known>>);
+pub struct Instances(Shared<Known>);
 
 struct Known {
     types: BTreeMap<TypeName, Arc<InstanceType>>,
@@ -34,25 +36,20 @@ impl Default for Instances {
     fn default() -> Self {
         let types = instance_types().into_iter().map(|one| (one.name.clone(), one)).collect();
         let (there, coming) = (BTreeMap::new(), BTreeMap::new());
-        Self(Arc::new(Mutex::new(Known { types, there, coming, unfinished: Some(BTreeMap::new()) })))
+        Self(Shared::new(Known { types, there, coming, unfinished: Some(BTreeMap::new()) }))
     }
 }
 
 impl Instances {
     /// All that there are.
     pub fn list(&self) -> Vec<InstanceFacts> {
-        let known = self.known();
+        let known = self.0.lock();
         known.there.values().chain(known.coming.values()).cloned().collect()
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        // Nothing panics while it is held.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn saw_node(&self, node: &Node) {
         let name = node.name_any();
-        let mut known = self.known();
+        let mut known = self.0.lock();
         if let Some(facts) = known.of_node(node) {
             known.coming.remove(&name);
             known.there.insert(name, facts);
@@ -60,7 +57,7 @@ impl Instances {
     }
 
     pub(crate) fn lost_node(&self, name: &str) {
-        self.known().there.remove(name);
+        self.0.lock().there.remove(name);
     }
 
     /// A claim was seen. One that was launched before this process began, and whose Node did not come, is remembered until
@@ -68,7 +65,7 @@ impl Instances {
     pub(crate) fn saw_claim(&self, claim: &ClaimFacts) {
         let Some(node) = claim.instance.as_ref().and_then(node_of) else { return };
         let waits = !claim.registered && claim.deleted.is_none();
-        if let Some(unfinished) = self.known().unfinished.as_mut().filter(|_| waits) {
+        if let Some(unfinished) = self.0.lock().unfinished.as_mut().filter(|_| waits) {
             unfinished.insert(node.to_owned(), claim.clone());
         }
     }
@@ -76,7 +73,7 @@ impl Instances {
     /// Claims that were launched before and have no Node, with the names that their Nodes are to have. To be asked once, when claims
     /// and Nodes are listed.
     pub(super) fn take_unfinished(&self) -> BTreeMap<String, ClaimFacts> {
-        let mut known = self.known();
+        let mut known = self.0.lock();
         let mut unfinished = known.unfinished.take().unwrap_or_default();
         unfinished.retain(|node, _| !known.there.contains_key(node));
         unfinished
@@ -84,7 +81,7 @@ impl Instances {
 
     /// A Node of this name is going to be made.
     pub(super) fn expect(&self, node: &str, facts: InstanceFacts) {
-        let mut known = self.known();
+        let mut known = self.0.lock();
         if !known.there.contains_key(node) {
             known.coming.insert(node.to_owned(), facts);
         }
@@ -92,12 +89,12 @@ impl Instances {
 
     /// Whether a Node of this name is still to be made.
     pub(super) fn is_coming(&self, node: &str) -> bool {
-        self.known().coming.contains_key(node)
+        self.0.lock().coming.contains_key(node)
     }
 
     /// No Node of this name is to be made any more.
     pub(crate) fn forget(&self, node: &str) {
-        self.known().coming.remove(node);
+        self.0.lock().coming.remove(node);
     }
 }
 

@@ -5,7 +5,7 @@
 //! that does too.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -22,6 +22,7 @@ use super::stopping;
 use crate::Now;
 use crate::error::{ClusterError, code};
 use crate::moment;
+use crate::shared::Shared;
 
 /// Pods and nodes that are seen to at a time.
 const AT_ONCE: usize = 16;
@@ -63,7 +64,7 @@ enum DutyKind {
 }
 
 /// The fake nodes by name, with the UIDs of those that were seen.
-type Owned = Arc<Mutex<BTreeMap<String, Option<String>>>>;
+type Owned = Shared<BTreeMap<String, Option<String>>>;
 
 /// Takes note of nodes and pods, and passes on what a kubelet would do.
 #[derive(Clone)]
@@ -87,18 +88,18 @@ impl Kubelet {
         let (listed, is_listed) = watch::channel(false);
         // Unbounded: whoever tells is a watch, which waits for its reader already, and a duty is a few names.
         let (duties, to_do) = mpsc::unbounded_channel();
-        let work = KubeletWork { nodes: Arc::clone(&nodes), listed: is_listed, duties: to_do };
+        let work = KubeletWork { nodes: nodes.clone(), listed: is_listed, duties: to_do };
         (Self { nodes, listed, duties }, work)
     }
 
     /// A node that is about to be made is fake.
     pub(crate) fn owns(&self, node: &str) {
-        lock(&self.nodes).entry(node.to_owned()).or_default();
+        self.nodes.lock().entry(node.to_owned()).or_default();
     }
 
     pub(crate) fn saw_node(&self, node: &Node) {
         if node.labels().get(FAKE.0).is_some_and(|value| value == FAKE.1) {
-            lock(&self.nodes).insert(node.name_any(), node.uid());
+            self.nodes.lock().insert(node.name_any(), node.uid());
             if has_no_kubelet(node) {
                 // With nobody left to do it, the process is ending.
                 let _ = self.duties.send(Duty::Node(node.name_any()));
@@ -108,7 +109,7 @@ impl Kubelet {
 
     /// A node is gone. Whether it was fake.
     pub(crate) fn lost_node(&self, node: &str) -> bool {
-        lock(&self.nodes).remove(node).is_some()
+        self.nodes.lock().remove(node).is_some()
     }
 
     /// From now on it is known which nodes are fake.
@@ -150,29 +151,24 @@ fn has_no_kubelet(node: &Node) -> bool {
     }
 }
 
-fn lock<T>(nodes: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it is held.
-    nodes.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl KubeletWork {
     /// Does the work until there will be no more.
     pub async fn run(mut self, client: Client, now: Now) {
         if self.listed.wait_for(|listed| *listed).await.is_err() {
             return;
         }
-        let heart = tokio::spawn(beat(client.clone(), Arc::clone(&self.nodes), Arc::clone(&now)));
+        let heart = tokio::spawn(beat(client.clone(), self.nodes.clone(), Arc::clone(&now)));
         let turns = Arc::new(Semaphore::new(AT_ONCE));
         while let Some(duty) = self.duties.recv().await {
             let node = match &duty {
                 Duty::Pod(pod) => &pod.node,
                 Duty::Node(node) => node,
             };
-            if !lock(&self.nodes).contains_key(node) {
+            if !self.nodes.lock().contains_key(node) {
                 continue;
             }
             let (client, now, turns) = (client.clone(), Arc::clone(&now), Arc::clone(&turns));
-            let nodes = Arc::clone(&self.nodes);
+            let nodes = self.nodes.clone();
             tokio::spawn(async move {
                 if let Duty::Pod(PodDuty { kind: DutyKind::End(Some(at)), .. }) = &duty {
                     until(*at, &now).await;
@@ -203,7 +199,7 @@ async fn do_until_done(client: &Client, duty: &Duty, nodes: &Owned, turns: &Sema
             return;
         }
         tracing::warn!(node, "the kubelet stand-in: {error}");
-        if !error.may_pass() || !lock(nodes).contains_key(node) {
+        if !error.may_pass() || !nodes.lock().contains_key(node) {
             return;
         }
         tokio::time::sleep(pause).await;
@@ -278,7 +274,7 @@ async fn beat(client: Client, nodes: Owned, now: Now) {
     let leases: Api<Lease> = Api::namespaced(client, "kube-node-lease");
     loop {
         let all: Vec<(String, Option<String>)> =
-            lock(&nodes).iter().map(|(name, uid)| (name.clone(), uid.clone())).collect();
+            nodes.lock().iter().map(|(name, uid)| (name.clone(), uid.clone())).collect();
         futures::stream::iter(all)
             .for_each_concurrent(AT_ONCE, |(node, uid)| {
                 let (leases, now) = (leases.clone(), Arc::clone(&now));
