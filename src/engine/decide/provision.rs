@@ -6,6 +6,7 @@
 //! limit any more than two can.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::memo::{Hopeless, Memo};
 use super::record;
@@ -14,7 +15,8 @@ use super::{Pass, batch};
 use crate::controller::limits::requirements_bytes;
 use crate::event::{Decision, LaunchOption, Place, SpecId, Target};
 use crate::model::{
-    CapacityType, ClaimName, PodGroup, PodKey, PodPhase, Requirements, Time, TypeName, Zone, label,
+    CapacityType, ClaimName, PodGroup, PodKey, PodPhase, PodSpec, Requirements, Resources, Time, Toleration,
+    TolerationOperator, TypeName, Uid, Zone, label,
 };
 use crate::reason::{Reason, ReasonId};
 use crate::schedule::{
@@ -116,6 +118,32 @@ pub(super) fn solve<T: Tracer>(
     let (plan, looked) = schedule::solve_explained(&problem, &mut memo.prepared);
     tell(memo, looked, tracer);
     plan
+}
+
+/// What would be launched for one pod that asks for so much and minds nothing, if nothing else were there.
+pub(super) fn launch_alone(pass: &Pass<'_>, offer: &PoolOffer, requests: Resources) -> Option<Launch> {
+    let any = Toleration { key: None, operator: TolerationOperator::Exists, value: "".into(), effect: None };
+    let spec = PodSpec { requests, tolerations: vec![any], ..PodSpec::default() };
+    let pod = PendingPod {
+        key: PodKey::new("", ""),
+        spec: SpecId(0),
+        created: Time(0),
+        uid: Uid(0),
+        volumes: Vec::new(),
+        group: None,
+    };
+    let problem = Problem {
+        rules: &rules(&pass.state.settings),
+        pools: std::slice::from_ref(offer),
+        hosts: &[],
+        specs: &[Arc::new(spec)],
+        pods: &[pod],
+        namespaces: &BTreeMap::new(),
+        wary: &BTreeSet::new(),
+        devices: None,
+        attachable: &Attachable::default(),
+    };
+    schedule::solve(&problem).launches.pop()
 }
 
 /// What nodes attach, as far as those say that are there; looked for only where a pod asks.

@@ -4,18 +4,15 @@
 //!
 //! **Invariant:** the nodes of a pool, those on their way out included, are never more than its limit allows by what is launched here.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::memo::Memo;
 use super::provision::{self, Purpose};
 use super::trace::Tracer;
 use super::{Pass, drain, lifecycle};
-use crate::event::{Decision, SpecId};
-use crate::model::{
-    DisruptionReason, NodePool, PodKey, PodPhase, PodSpec, Price, Time, Toleration, TolerationOperator, Uid,
-};
-use crate::schedule::{self, Attachable, Launch, PendingPod, PoolOffer, Problem};
+use crate::event::Decision;
+use crate::model::{DisruptionReason, NodePool, PodPhase, PodSpec, Price, Resources};
+use crate::schedule::{Launch, PoolOffer};
 use crate::settings::FeatureGate;
 use crate::state::{Claim, Pod};
 
@@ -74,30 +71,9 @@ fn launch<T: Tracer>(
 
 /// What a node of the pool is launched with: what would be for a pod that asks for nothing.
 fn node_of(pass: &Pass<'_>, offer: &PoolOffer) -> Option<Launch> {
-    let any = Toleration { key: None, operator: TolerationOperator::Exists, value: "".into(), effect: None };
-    let specs = [Arc::new(PodSpec { tolerations: vec![any], ..PodSpec::default() })];
-    let pod = PendingPod {
-        key: PodKey::new("", ""),
-        spec: SpecId(0),
-        created: Time(0),
-        uid: Uid(0),
-        volumes: Vec::new(),
-        group: None,
-    };
     // The limit was looked at by the count of nodes.
     let offer = PoolOffer { used: Default::default(), ..offer.clone() };
-    let problem = Problem {
-        rules: &provision::rules(&pass.state.settings),
-        pools: &[offer],
-        hosts: &[],
-        specs: &specs,
-        pods: &[pod],
-        namespaces: &BTreeMap::new(),
-        wary: &BTreeSet::new(),
-        devices: None,
-        attachable: &Attachable::default(),
-    };
-    let launch = schedule::solve(&problem).launches.pop()?;
+    let launch = provision::launch_alone(pass, &offer, Resources::default())?;
     Some(Launch { pool: 0, pods: Vec::new(), ..launch })
 }
 
