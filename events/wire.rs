@@ -118,6 +118,15 @@ pub fn encode(event: &Event) -> Result<Encoded, WireError> {
     }
 }
 
+/// The name of an event's kind.
+pub const fn name(event: &Event) -> &'static str {
+    match event {
+        Event::Control(control) => control::name(control),
+        Event::Fact(fact) => fact::name(fact),
+        Event::Decision(decision) => decision::name(decision),
+    }
+}
+
 /// Reads the payload of a record, of whichever schema.
 ///
 /// # Errors

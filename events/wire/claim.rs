@@ -7,6 +7,7 @@ use purser_engine::model::{
 };
 
 use super::convert::Wire as _;
+use super::fact::NodeClaimObservedV1;
 use super::pool::NodeTemplateV1;
 use super::resources::ResourcesV1;
 use super::scalar::{TimeV1, UidV1};
@@ -31,20 +32,10 @@ frozen! {
     }
 }
 
-/// What was written down of a claim at first.
-pub(crate) struct Little {
-    pub(crate) claim: String,
-    pub(crate) pool: Option<String>,
-    pub(crate) instance: Option<String>,
-    pub(crate) node: Option<String>,
-    pub(crate) created: TimeV1,
-    pub(crate) hash: String,
-}
-
-impl From<Little> for ClaimFactsV1 {
+impl From<NodeClaimObservedV1> for ClaimFactsV1 {
     /// One with a node had joined, as far as that can be told.
-    fn from(little: Little) -> Self {
-        let Little { claim, pool, instance, node, created, hash } = little;
+    fn from(old: NodeClaimObservedV1) -> Self {
+        let NodeClaimObservedV1 { claim, pool, instance, node, created, hash } = old;
         Self::from_domain(&ClaimFacts {
             name: ClaimName::new(claim),
             uid: Uid::default(),

@@ -4,7 +4,7 @@
 
 use purser_engine::event::Fact;
 
-use super::claim::{ClaimFactsV1, Little};
+use super::claim::ClaimFactsV1;
 use super::cloud::{InstanceTypeV1, LaunchFailureV1, OfferingKeyV1};
 use super::code::{CapacityTypeCode, InterruptionCode, PodPhaseCode};
 use super::map::{LabelsV1, MapV1};
@@ -43,8 +43,7 @@ pub(crate) struct NodeClaimObservedV1 {
 
 impl From<NodeClaimObservedV1> for NodeClaimObservedV2 {
     fn from(old: NodeClaimObservedV1) -> Self {
-        let NodeClaimObservedV1 { claim, pool, instance, node, created, hash } = old;
-        Self { claim: Little { claim, pool, instance, node, created, hash }.into() }
+        Self { claim: old.into() }
     }
 }
 

@@ -158,6 +158,13 @@ macro_rules! kinds {
             },
         )+];
 
+        /// The name of an event's kind.
+        pub(super) const fn name(event: &$domain_type) -> &'static str {
+            match event {$(
+                $domain_type::$variant { .. } => $name,
+            )+}
+        }
+
         /// Encodes an event of this class in the newest schema of its kind.
         pub(super) fn encode(event: &$domain_type) -> Result<$crate::wire::Encoded, $crate::wire::WireError> {
             match event {$(

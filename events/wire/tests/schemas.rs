@@ -65,6 +65,7 @@ fn an_older_schema_is_read_through_each_next_one() {
     let v2 = codec::encode(&MeasuredV2 { host: "a".to_owned(), instance: Some("i".to_owned()) }).unwrap();
     let v3 = encode(&Trial::Measured { node: "a".into(), instance: Some("i".into()), count: 5 }).unwrap();
     assert_eq!((v3.kind, v3.schema), (999, 3));
+    assert_eq!(name(&Trial::Measured { node: "a".into(), instance: None, count: 1 }), kind.name);
     assert_eq!(kind.decode(1, &v1), Ok(event(None, 1)));
     assert_eq!(kind.decode(2, &v2), Ok(event(Some("i"), 1)));
     assert_eq!(kind.decode(3, &v3.payload), Ok(event(Some("i"), 5)));

@@ -7,6 +7,7 @@ use purser_engine::model::{
     ClaimName, ConsolidationPolicy, DisruptionReason, NodeName, PodKey, PodPhase, Span, Time, label,
 };
 use purser_engine::state::{Claim, Plan, State};
+use purser_events::wire;
 
 use super::Metrics;
 
@@ -63,7 +64,7 @@ impl Metrics {
     pub(in crate::run) fn observe(&self, state: &State, time: Time, event: &Event) -> Option<Divergence> {
         match event {
             Event::Decision(decision) => {
-                self.own.decisions.with_label_values(&[kind(decision)]).inc();
+                self.own.decisions.with_label_values(&[wire::name(event)]).inc();
                 self.decision(state, time, decision);
             }
             Event::Fact(fact) => return self.fact(state, time, fact),
@@ -301,30 +302,5 @@ pub(in crate::run) fn may_end<'a>(state: &'a State, event: &'a Event) -> Option<
         Event::Fact(Fact::NodeClaimDeleted { claim } | Fact::LaunchFailed { claim, .. })
         | Event::Decision(Decision::Terminate { claim, .. }) => state.claims.get(claim),
         _ => None,
-    }
-}
-
-const fn kind(decision: &Decision) -> &'static str {
-    match decision {
-        Decision::Launch { .. } => "launch",
-        Decision::LaunchAdopted { .. } => "launch-adopted",
-        Decision::Relaunch { .. } => "relaunch",
-        Decision::Nominate { .. } => "nominate",
-        Decision::Unschedulable { .. } => "unschedulable",
-        Decision::Register { .. } => "register",
-        Decision::Initialize { .. } => "initialize",
-        Decision::Disrupt { .. } => "disrupt",
-        Decision::AbandonDisruption { .. } => "abandon-disruption",
-        Decision::RejectCandidate { .. } => "reject-candidate",
-        Decision::Taint { .. } => "taint",
-        Decision::Untaint { .. } => "untaint",
-        Decision::Drain { .. } => "drain",
-        Decision::Evict { .. } => "evict",
-        Decision::Terminate { .. } => "terminate",
-        Decision::Repair { .. } => "repair",
-        Decision::Expire { .. } => "expire",
-        Decision::Drift { .. } => "drift",
-        Decision::Adopt { .. } => "adopt",
-        Decision::GarbageCollect { .. } => "garbage-collect",
     }
 }
