@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use purser_engine::settings;
+use purser_engine::settings::{self, Settings};
 
 #[cfg(feature = "cluster")]
 mod run;
@@ -59,6 +59,26 @@ pub struct Policies {
         default_value_t
     )]
     pub min_values_policy: MinValuesPolicy,
+    /// Pods of a lower priority use what is there, and nothing is launched for them.
+    #[arg(
+        long,
+        env = "EXPENDABLE_PODS_PRIORITY_CUTOFF",
+        value_name = "PRIORITY",
+        allow_hyphen_values = true
+    )]
+    pub expendable_pods_priority_cutoff: Option<i32>,
+}
+
+impl Policies {
+    /// The settings with these policies, and with nothing else said.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            preference_policy: self.preference_policy.into(),
+            min_values_policy: self.min_values_policy.into(),
+            expendable_below: self.expendable_pods_priority_cutoff,
+            ..Settings::default()
+        }
+    }
 }
 
 /// What is switched on or off.
@@ -180,14 +200,6 @@ pub struct SimulateOptions {
     /// What is switched on or off.
     #[command(flatten)]
     pub gates: Gates,
-    /// Pods of a lower priority use what is there, and nothing is launched for them.
-    #[arg(
-        long,
-        env = "EXPENDABLE_PODS_PRIORITY_CUTOFF",
-        value_name = "PRIORITY",
-        allow_hyphen_values = true
-    )]
-    pub expendable_pods_priority_cutoff: Option<i32>,
     /// Where the journal goes; a new folder below ./purser-journal if not given.
     #[arg(long, value_name = "DIR")]
     pub journal: Option<PathBuf>,

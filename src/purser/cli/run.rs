@@ -61,14 +61,6 @@ pub struct RunOptions {
     /// What is switched on or off.
     #[command(flatten)]
     pub gates: Gates,
-    /// Pods of a lower priority use what is there, and nothing is launched for them.
-    #[arg(
-        long,
-        env = "EXPENDABLE_PODS_PRIORITY_CUTOFF",
-        value_name = "PRIORITY",
-        allow_hyphen_values = true
-    )]
-    pub expendable_pods_priority_cutoff: Option<i32>,
     /// The port of /metrics; 0 for none.
     #[arg(long, env = "METRICS_PORT", value_name = "PORT", default_value_t = 8080)]
     pub metrics_port: u16,

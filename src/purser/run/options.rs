@@ -73,12 +73,9 @@ pub(super) fn settings(options: &RunOptions) -> anyhow::Result<Settings> {
     Ok(Settings {
         batch_idle: options.batch_idle_duration,
         batch_max: options.batch_max_duration,
-        preference_policy: options.policies.preference_policy.into(),
-        min_values_policy: options.policies.min_values_policy.into(),
-        expendable_below: options.expendable_pods_priority_cutoff,
         garbage_collect_after: options.garbage_collect_after,
         feature_gates,
-        ..Settings::default()
+        ..options.policies.settings()
     })
 }
 

@@ -109,13 +109,7 @@ impl Input {
                 pool.name
             );
         }
-        let settings = Settings {
-            feature_gates,
-            expendable_below: options.expendable_pods_priority_cutoff,
-            preference_policy: options.policies.preference_policy.into(),
-            min_values_policy: options.policies.min_values_policy.into(),
-            ..Settings::default()
-        };
+        let settings = Settings { feature_gates, ..options.policies.settings() };
         if settings.feature_gates.has(FeatureGate::NodeOverlay) {
             let overlays =
                 scenario.overlays.iter().map(|(name, overlay)| Overlay::new(name, overlay)).collect();
