@@ -35,9 +35,7 @@ impl Case {
 
     /// The same, before there is a controller.
     pub(super) async fn prepare(missing: &[&str], gates: &str, objects: &[Value]) -> Self {
-        let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
-        plane.install(definitions().filter(|one| !missing.contains(&name_of(one)))).await.unwrap();
-        let client = plane.client().await.unwrap();
+        let (plane, client) = plane(missing).await;
         let folder = tempfile::tempdir().unwrap();
         let class = json!({"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass",
             "metadata": {"name": "default"}, "spec": {}});
@@ -59,11 +57,9 @@ impl Case {
             before.kill();
         }
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-        command.args(["run", "--provider", "kwok", "--feature-gates", &self.gates]);
-        command.args(["--metrics-port", "0", "--health-probe-port", "0"]).args(&self.arguments);
-        command.arg("--journal").arg(self.folder.path().join(journal)).env("HOSTNAME", journal);
-        command.arg("--kubeconfig").arg(&self.kubeconfig).stderr(log);
+        let mut command = purser_run(&self.kubeconfig, &self.folder.path().join(journal), [0, 0]);
+        command.args(["--feature-gates", &self.gates]).args(&self.arguments);
+        command.env("HOSTNAME", journal).stderr(log);
         self.controllers.insert(journal, Controller(command.spawn().unwrap()));
     }
 
@@ -170,14 +166,6 @@ impl Drop for Case {
             println!("the journal and the log of the controller are in {}", self.folder.path().display());
         }
     }
-}
-
-fn definitions() -> impl Iterator<Item = Value> {
-    purser_api::crd::definitions().into_iter().map(|definition| definition.object)
-}
-
-fn name_of(definition: &Value) -> &str {
-    definition["metadata"]["name"].as_str().unwrap()
 }
 
 pub(super) fn is_running(pod: &Pod) -> bool {

@@ -11,10 +11,7 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub(super) async fn start() -> Self {
-        let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
-        let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
-        plane.install(definitions).await.unwrap();
-        let client = plane.client().await.unwrap();
+        let (plane, client) = plane(&[]).await;
         let cluster = Self { plane, client, folder: tempfile::tempdir().unwrap() };
         cluster.class("default", json!({})).await;
         cluster

@@ -45,11 +45,9 @@ impl Controller {
     /// Starts it with a journal of this name, and more arguments.
     fn start_with(plane: &Plane, folder: &Path, number: u32, journal: &str, arguments: &[&str]) -> Self {
         let log = File::create(folder.join(format!("log-{number}"))).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-        command.args(["run", "--provider", "kwok", "--journal"]).arg(folder.join(journal)).args(arguments);
-        command.arg("--kubeconfig").arg(plane.kubeconfig()).stderr(log);
+        let mut command = purser_run(&plane.kubeconfig(), &folder.join(journal), [0, 0]);
         // A replica that was killed leaves its lease behind, and tests have no time to wait for it.
-        command.args(["--metrics-port", "0", "--health-probe-port", "0", "--disable-leader-election"]);
+        command.arg("--disable-leader-election").args(arguments).stderr(log);
         Self(command.spawn().unwrap())
     }
 
@@ -69,6 +67,30 @@ impl Drop for Controller {
     fn drop(&mut self) {
         let _ = self.0.kill();
     }
+}
+
+/// A control plane with our custom resources, but for these definitions.
+async fn plane(missing: &[&str]) -> (Plane, Client) {
+    let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
+    plane.install(definitions().filter(|one| !missing.contains(&name_of(one)))).await.unwrap();
+    let client = plane.client().await.unwrap();
+    (plane, client)
+}
+
+fn definitions() -> impl Iterator<Item = Value> {
+    purser_api::crd::definitions().into_iter().map(|definition| definition.object)
+}
+
+fn name_of(definition: &Value) -> &str {
+    definition["metadata"]["name"].as_str().unwrap()
+}
+
+/// The command of a controller with this journal, and these ports for metrics and probes.
+fn purser_run(kubeconfig: &Path, journal: &Path, [metrics, probes]: [u16; 2]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
+    command.args(["run", "--provider", "kwok", "--kubeconfig"]).arg(kubeconfig).arg("--journal").arg(journal);
+    command.args(["--metrics-port", &metrics.to_string(), "--health-probe-port", &probes.to_string()]);
+    command
 }
 
 fn any(client: &Client, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
@@ -99,10 +121,7 @@ fn is_true(object: &DynamicObject, condition: &str) -> bool {
 
 #[tokio::test]
 async fn pods_get_nodes_and_empty_nodes_go_though_the_controller_is_killed() {
-    let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
-    let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
-    plane.install(definitions).await.unwrap();
-    let client = plane.client().await.unwrap();
+    let (plane, client) = plane(&[]).await;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
 

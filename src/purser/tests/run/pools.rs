@@ -2,10 +2,9 @@
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use purser_plane::Plane;
 use serde_json::{Value, json};
 
-use super::{Controller, any, create, until};
+use super::{Controller, any, create, plane, until};
 
 fn condition<'a>(pool: &'a DynamicObject, kind: &str) -> (&'a str, &'a str) {
     let all = pool.data.pointer("/status/conditions").and_then(Value::as_array);
@@ -16,10 +15,7 @@ fn condition<'a>(pool: &'a DynamicObject, kind: &str) -> (&'a str, &'a str) {
 
 #[tokio::test]
 async fn a_pool_shows_its_class_its_nodes_and_its_hash() {
-    let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
-    let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
-    plane.install(definitions).await.unwrap();
-    let client = plane.client().await.unwrap();
+    let (plane, client) = plane(&[]).await;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let controller = Controller::start(&plane, folder, 1);

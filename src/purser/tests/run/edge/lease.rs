@@ -38,7 +38,7 @@ async fn is_held(client: &Client, host: &str) -> bool {
 
 #[tokio::test]
 async fn one_of_two_replicas_acts_and_the_other_takes_over() {
-    let (plane, client) = plane().await;
+    let (plane, client) = plane(&[]).await;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     pool(&client).await;
@@ -104,7 +104,7 @@ fn terms(journal: &std::path::Path) -> Vec<u64> {
 
 #[tokio::test]
 async fn a_lost_lease_stops_everything() {
-    let (plane, client) = plane().await;
+    let (plane, client) = plane(&[]).await;
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     pool(&client).await;

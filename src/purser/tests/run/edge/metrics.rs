@@ -16,7 +16,7 @@ fn sample(text: &str, begin: &str) -> Option<f64> {
 
 #[tokio::test]
 async fn what_happens_is_told() {
-    let (plane, client) = plane().await;
+    let (plane, client) = plane(&[]).await;
     let folder = tempfile::tempdir().unwrap();
     let replica = Replica::start(&plane, folder.path(), "only", "journal");
     let ready = || get(replica.health, "/readyz").is_some_and(|(status, _)| status == 200);

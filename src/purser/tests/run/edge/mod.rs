@@ -11,11 +11,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Duration;
 
-use kube::api::{DynamicObject, ListParams, PostParams};
+use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use purser_plane::Plane;
 use serde_json::{Value, json};
+
+use crate::{any, create, plane, purser_run};
 
 /// A replica of the controller; killed with the test, if it does not end before.
 struct Replica {
@@ -34,10 +36,8 @@ impl Replica {
     fn start_with(kubeconfig: &Path, folder: &Path, host: &str, journal: &str) -> Self {
         let [metrics, health] = free_ports();
         let log = folder.join(format!("{host}.log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-        command.args(["run", "--provider", "kwok", "--journal"]).arg(folder.join(journal));
-        command.arg("--kubeconfig").arg(kubeconfig).env("HOSTNAME", host);
-        command.args(["--metrics-port", &metrics.to_string(), "--health-probe-port", &health.to_string()]);
+        let mut command = purser_run(kubeconfig, &folder.join(journal), [metrics, health]);
+        command.env("HOSTNAME", host);
         command.args(["--leader-election-lease-duration", "3s", "--leader-election-renew-deadline", "2s"]);
         command.args(["--leader-election-retry-period", "300ms"]);
         let child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
@@ -85,26 +85,9 @@ fn get(port: u16, path: &str) -> Option<(u16, String)> {
     Some((status, answer.split_once("\r\n\r\n")?.1.to_owned()))
 }
 
-fn any(client: &Client, group: &str, version: &str, kind: &str) -> Api<DynamicObject> {
-    Api::all_with(client.clone(), &ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind)))
-}
-
 fn deployments(client: &Client) -> Api<DynamicObject> {
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
     Api::default_namespaced_with(client.clone(), &resource)
-}
-
-async fn create(api: &Api<DynamicObject>, manifest: Value) {
-    api.create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
-}
-
-/// A plane with the custom resources.
-async fn plane() -> (Plane, Client) {
-    let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
-    let definitions = purser_api::crd::definitions().into_iter().map(|definition| definition.object);
-    plane.install(definitions).await.unwrap();
-    let client = plane.client().await.unwrap();
-    (plane, client)
 }
 
 /// A class, and a pool of it.
