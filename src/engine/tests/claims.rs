@@ -250,32 +250,33 @@ fn a_claim_whose_instance_does_not_register_goes_in_time() {
     lab.verify();
 }
 
-#[test]
-fn the_status_tells_of_the_instance_as_the_answer_does() {
+/// A claim that is being launched, and how its status tells of the instance.
+fn launch_under_way() -> (Lab, ClaimFacts) {
     let mut lab = Lab::new(world(&[]));
     lab.see([pending("a", &spec(900, 1_024))]);
     lab.until(secs(3));
     let (claim, _, _) = lab.launches()[0].clone();
-    let size = lab.state().size;
     let told =
         ClaimFacts { instance: Some(InstanceId::new(format!("i-{claim}"))), ..finished(claim.as_str()) };
+    (lab, told)
+}
+
+#[test]
+fn the_status_tells_of_the_instance_as_the_answer_does() {
+    let (mut lab, told) = launch_under_way();
+    let size = lab.state().size;
     lab.see([seen(&told)]);
     assert_eq!(lab.state().size, size + 1, "one record, as for the answer");
-    lab.launched(&claim, "small");
+    lab.launched(&told.name, "small");
     lab.see([seen(&told)]);
     assert_eq!(lab.state().size, size + 1);
-    assert_eq!(lab.state().claims[&claim].instance.as_ref().unwrap().price, Price(100));
+    assert_eq!(lab.state().claims[&told.name].instance.as_ref().unwrap().price, Price(100));
     lab.verify();
 }
 
 #[test]
 fn whoever_tells_of_an_instance_there_is_one_record_of_it() {
-    let mut lab = Lab::new(world(&[]));
-    lab.see([pending("a", &spec(900, 1_024))]);
-    lab.until(secs(3));
-    let (claim, _, _) = lab.launches()[0].clone();
-    let told =
-        ClaimFacts { instance: Some(InstanceId::new(format!("i-{claim}"))), ..finished(claim.as_str()) };
+    let (mut lab, told) = launch_under_way();
     let size = lab.state().size;
     lab.see([
         Observation::Instance(instance_of(&told)),
