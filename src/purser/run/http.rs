@@ -43,6 +43,7 @@ pub(super) enum Stage {
 
 /// What those who ask are told from.
 pub(super) struct Desk {
+    clock: WallClock,
     metrics: Arc<Metrics>,
     outbox: Outbox,
     inner: Mutex<Inner>,
@@ -57,9 +58,9 @@ struct Inner {
 }
 
 impl Desk {
-    pub(super) fn new(metrics: Arc<Metrics>, outbox: Outbox) -> Self {
+    pub(super) fn new(clock: WallClock, metrics: Arc<Metrics>, outbox: Outbox) -> Self {
         let inner = Inner { stage: Stage::Starting, controller: None, silent: None, stalled: false };
-        Self { metrics, outbox, inner: Mutex::new(inner) }
+        Self { clock, metrics, outbox, inner: Mutex::new(inner) }
     }
 
     pub(super) fn stage(&self, stage: Stage) {
@@ -85,9 +86,9 @@ impl Desk {
     }
 
     async fn scrape(&self) -> String {
-        let metrics = Arc::clone(&self.metrics);
+        let (metrics, clock) = (Arc::clone(&self.metrics), self.clock.clone());
         // Without an answer the gauges are those of the last time.
-        self.ask(move |state| metrics.look(state, WallClock.now())).await;
+        self.ask(move |state| metrics.look(state, clock.now())).await;
         let (sent, dropped) = self.outbox.counts();
         self.metrics.told(sent, dropped);
         self.metrics.text()

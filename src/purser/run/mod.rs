@@ -71,6 +71,7 @@ pub fn run(options: &RunOptions) -> anyhow::Result<()> {
 struct Replica {
     options: RunOptions,
     identity: options::Identity,
+    clock: WallClock,
     now: Now,
     gate: Gate,
     metrics: Arc<Metrics>,
@@ -83,14 +84,14 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
     let settings = options::settings(options)?;
     let metrics = http::listen(options.metrics_port, "--metrics-port").await?;
     let health = http::listen(options.health_probe_port, "--health-probe-port").await?;
-    let clock = WallClock;
+    let clock = WallClock::start();
     let detail = Detail {
         nodes: !options.disable_cluster_state_observability.is_true(),
         pods: options.pod_metrics.is_true(),
     };
     let own = Arc::new(Metrics::new("kwok", detail)?);
     let outbox = Outbox::default();
-    let desk = Arc::new(Desk::new(Arc::clone(&own), outbox.clone()));
+    let desk = Arc::new(Desk::new(clock.clone(), Arc::clone(&own), outbox.clone()));
     for listener in [metrics, health].into_iter().flatten() {
         tokio::spawn(http::serve(listener, Arc::clone(&desk)));
     }
@@ -99,7 +100,11 @@ async fn run_in_cluster(options: &RunOptions) -> anyhow::Result<()> {
     let mut replica = Replica {
         options: options.clone(),
         identity: options::Identity::own()?,
-        now: Arc::new(move || clock.now()),
+        now: Arc::new({
+            let clock = clock.clone();
+            move || clock.now()
+        }),
+        clock,
         gate,
         metrics: own,
         outbox,
@@ -182,7 +187,8 @@ impl Replica {
         settings: purser_engine::settings::Settings,
         leadership: &mut Leadership,
     ) -> anyhow::Result<()> {
-        let clock = WallClock;
+        let clock = self.clock.clone();
+        let now = Arc::clone(&self.now);
         let rate = options::rate(&self.options);
         let client = purser_cluster::client(config.clone(), &self.gate, rate)?;
         let log = self.open_log(&client, &leadership.won).await?;
@@ -192,7 +198,7 @@ impl Replica {
             said.checkpoint =
                 (log.state.size > 0).then(|| log.journal.journal().checkpoint()).or(said.checkpoint.take());
         });
-        let now = Arc::clone(&self.now);
+        clock.is_past(log.state.now);
         let pools = Pools::default();
         let (kubelet, kubelet_work) = Kubelet::new();
         // Kubelets would have clients of their own, and what they do does not hold up the controller.
@@ -224,7 +230,7 @@ impl Replica {
             elected: leadership.holder.as_deref().map(Into::into),
             settings,
         };
-        let at = clock.now().max(log.state.now);
+        let at = clock.now();
         let world = world(&log.state, &instances, listed);
         let witness = Box::new(Observer::new(Arc::clone(&self.metrics), self.outbox.clone(), status));
         let (controller, first) =
