@@ -11,14 +11,13 @@ use std::time::Duration;
 use futures::StreamExt;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::machine::FAKE;
-use super::stopping;
+use super::stopping::{self, Ending};
 use crate::Now;
 use crate::error::{ClusterError, code};
 use crate::moment;
@@ -59,8 +58,7 @@ struct PodDuty {
 #[derive(Debug)]
 enum DutyKind {
     Run,
-    /// Not before this moment.
-    End(Option<Timestamp>),
+    End(Option<Ending>),
 }
 
 /// The fake nodes by name, with the UIDs of those that were seen.
@@ -121,7 +119,7 @@ impl Kubelet {
         let Some(node) = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()) else { return };
         let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
         let kind = match (pod.metadata.deletion_timestamp.is_some(), phase) {
-            (true, _) => DutyKind::End(stopping::ends_at(pod)),
+            (true, _) => DutyKind::End(stopping::ending(pod)),
             (false, None | Some("" | "Pending")) => DutyKind::Run,
             _ => return,
         };
@@ -170,8 +168,8 @@ impl KubeletWork {
             let (client, now, turns) = (client.clone(), Arc::clone(&now), Arc::clone(&turns));
             let nodes = self.nodes.clone();
             tokio::spawn(async move {
-                if let Duty::Pod(PodDuty { kind: DutyKind::End(Some(at)), .. }) = &duty {
-                    until(*at, &now).await;
+                if let Duty::Pod(PodDuty { kind: DutyKind::End(Some(ending)), .. }) = &duty {
+                    tokio::time::sleep(ending.left(now())).await;
                 }
                 do_until_done(&client, &duty, &nodes, &turns, &now).await;
             });
@@ -205,12 +203,6 @@ async fn do_until_done(client: &Client, duty: &Duty, nodes: &Owned, turns: &Sema
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// Waits for a moment that may have come already.
-async fn until(at: Timestamp, now: &Now) {
-    let left = at.as_microsecond() - now().0;
-    tokio::time::sleep(Duration::from_micros(u64::try_from(left).unwrap_or(0))).await;
 }
 
 /// Says of a node that it is ready.
