@@ -94,7 +94,7 @@ fn pod(name: &str, spec: PodSpec) -> PodFacts {
         phase: PodPhase::Pending,
         node: None,
         started: None,
-        ends: None,
+        deletion_grace: None,
     }
 }
 

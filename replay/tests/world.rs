@@ -167,7 +167,7 @@ pub(crate) fn pod(name: &str, cpu_millis: i64) -> PodFacts {
         phase: PodPhase::Pending,
         node: None,
         started: None,
-        ends: None,
+        deletion_grace: None,
     }
 }
 

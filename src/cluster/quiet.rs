@@ -193,7 +193,7 @@ mod tests {
             phase: PodPhase::Bound,
             node: Some("n".into()),
             started: None,
-            ends: None,
+            deletion_grace: None,
         };
         let pod = Pod { status: Some(Default::default()), ..Pod::default() };
         quiet.saw_pod(&pod, &facts, secs(11));

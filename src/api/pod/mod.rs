@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use purser_engine::model::{
-    Labels, NodeName, OwnerKind, PodFacts, PodKey, PodPhase, PodSpec, Requirements, TopologySpread, Uid,
+    Labels, NodeName, OwnerKind, PodFacts, PodKey, PodPhase, PodSpec, Requirements, Span, TopologySpread, Uid,
 };
 
 use crate::error::{At, FieldError};
@@ -88,12 +88,13 @@ pub fn pod_facts(pod: &Pod, priorities: &Priorities, origin: Origin) -> Result<P
     let facts = reader.read(Some(name), owner(metadata), priorities)?;
     let phase = phase(pod, node.is_some(), origin);
     let start = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
-    let end = metadata.deletion_timestamp.as_ref().filter(|_| phase == PodPhase::Terminating);
+    let deletion_grace = (phase == PodPhase::Terminating)
+        .then(|| Span::secs(metadata.deletion_grace_period_seconds.unwrap_or_default().max(0)));
     Ok(PodFacts {
         uid: uid(metadata.uid.as_deref(), &key),
         created: time(metadata.creation_timestamp.as_ref()),
         started: start.filter(|_| facts.is_held_for_a_time()).map(|start| time(Some(start))),
-        ends: end.map(|end| time(Some(end))),
+        deletion_grace,
         spec: Arc::new(facts),
         phase,
         node,

@@ -10,7 +10,7 @@ use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
     ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase,
-    PodSpec, PoolName, Price, VolumeClaim,
+    PodSpec, PoolName, Price, Time, VolumeClaim,
 };
 use crate::port::{Entry, Input, InstanceFacts, Observation};
 use crate::state::{Buffer, Pod, State, described};
@@ -24,12 +24,13 @@ pub(super) enum Told {
     Afresh,
 }
 
-/// The records that inputs make, in order.
-pub(super) fn entries(state: &State, inputs: &[Input], told: Told) -> Vec<Entry> {
+/// The records that inputs of this moment make, in order.
+pub(super) fn entries(state: &State, inputs: &[Input], told: Told, now: Time) -> Vec<Entry> {
     let last = last_of_each_object(inputs);
     let mut intake = Intake {
         state,
         told,
+        now,
         entries: Vec::new(),
         specs: FxHashMap::default(),
         label_sets: FxHashMap::default(),
@@ -114,6 +115,7 @@ fn last_of_each_object(inputs: &[Input]) -> FxHashMap<Object<'_>, usize> {
 struct Intake<'a> {
     state: &'a State,
     told: Told,
+    now: Time,
     entries: Vec<Entry>,
     /// Defined in this batch.
     specs: FxHashMap<Arc<PodSpec>, SpecId>,
@@ -316,9 +318,7 @@ impl Intake<'_> {
             let pod = facts.key.clone();
             match (&known.node, &facts.node) {
                 (before, after) if before == after => {
-                    if known.phase != facts.phase
-                        || (known.started, known.ends) != (facts.started, facts.ends)
-                    {
+                    if known.phase != facts.phase || (known.started, known.ends) != self.times(facts) {
                         self.pod_moved(input, facts);
                     }
                 }
@@ -346,15 +346,27 @@ impl Intake<'_> {
             node: facts.node.clone(),
         };
         self.push(input, fact.into());
-        if facts.started.is_some() || facts.ends.is_some() {
+        if facts.started.is_some() || facts.deletion_grace.is_some() {
             self.pod_moved(input, facts);
         }
     }
 
     fn pod_moved(&mut self, input: &Input, facts: &PodFacts) {
-        let PodFacts { key, phase, started, ends, .. } = facts;
-        let fact = Fact::PodPhaseChanged { pod: key.clone(), phase: *phase, started: *started, ends: *ends };
+        let (started, ends) = self.times(facts);
+        let fact = Fact::PodPhaseChanged { pod: facts.key.clone(), phase: facts.phase, started, ends };
         self.push(input, fact.into());
+    }
+
+    /// When a pod started, and when it has to be gone, by our clock: those of API servers and kubelets may be ahead of it or behind. What is
+    /// known of the same pod stays, but for a shorter time to end in.
+    fn times(&self, facts: &PodFacts) -> (Option<Time>, Option<Time>) {
+        let known = self.state.pods.get(&facts.key).filter(|known| known.uid == facts.uid);
+        let started = facts.started.map(|at| known.and_then(|pod| pod.started).unwrap_or(at.min(self.now)));
+        let ends = facts.deletion_grace.map(|grace| {
+            let latest = self.now + grace;
+            known.and_then(|pod| pod.ends).map_or(latest, |ends| ends.min(latest))
+        });
+        (started, ends)
     }
 
     fn node(&mut self, input: &Input, facts: &NodeFacts) {
@@ -414,6 +426,9 @@ pub(super) fn is_as_known(state: &State, known: &Pod, facts: &PodFacts) -> bool 
         && known.created == facts.created
         && known.phase == facts.phase
         && known.node == facts.node
+        && known.started.is_some() == facts.started.is_some()
+        // It may have been given less time.
+        && facts.deletion_grace.is_none()
         && *state.spec(known.spec) == facts.spec
 }
 

@@ -150,7 +150,7 @@ impl<J: Journal> Controller<J> {
         // The settings among the preamble do not matter to what is news.
         let mut entries: Vec<Entry> =
             preamble.into_iter().map(|control| Entry { event: control.into(), causes: Vec::new() }).collect();
-        entries.extend(intake::entries(&controller.state, &inputs, Told::Afresh));
+        entries.extend(intake::entries(&controller.state, &inputs, Told::Afresh, now));
         let unwritten = orders::unwritten(&controller.state, &inputs);
         let mut step = controller.record_and_decide(now, entries, inputs)?;
         if step.stalled_since.is_none() {
@@ -175,7 +175,7 @@ impl<J: Journal> Controller<J> {
         assert!(now >= self.state.now, "time went back from {} to {now}", self.state.now);
         match self.stall.take() {
             None => {
-                let entries = intake::entries(&self.state, &inputs, Told::Live);
+                let entries = intake::entries(&self.state, &inputs, Told::Live, now);
                 let mut orders = orders::unwritten(&self.state, &inputs);
                 if entries.is_empty() {
                     return Ok(Step { orders, ..Step::default() });
@@ -190,7 +190,7 @@ impl<J: Journal> Controller<J> {
                 let waiting = stall.inputs.len() as u64;
                 let resumed = Control::JournalResumed { stalled_since: stall.since, waiting };
                 let mut entries = vec![Entry { event: resumed.into(), causes: Vec::new() }];
-                entries.extend(intake::entries(&self.state, &stall.inputs, Told::Live));
+                entries.extend(intake::entries(&self.state, &stall.inputs, Told::Live, now));
                 let since = stall.since;
                 let step = self.record_and_decide(now, entries, stall.inputs)?;
                 if let Some(stall) = &mut self.stall {

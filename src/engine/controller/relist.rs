@@ -221,7 +221,7 @@ mod tests {
                 phase: if variant == 0 { PodPhase::Pending } else { PodPhase::Bound },
                 node: (variant > 0).then(|| format!("node-{variant}").as_str().into()),
                 started: None,
-                ends: None,
+                deletion_grace: None,
             }),
             2 => Observation::Node(NodeFacts {
                 name: format!("node-{number}").as_str().into(),
@@ -266,8 +266,10 @@ mod tests {
             let few = with_absences(&state, now, world.clone(), Pass::News);
             let all = with_absences(&state, now, world.clone(), Pass::All);
             spared += all.len() - few.len();
-            let (few, all) =
-                (intake::entries(&state, &few, Told::Live), intake::entries(&state, &all, Told::Live));
+            let (few, all) = (
+                intake::entries(&state, &few, Told::Live, Time(0)),
+                intake::entries(&state, &all, Told::Live, Time(0)),
+            );
             assert_eq!(few, all, "round {round}");
             let instances: Vec<InstanceFacts> = world
                 .into_iter()
@@ -275,7 +277,7 @@ mod tests {
                 .collect();
             let of = |pass| {
                 let inputs = instances_with_absences(&state, now, &instances, pass);
-                intake::entries(&state, &inputs, Told::Live)
+                intake::entries(&state, &inputs, Told::Live, Time(0))
             };
             assert_eq!(of(Pass::News), of(Pass::All), "round {round}");
             records += few.len();

@@ -75,7 +75,7 @@ fn arrive(pass: &mut Pass<'_>, claim: &Claim) {
     let Some(node) = claim.node.as_ref().and_then(|name| pass.state.nodes.get(name)) else {
         if claim.registered.is_some() {
             remove(pass, claim, DisruptionReason::Deleted);
-        } else if pass.is_due(instance.launched + settings.registration_timeout) {
+        } else if pass.is_due(instance.launched.max(claim.asked) + settings.registration_timeout) {
             remove(pass, claim, DisruptionReason::RegistrationTimeout);
         }
         return;

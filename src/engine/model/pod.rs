@@ -80,8 +80,9 @@ pub struct PodFacts {
     pub node: Option<NodeName>,
     /// When its kubelet took it on (`status.startTime`), where that matters: with `do-not-disrupt` for a time.
     pub started: Option<Time>,
-    /// When it has to be gone (`metadata.deletionTimestamp`), where it is bound and being deleted.
-    pub ends: Option<Time>,
+    /// Within what time of being told so it has to be gone (`metadata.deletionGracePeriodSeconds`), where it is bound and being deleted. The moment
+    /// itself (`metadata.deletionTimestamp`) is by the API server's clock, and what follows from it is timed by ours.
+    pub deletion_grace: Option<Span>,
 }
 
 /// The lowest priority of the classes that only Kubernetes itself has.

@@ -30,7 +30,7 @@ impl State {
         facts: &ClaimFacts,
         instance: Option<&InstanceId>,
     ) -> Claim {
-        let instance = instance.map(|id| self.instance_by_labels(facts, id));
+        let instance = instance.map(|id| self.instance_by_labels(time, facts, id));
         let of_type = instance.as_ref().and_then(|instance| self.types.get(&instance.instance_type));
         let counted = of_type.map(|found| found.capacity.clone()).unwrap_or_default();
         let node = self.node_of_stranger(facts, instance.as_ref().map(|instance| &instance.id));
@@ -119,7 +119,7 @@ impl State {
     }
 
     /// The instance of a claim, as the claim's labels describe it.
-    fn instance_by_labels(&self, facts: &ClaimFacts, id: &InstanceId) -> Instance {
+    fn instance_by_labels(&self, time: Time, facts: &ClaimFacts, id: &InstanceId) -> Instance {
         let (instance_type, zone, capacity_type) = described(facts);
         let offers = self.types.get(&instance_type).map(|found| found.offerings.as_slice());
         let price = offers
@@ -132,7 +132,8 @@ impl State {
             instance_type,
             zone,
             capacity_type,
-            launched: facts.created,
+            // By another's clock, which may be ahead.
+            launched: facts.created.min(time),
             interruption: None,
             is_gone: false,
         }

@@ -124,9 +124,9 @@ pub struct Pod {
     pub phase: PodPhase,
     /// The node it is bound to.
     pub node: Option<NodeName>,
-    /// When its kubelet took it on, where that matters.
+    /// When its kubelet took it on, where that matters; no later than that was seen.
     pub started: Option<Time>,
-    /// When it has to be gone, if it is being deleted.
+    /// When it has to be gone by our clock, if it is being deleted.
     pub ends: Option<Time>,
     /// When it was seen waiting for the first time, or again.
     pub waiting_since: Time,

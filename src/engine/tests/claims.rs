@@ -357,3 +357,26 @@ fn what_was_decided_and_a_claim_does_not_show_is_written_again() {
     assert!(lab.take_orders().contains(&initialize), "the one before was killed between two writes");
     lab.verify();
 }
+
+/// The API server's clock, of which claims have the time of their creation, may be ahead of ours or behind.
+#[test]
+fn claims_of_another_clock_have_as_much_time_as_any() {
+    for skew in [-3_600, 3_600] {
+        let created = secs(10_000 + skew);
+        let asked = ClaimFacts { created, ..by_hand("asked") };
+        let coming =
+            ClaimFacts { created, registered: false, initialized: false, node: None, ..finished("coming") };
+        let mut lab = Lab::new(world(&[]));
+        lab.until(secs(10_000));
+        lab.see([&asked, &coming].map(seen));
+        lab.until(secs(10_299));
+        assert_eq!(removals(&lab), [], "skew {skew}");
+        lab.until(secs(10_300));
+        assert_eq!(removals(&lab), [DisruptionReason::LaunchTimeout], "skew {skew}");
+        lab.until(secs(10_899));
+        assert_eq!(removals(&lab).len(), 1, "skew {skew}");
+        lab.until(secs(10_900));
+        assert_eq!(removals(&lab)[1..], [DisruptionReason::RegistrationTimeout], "skew {skew}");
+        lab.verify();
+    }
+}

@@ -15,8 +15,8 @@ fn on(node: &NodeName, name: &str, spec: &PodSpec) -> PodFacts {
     PodFacts { phase: PodPhase::Bound, node: Some(node.clone()), ..pod(name, spec) }
 }
 
-fn terminating(pod: PodFacts, ends: Time) -> Observation {
-    Observation::Pod(PodFacts { phase: PodPhase::Terminating, ends: Some(ends), ..pod })
+fn terminating(pod: PodFacts, grace: Span) -> Observation {
+    Observation::Pod(PodFacts { phase: PodPhase::Terminating, deletion_grace: Some(grace), ..pod })
 }
 
 fn gone(name: &str) -> Observation {
@@ -92,7 +92,7 @@ fn groups_of_pods_leave_one_after_the_other() {
             on(node, "stays", &PodSpec { tolerations: vec![stays], ..daemon(0) }),
         ]
     });
-    let end = secs(1_000);
+    let end = Span::secs(1_000);
     assert_eq!(asked(&mut lab), evicted(&["web-1", "web-2"]));
     lab.see([gone("web-1"), terminating(on(&node, "web-2", &spec(100, 64)), end)]);
     lab.until(secs(60));
@@ -114,18 +114,35 @@ fn groups_of_pods_leave_one_after_the_other() {
 fn do_not_disrupt_holds_a_pod_for_its_time_after_its_start_or_for_ever() {
     let held = |held| PodSpec { do_not_disrupt: Some(held), ..spec(100, 64) };
     let (minute, ever) = (held(DoNotDisrupt::For(Span::mins(1))), held(DoNotDisrupt::Always));
-    let started = |node: &NodeName| PodFacts { started: Some(secs(30)), ..on(node, "minute", &minute) };
+    let started = |node: &NodeName| PodFacts { started: Some(secs(1)), ..on(node, "minute", &minute) };
     let (mut lab, _, node) =
         leaving(None, |node| vec![on(node, "ever", &ever), on(node, "new", &minute), started(node)]);
-    lab.until(secs(89));
+    lab.until(secs(60));
     assert_eq!(asked(&mut lab), evicted(&[]));
-    lab.until(secs(90));
+    lab.until(secs(61));
     assert_eq!(asked(&mut lab), evicted(&["minute"]), "one that has not started yet is held");
     lab.see([gone("minute"), gone("new")]);
     lab.until(secs(9_000));
     assert_eq!(asked(&mut lab), evicted(&[]));
     lab.see([Observation::Pod(on(&node, "ever", &spec(100, 64)))]);
     assert_eq!(asked(&mut lab), evicted(&["ever"]), "the annotation is gone");
+    lab.verify();
+}
+
+#[test]
+fn a_start_that_is_yet_to_come_by_our_clock_counts_from_when_it_is_seen() {
+    let held = PodSpec { do_not_disrupt: Some(DoNotDisrupt::For(Span::mins(1))), ..spec(100, 64) };
+    let ahead = |node: &NodeName| PodFacts { started: Some(secs(5_000)), ..on(node, "ahead", &held) };
+    let (mut lab, _, node) = leaving(None, |node| vec![ahead(node)]);
+    let start = lab.now;
+    lab.until(start + Span::secs(30));
+    let size = lab.state().size;
+    lab.see([Observation::Pod(ahead(&node))]);
+    assert_eq!(lab.state().size, size, "it did not start again");
+    lab.until(start + Span::secs(59));
+    assert_eq!(asked(&mut lab), evicted(&[]));
+    lab.until(start + Span::secs(60));
+    assert_eq!(asked(&mut lab), evicted(&["ahead"]));
     lab.verify();
 }
 
@@ -164,7 +181,7 @@ fn a_pod_that_would_outlast_the_deadline_is_hurried() {
     let slow = PodSpec { termination_grace: Some(Span::mins(10)), ..spec(100, 64) };
     let (mut lab, _, node) = leaving(Some(3_600), |node| vec![on(node, "slow", &slow)]);
     assert_eq!(asked(&mut lab), evicted(&["slow"]));
-    lab.see([terminating(on(&node, "slow", &slow), secs(4_000))]);
+    lab.see([terminating(on(&node, "slow", &slow), Span::secs(4_000))]);
     assert_eq!(asked(&mut lab), forced("slow"));
     lab.verify();
 }
@@ -173,10 +190,33 @@ fn a_pod_that_would_outlast_the_deadline_is_hurried() {
 fn a_pod_that_does_not_end_is_passed_over_a_minute_after_it_had_to() {
     let (mut lab, _, node) = leaving(None, |node| vec![on(node, "stuck", &spec(100, 64))]);
     assert_eq!(asked(&mut lab), evicted(&["stuck"]));
-    lab.see([terminating(on(&node, "stuck", &spec(100, 64)), secs(40))]);
-    lab.until(secs(99));
+    let told = lab.now;
+    let stuck = || on(&node, "stuck", &spec(100, 64));
+    lab.see([terminating(stuck(), Span::secs(38))]);
+    lab.until(told + Span::secs(30));
+    // It is seen again, and has no more time for that.
+    let size = lab.state().size;
+    lab.see([terminating(stuck(), Span::secs(38))]);
+    assert_eq!(lab.state().size, size);
+    lab.until(told + Span::secs(97));
     assert!(!is_terminated(&mut lab));
-    lab.until(secs(100));
+    lab.until(told + Span::secs(98));
+    assert!(is_terminated(&mut lab));
+    lab.verify();
+}
+
+#[test]
+fn a_pod_that_is_given_less_time_is_passed_over_sooner() {
+    let (mut lab, _, node) = leaving(None, |node| vec![on(node, "stuck", &spec(100, 64))]);
+    let told = lab.now;
+    let stuck = || on(&node, "stuck", &spec(100, 64));
+    lab.see([terminating(stuck(), Span::secs(300))]);
+    lab.until(told + Span::secs(10));
+    lab.see([terminating(stuck(), Span::secs(5))]);
+    lab.take_orders();
+    lab.until(told + Span::secs(74));
+    assert!(!is_terminated(&mut lab));
+    lab.until(told + Span::secs(75));
     assert!(is_terminated(&mut lab));
     lab.verify();
 }

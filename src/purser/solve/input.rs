@@ -126,7 +126,7 @@ fn expand_workloads(scenario: &mut Scenario) {
                     phase: PodPhase::Pending,
                     node: None,
                     started: None,
-                    ends: None,
+                    deletion_grace: None,
                 },
                 provisionable: true,
                 ignored: None,

@@ -367,7 +367,7 @@ impl World {
             phase: own.phase,
             node: own.node.map(|node| self.nodes.get(node).facts.name.clone()),
             started: own.bound.filter(|_| spec.is_held_for_a_time()),
-            ends: None,
+            deletion_grace: None,
         }
     }
 

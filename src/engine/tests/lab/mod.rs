@@ -210,7 +210,7 @@ pub fn pod(name: &str, spec: &PodSpec) -> PodFacts {
         phase: PodPhase::Pending,
         node: None,
         started: None,
-        ends: None,
+        deletion_grace: None,
     }
 }
 
