@@ -1,17 +1,18 @@
 //! Carries orders out.
 //!
-//! **Invariant:** orders about one claim are carried out one after the other, in the order in which they were given. An order that
-//! can still succeed is tried until it does; the controller asks for nothing twice but launches and evictions.
+//! **Invariant:** orders about one claim are carried out one after the other, in the order in which they were given. An order is tried until it
+//! succeeds, and only a launch is given up that is refused; one that is refused lets the next about its claim pass.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kube::Client;
 use purser_engine::event::{LaunchFailure, Seq};
 use purser_engine::model::{ClaimName, DisruptionReason, InstanceId, NodeName};
 use purser_engine::port::{Effect, Input, Observation, Order};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::Now;
@@ -32,6 +33,57 @@ const DISRUPTION_REASON: &str = "DisruptionReason";
 
 /// Lanes are looked through for those that are done when there are so many more.
 const LANES: usize = 256;
+
+/// The orders about one claim that are not done yet.
+#[derive(Default)]
+struct Lane {
+    turns: Vec<Arc<Turn>>,
+    last: Option<JoinHandle<()>>,
+}
+
+/// One of them.
+struct Turn {
+    effect: Effect,
+    /// Whether it was done, or given up.
+    is_over: AtomicBool,
+    /// Somebody is behind.
+    next: Notify,
+}
+
+impl Lane {
+    /// Whether an order changes nothing, since what it says is about to be done: the controller orders these again as long as it does
+    /// not see them done.
+    fn has(&mut self, effect: &Effect) -> bool {
+        self.turns.retain(|turn| !turn.is_over.load(Ordering::Acquire));
+        matches!(effect, Effect::Register { .. } | Effect::Initialize { .. })
+            && self.turns.iter().any(|turn| turn.effect == *effect)
+    }
+
+    fn push(&mut self, executor: Executor, order: Order) {
+        let turn = Arc::new(Turn {
+            effect: order.effect.clone(),
+            is_over: AtomicBool::new(false),
+            next: Notify::new(),
+        });
+        if let Some(before) = self.turns.last() {
+            before.next.notify_one();
+        }
+        self.turns.push(Arc::clone(&turn));
+        let before = self.last.take();
+        self.last = Some(tokio::spawn(async move {
+            if let Some(before) = before {
+                // However it ended, it is this one's turn.
+                let _ = before.await;
+            }
+            executor.carry_out(order, &turn.next).await;
+            turn.is_over.store(true, Ordering::Release);
+        }));
+    }
+
+    fn is_done(&self) -> bool {
+        self.last.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
 
 /// Carries orders out in a cluster, with a provider for the instances.
 #[derive(Clone)]
@@ -61,7 +113,7 @@ impl Executor {
 
     /// Takes orders until there will be no more.
     pub async fn run(self, mut orders: mpsc::Receiver<Order>) {
-        let mut lanes: HashMap<ClaimName, JoinHandle<()>> = HashMap::new();
+        let mut lanes: HashMap<ClaimName, Lane> = HashMap::new();
         let mut sweep_at = LANES;
         while let Some(order) = orders.recv().await {
             if let Effect::Notice(notice) = &order.effect {
@@ -71,62 +123,62 @@ impl Executor {
             }
             let executor = self.clone();
             let Some(claim) = claim_of(&order.effect).cloned() else {
-                tokio::spawn(async move { executor.carry_out(order).await });
+                tokio::spawn(async move { executor.carry_out(order, &Notify::new()).await });
                 continue;
             };
-            let before = lanes.remove(&claim);
-            let lane = tokio::spawn(async move {
-                if let Some(before) = before {
-                    // However it ended, it is this one's turn.
-                    let _ = before.await;
-                }
-                executor.carry_out(order).await;
-            });
-            lanes.insert(claim, lane);
+            let lane = lanes.entry(claim).or_default();
+            if !lane.has(&order.effect) {
+                lane.push(executor, order);
+            }
             if lanes.len() > sweep_at {
-                lanes.retain(|_, lane| !lane.is_finished());
+                lanes.retain(|_, lane| !lane.is_done());
                 sweep_at = lanes.len() + LANES;
             }
         }
     }
 
-    async fn carry_out(&self, order: Order) {
-        let mut pause = PAUSE;
+    async fn carry_out(&self, order: Order, next: &Notify) {
+        let (mut pause, mut is_told) = (PAUSE, false);
         loop {
-            match self.attempt(&order).await {
+            let error = match self.attempt(&order).await {
                 Ok(observations) => {
                     for observation in observations {
                         self.answer(order.decision, observation).await;
                     }
                     return;
                 }
-                Err(error) if error.may_pass() || is_final(&order.effect) => {
-                    tracing::warn!(decision = order.decision.0, "is tried again: {error}");
-                    self.tell_of_delay(&order, &error).await;
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                Err(error) => error,
+            };
+            let lasts = !error.may_pass();
+            match &order.effect {
+                Effect::Launch(request) if lasts => {
+                    return self.refused(&request.claim, order.decision, &error).await;
                 }
-                Err(error) => {
-                    tracing::warn!(decision = order.decision.0, "cannot be carried out: {error}");
-                    if let Some(claim) = claim_of(&order.effect).cloned() {
-                        let message = error.to_string();
-                        if matches!(&order.effect, Effect::Launch(_)) {
-                            // Should that fail too, the claim is taken over by the next start, and runs into its time-out.
-                            let _ = self.claims.remove(claim.as_str()).await;
-                        }
-                        let failed = match &order.effect {
-                            Effect::Launch(_) => Observation::LaunchFailed(
-                                claim,
-                                LaunchFailure::Rejected { message: message.into() },
-                            ),
-                            _ => Observation::EffectFailed(claim, message.into()),
-                        };
-                        self.answer(order.decision, failed).await;
-                    }
-                    return;
-                }
+                _ => tracing::warn!(decision = order.decision.0, "is tried again: {error}"),
+            }
+            self.tell_of_delay(&order, &error).await;
+            if lasts
+                && !std::mem::replace(&mut is_told, true)
+                && let Some(claim) = claim_of(&order.effect).cloned()
+            {
+                let failed = Observation::EffectFailed(claim, error.to_string().into());
+                self.answer(order.decision, failed).await;
+            }
+            // Whoever may not do it yet may be allowed to later. What comes after it does not wait for that.
+            tokio::select! {
+                () = next.notified(), if lasts && !is_final(&order.effect) => return,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
             }
         }
+    }
+
+    /// A launch that cannot be had.
+    async fn refused(&self, claim: &ClaimName, decision: Seq, error: &ClusterError) {
+        tracing::warn!(decision = decision.0, "cannot be launched: {error}");
+        // Should that fail too, the claim is taken over by the next start, and runs into its time-out.
+        let _ = self.claims.remove(claim.as_str()).await;
+        let failure = LaunchFailure::Rejected { message: error.to_string().into() };
+        self.answer(decision, Observation::LaunchFailed(claim.clone(), failure)).await;
     }
 
     /// Says of a launch that does not come about why, where people look for it.

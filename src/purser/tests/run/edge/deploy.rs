@@ -1,7 +1,7 @@
 //! The manifests in deploy/kwok: the API server takes them, and what they allow is enough.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::CommandFactory;
@@ -9,6 +9,7 @@ use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use purser::cli::Cli;
+use purser_plane::Plane;
 use serde_json::{Value, json};
 
 use super::{Replica, any, deployment, deployments, plane, pool, running, until};
@@ -55,24 +56,63 @@ fn the_settings_of_the_manifest_are_settings() {
     }
 }
 
-#[tokio::test]
-async fn the_controller_needs_no_more_than_the_manifests_allow() {
-    let (plane, client) = plane(&[]).await;
+/// Installs the manifests; gives a kubeconfig by which one may do what they allow.
+async fn install(plane: &Plane, client: &Client, folder: &Path) -> PathBuf {
     for file in ["namespace.yaml", "rbac.yaml", "service.yaml"] {
         for manifest in manifests(file) {
-            apply(&client, &manifest, false).await;
+            apply(client, &manifest, false).await;
         }
     }
-    // Its pods would be pods without a place.
-    apply(&client, &manifests("statefulset.yaml")[0], true).await;
-
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
     let mut kubeconfig: Value =
         serde_saphyr::from_str(&std::fs::read_to_string(plane.kubeconfig()).unwrap()).unwrap();
     kubeconfig["users"][0]["user"]["as"] = json!("system:serviceaccount:purser:purser");
     let file = folder.join("kubeconfig");
     std::fs::write(&file, kubeconfig.to_string()).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn what_is_forbidden_is_done_once_it_is_allowed() {
+    let (plane, client) = plane(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = install(&plane, &client, folder).await;
+    let roles = Api::<DynamicObject>::all_with(
+        client.clone(),
+        &ApiResource::from_gvk(&GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", "ClusterRole")),
+    );
+    let role = roles.get("purser").await.unwrap();
+    let rules = role.data["rules"].clone();
+    let mut without = rules.clone();
+    let of_nodes = |rule: &&mut Value| rule["resources"].as_array().unwrap().contains(&json!("nodes"));
+    for rule in without.as_array_mut().unwrap().iter_mut().filter(of_nodes) {
+        rule["verbs"].as_array_mut().unwrap().retain(|verb| verb != "patch");
+    }
+    assert_ne!(rules, without);
+    let set = async |rules: &Value| {
+        let patch = Patch::Merge(json!({"rules": rules}));
+        roles.patch("purser", &PatchParams::default(), &patch).await.unwrap();
+    };
+    set(&without).await;
+
+    pool(&client).await;
+    let replica = Replica::start_with(&file, folder, "only", "journal");
+    deployment(&client, "web", 1, json!({})).await;
+    until("an order that is refused", &[&replica], async || replica.said().contains("cannot patch resource"))
+        .await;
+    set(&rules).await;
+    until("a pod that runs", &[&replica], async || running(&client, "web").await == 1).await;
+    assert!(replica.stop().success());
+}
+
+#[tokio::test]
+async fn the_controller_needs_no_more_than_the_manifests_allow() {
+    let (plane, client) = plane(&[]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let file = install(&plane, &client, folder).await;
+    // Its pods would be pods without a place.
+    apply(&client, &manifests("statefulset.yaml")[0], true).await;
 
     pool(&client).await;
     let replica = Replica::start_with(&file, folder, "only", "journal");
