@@ -9,6 +9,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::jiff::SignedDuration;
 use kube::api::DeleteParams;
 use purser_plane::{Component, Snapshot};
 use tokio::sync::Mutex;
@@ -29,6 +30,8 @@ enum Trouble {
     Past,
     /// Requests are refused, late or lost, watches break, and others write too.
     Faults,
+    /// The API server's clock is ahead, or behind.
+    Skew,
     /// There are two controllers, each with a journal of its own, and the Lease changes hands.
     Replicas,
 }
@@ -59,6 +62,11 @@ async fn a_cluster_that_goes_back_in_time_is_taken_as_it_is() {
 #[tokio::test]
 async fn requests_that_fail_and_others_who_write_cost_nothing_but_time() {
     churn(Trouble::Faults, &[7]).await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_costs_nothing() {
+    churn(Trouble::Skew, &[7, 8]).await;
 }
 
 #[tokio::test]
@@ -163,10 +171,18 @@ impl World {
         let (mut faults, mut others) = (None, None);
         match trouble {
             Trouble::Faults => {
-                let server = Faults::before(case.client.clone(), seed).await;
+                let server = Faults::before(case.client.clone(), seed, SignedDuration::ZERO).await;
                 case.kubeconfig = server.kubeconfig(case.folder());
                 faults = Some(server);
                 others = Some(tokio::spawn(write_too(case.client.clone(), seed)));
+            }
+            Trouble::Skew => {
+                // Up to an hour, ahead with an even seed.
+                let minutes = 1 + Chance(seed).below(60) as i64;
+                let skew = SignedDuration::from_mins(if seed % 2 == 0 { minutes } else { -minutes });
+                let server = Faults::before(case.client.clone(), seed, skew).await;
+                case.kubeconfig = server.kubeconfig(case.folder());
+                faults = Some(server);
             }
             Trouble::Replicas => case.arguments.extend(
                 [
@@ -193,7 +209,7 @@ impl World {
             world.case.arguments.push("--disable-leader-election".to_owned());
             world.case.restart();
         }
-        if let Some(faults) = &world.faults {
+        if let (Trouble::Faults, Some(faults)) = (trouble, &world.faults) {
             faults.strike(true);
         }
         world

@@ -1,10 +1,12 @@
-//! An API server that is reached through a server which fails at random: refusals, answers that are late or lost, watches that break.
+//! An API server that is reached through a server which fails at random: refusals, answers that are late or lost, watches that break. Or one
+//! whose clock is off.
 //!
-//! **Invariant:** what is passed on is passed on unchanged; a request that is refused here never reaches the API server, and one
+//! **Invariant:** what is passed on is passed on unchanged, but for the times that the API server's clock makes; a request that is refused here never reaches the API server, and one
 //! whose answer is lost has reached it.
 
 use std::convert::Infallible;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,6 +17,7 @@ use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -22,14 +25,15 @@ use tokio::task::JoinHandle;
 use super::churn::Chance;
 use super::*;
 
-type Outgoing = StreamBody<std::pin::Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Cut>> + Send>>>;
+type Frames = Pin<Box<dyn Stream<Item = Result<Frame<Bytes>, Cut>> + Send>>;
+type Outgoing = StreamBody<Frames>;
 
 /// The connection ends here.
 #[derive(Debug, thiserror::Error)]
 #[error("cut")]
 struct Cut;
 
-/// A server that fails, in front of an API server.
+/// A server in front of an API server, which fails or has another clock.
 pub(super) struct Faults {
     port: u16,
     inner: Arc<Inner>,
@@ -38,6 +42,8 @@ pub(super) struct Faults {
 
 struct Inner {
     client: Client,
+    /// By how much the API server's clock seems to be ahead.
+    skew: SignedDuration,
     chance: Mutex<Chance>,
     strikes: AtomicBool,
     struck: AtomicUsize,
@@ -50,13 +56,18 @@ impl Drop for Faults {
 }
 
 impl Faults {
-    /// Stands in front of the API server of a client.
-    pub(super) async fn before(client: Client, seed: u64) -> Self {
+    /// Stands in front of the API server of a client, whose clock seems to be ahead by so much.
+    pub(super) async fn before(client: Client, seed: u64, skew: SignedDuration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let chance = Mutex::new(Chance(seed));
-        let inner =
-            Arc::new(Inner { client, chance, strikes: AtomicBool::new(false), struck: AtomicUsize::new(0) });
+        let inner = Arc::new(Inner {
+            client,
+            skew,
+            chance,
+            strikes: AtomicBool::new(false),
+            struck: AtomicUsize::new(0),
+        });
         let shared = Arc::clone(&inner);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -147,6 +158,7 @@ impl Inner {
         let answer = self.pass_on(request).await?;
         let (parts, body) = answer.into_parts();
         let frames = TryStreamExt::map_err(BodyStream::new(body), |_| Cut);
+        let frames = shifted(frames, self.skew);
         let frames: Outgoing = StreamBody::new(match fault {
             Some(Fault::Lost) => return Err(Cut),
             Some(Fault::Broken(pause)) => {
@@ -175,8 +187,62 @@ impl Inner {
             parts.headers.remove(own);
         }
         let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        let body = shift(&body, -self.skew);
         self.client.send(Request::from_parts(parts, Body::from(body))).await.map_err(|_| Cut)
     }
+}
+
+/// The same, line by line, with the times of another clock.
+fn shifted(
+    frames: impl Stream<Item = Result<Frame<Bytes>, Cut>> + Send + 'static,
+    by: SignedDuration,
+) -> Frames {
+    if by.is_zero() {
+        return Box::pin(frames);
+    }
+    let frames = frames.map(Some).chain(stream::once(async { None }));
+    Box::pin(frames.scan(Vec::new(), move |rest: &mut Vec<u8>, frame| {
+        let lines = match frame {
+            Some(Ok(frame)) => {
+                rest.extend(frame.into_data().unwrap_or_default());
+                let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+                Ok(rest.drain(..end).collect())
+            }
+            Some(Err(cut)) => Err(cut),
+            None => Ok(std::mem::take(rest)),
+        };
+        std::future::ready(Some(lines.map(|lines: Vec<u8>| Frame::data(shift(&lines, by).into()))))
+    }))
+}
+
+/// JSON with the times that the API server's clock makes, moved by so much.
+fn shift(json: &[u8], by: SignedDuration) -> Vec<u8> {
+    let text = String::from_utf8_lossy(json);
+    let mut moved = String::with_capacity(text.len());
+    let mut rest = &*text;
+    const TIMES: [&str; 2] = [r#""creationTimestamp":""#, r#""deletionTimestamp":""#];
+    while let Some(at) = TIMES.iter().filter_map(|key| Some(rest.find(key)? + key.len())).min() {
+        let (before, after) = rest.split_at(at);
+        let (time, after) = after.split_at(after.find('"').unwrap_or_default());
+        let time: Timestamp = time.parse().unwrap_or_else(|_| panic!("{time} is no time"));
+        moved.push_str(before);
+        moved.push_str(&(time + by).to_string());
+        rest = after;
+    }
+    moved.push_str(rest);
+    moved.into_bytes()
+}
+
+#[test]
+fn the_times_of_a_clock_are_moved_and_nothing_else() {
+    let json = br#"{"creationTimestamp":"2026-01-01T00:00:00Z","startTime":"2026-01-01T00:00:00Z","deletionTimestamp":"2026-01-01T00:00:30Z"}"#;
+    let ahead = shift(json, SignedDuration::from_mins(10));
+    let text = String::from_utf8(ahead.clone()).unwrap();
+    assert_eq!(
+        text,
+        r#"{"creationTimestamp":"2026-01-01T00:10:00Z","startTime":"2026-01-01T00:00:00Z","deletionTimestamp":"2026-01-01T00:10:30Z"}"#
+    );
+    assert_eq!(shift(&ahead, SignedDuration::from_mins(-10)), json);
 }
 
 fn status(code: u16) -> Value {
