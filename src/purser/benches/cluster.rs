@@ -1,7 +1,7 @@
 //! `purser run` at scale, against a real API server: how soon pods run, what a launch waits for, what it costs in requests, memory and time.
 //!
 //! `cargo bench -p purser --features cluster --bench cluster`; `PURSER_BENCH_PODS` and `PURSER_BENCH_NODES` say how large (20,000 and 2,000
-//! if not), `PURSER_BENCH=quick` is a hundredth of that. The control plane and the stand-in for kubelets take their part of the same machine.
+//! if not), `PURSER_BENCH=quick` is a hundredth of that. With `-- scale` or `-- windows` it is one part only. The control plane and the stand-in for kubelets take their part of the same machine.
 //!
 //! **Invariant:** what is measured is the program as it is installed: it is started with its command line and looked at from outside.
 #![allow(
@@ -19,17 +19,32 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{DynamicObject, ListParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams, WatchEvent, WatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
 use purser_plane::{Component, Plane};
 use serde_json::{Value, json};
+
+/// Sizes of the bursts of pods for which nodes are counted.
+const BURSTS: [usize; 3] = [12, 100, 500];
 
 /// Pods of one kind, of which each needs a node of its own: what a launch waits for.
 const PROBES: usize = 50;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
+    let parts: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let wants = |part: &str| parts.is_empty() || parts.iter().any(|one| one == part);
+    if wants("scale") {
+        scale().await;
+    }
+    if wants("windows") {
+        windows().await;
+    }
+}
+
+/// Many pods at once, with what single ones wait for before and after.
+async fn scale() {
     let quick = std::env::var("PURSER_BENCH").is_ok_and(|how| how == "quick");
     let size = |name: &str, full: usize| {
         let given = std::env::var(name).ok().map(|text| text.parse().unwrap());
@@ -44,9 +59,9 @@ async fn main() {
     let mut plane = Plane::start_with(&extra).await.unwrap_or_else(|error| panic!("{error}"));
     plane.install(purser_api::crd::definitions().into_iter().map(|one| one.object)).await.unwrap();
     let client = plane.client().await.unwrap();
-    prepare(&client).await;
+    prepare(&client, "Never").await;
     let folder = tempfile::tempdir().unwrap();
-    let purser = Purser::start(&plane, folder.path());
+    let purser = Purser::start(&plane, folder.path(), &[]);
 
     println!("one pod after the other, each on a node of its own ({PROBES}):");
     latency(&client).await;
@@ -60,8 +75,7 @@ async fn main() {
         create(&client, "apps", "Deployment", Some("default"), deployment(number, each)).await;
     }
     wait(&client, each * 20, start).await;
-    let there =
-        Api::<Node>::all(client.clone()).list_metadata(&ListParams::default()).await.unwrap().items.len();
+    let there = node_types(&client).await.values().sum::<usize>();
     println!("  all run after {:.1} s, on {there} nodes", start.elapsed().as_secs_f64());
     let after = requests(&client).await;
     let made: u64 = after.values().sum::<u64>() - before.values().sum::<u64>();
@@ -79,15 +93,57 @@ async fn main() {
     purser.report("in the end");
 }
 
+/// Whether short windows for gathering pods cost nodes: bursts of pods that come at the pace of an ordinary control plane, with the windows as
+/// they are and with Karpenter's.
+async fn windows() {
+    let karpenter: &[&str] = &["--batch-idle-duration=1s", "--batch-max-duration=10s"];
+    for (whose, arguments) in [("our windows", [].as_slice()), ("Karpenter's windows", karpenter)] {
+        println!("{whose}:");
+        let mut plane = Plane::start().await.unwrap_or_else(|error| panic!("{error}"));
+        plane.install(purser_api::crd::definitions().into_iter().map(|one| one.object)).await.unwrap();
+        let client = plane.client().await.unwrap();
+        prepare(&client, "0s").await;
+        let folder = tempfile::tempdir().unwrap();
+        let _purser = Purser::start(&plane, folder.path(), arguments);
+        for (number, pods) in BURSTS.into_iter().enumerate() {
+            let start = Instant::now();
+            create(&client, "apps", "Deployment", Some("default"), deployment(number, pods)).await;
+            wait(&client, pods, start).await;
+            let took = start.elapsed().as_secs_f64();
+            let types = node_types(&client).await;
+            println!(
+                "  {pods} pods: {} nodes {types:?}, all run after {took:.1} s",
+                types.values().sum::<usize>()
+            );
+            let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("apps", "v1", "Deployment"));
+            let deployments: Api<DynamicObject> = Api::namespaced_with(client.clone(), "default", &resource);
+            deployments.delete(&format!("load-{number}"), &DeleteParams::background()).await.unwrap();
+            while !node_types(&client).await.is_empty() {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        }
+    }
+}
+
+/// How many nodes there are of each instance type.
+async fn node_types(client: &Client) -> BTreeMap<String, usize> {
+    let mut types = BTreeMap::new();
+    for node in Api::<Node>::all(client.clone()).list_metadata(&ListParams::default()).await.unwrap().items {
+        let name = node.labels().get("node.kubernetes.io/instance-type").cloned().unwrap_or_default();
+        *types.entry(name).or_default() += 1;
+    }
+    types
+}
+
 /// The controller.
 struct Purser(Child);
 
 impl Purser {
-    fn start(plane: &Plane, folder: &Path) -> Self {
+    fn start(plane: &Plane, folder: &Path, arguments: &[&str]) -> Self {
         let log = fs::File::create(folder.join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
         command.args(["run", "--provider", "kwok", "--journal"]).arg(folder.join("journal"));
-        command.arg("--kubeconfig").arg(plane.kubeconfig()).stdout(Stdio::null()).stderr(log);
+        command.args(arguments).arg("--kubeconfig").arg(plane.kubeconfig()).stdout(Stdio::null()).stderr(log);
         Self(command.spawn().unwrap())
     }
 
@@ -125,14 +181,16 @@ impl Drop for Purser {
     }
 }
 
-async fn prepare(client: &Client) {
+/// A class, and a pool of which empty nodes go after so long.
+async fn prepare(client: &Client, consolidate_after: &str) {
     let class = json!({"apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass",
         "metadata": {"name": "default"}, "spec": {}});
     create(client, "karpenter.kwok.sh", "KWOKNodeClass", None, class).await;
     let pool = json!({
         "apiVersion": "karpenter.sh/v1", "kind": "NodePool", "metadata": {"name": "general"},
         "spec": {
-            "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "Never"},
+            "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": consolidate_after,
+                "budgets": [{"nodes": "100%"}]},
             "template": {"spec": {
                 "nodeClassRef": {"group": "karpenter.kwok.sh", "kind": "KWOKNodeClass", "name": "default"},
                 "requirements": [
