@@ -66,7 +66,7 @@ async fn requests_that_fail_and_others_who_write_cost_nothing_but_time() {
 
 #[tokio::test]
 async fn a_clock_that_is_off_costs_nothing() {
-    churn(Trouble::Skew, &[7, 8]).await;
+    churn(Trouble::Skew, &[7]).await;
 }
 
 #[tokio::test]
