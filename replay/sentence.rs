@@ -4,7 +4,7 @@
 //! has one.
 
 use purser_engine::controller::limits::{refused, refused_problem, refused_requirements, refused_selector};
-use purser_engine::event::{Control, Decision, Event, Fact, Interruption, LaunchFailure, Target};
+use purser_engine::event::{Control, Decision, Divergence, Event, Fact, Interruption, LaunchFailure, Target};
 use purser_engine::model::{ClaimFacts, Limits, NodePool, OfferingKey, PodPhase, VolumeLimits};
 use purser_engine::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
 
@@ -284,6 +284,14 @@ fn of_decision(decision: &Decision) -> String {
             None => format!("take over {claim}"),
         },
         Decision::GarbageCollect { instance } => format!("stop {instance}, which has no claim"),
+        Decision::BindingDiverged { pod, node, how, planned } => {
+            let plan = match how {
+                Divergence::OtherNode => "was planned elsewhere",
+                Divergence::EqualPod => "changes places with an equal pod",
+                Divergence::NoPlace => "was held to have no place",
+            };
+            format!("pod {pod} is on node {node}, and {plan} by {planned}")
+        }
     }
 }
 

@@ -66,7 +66,8 @@ pub fn reason(event: &Event) -> Option<&Reason> {
             | Decision::Expire { .. }
             | Decision::Drift { .. }
             | Decision::Adopt { .. }
-            | Decision::GarbageCollect { .. } => None,
+            | Decision::GarbageCollect { .. }
+            | Decision::BindingDiverged { .. } => None,
         },
     }
 }
@@ -193,5 +194,6 @@ fn of_decision(decision: &Decision) -> Vec<Subject<'_>> {
         | Decision::Expire { claim, .. }
         | Decision::Drift { claim, .. } => vec![Claim(claim)],
         Decision::GarbageCollect { instance } => vec![Instance(instance)],
+        Decision::BindingDiverged { pod, node, .. } => vec![Pod(pod), Node(node)],
     }
 }

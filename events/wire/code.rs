@@ -6,7 +6,7 @@
 
 use std::fmt::Display;
 
-use purser_engine::event::Interruption;
+use purser_engine::event::{Divergence, Interruption};
 use purser_engine::model::{
     CapacityType, ConsolidationPolicy, DisruptionReason, LabelOperator, OwnerKind, PodPhase, Protocol,
     SpreadPolicy, TaintEffect, TolerationOperator, Unsatisfiable,
@@ -44,6 +44,9 @@ mirrored_enum! {
         InsufficientCapacity = 11 "insufficient_capacity",
         GarbageCollected = 12 "garbage_collected",
     }
+
+    /// How the node that a pod was bound to differs from what was planned.
+    DivergenceCode = Divergence "divergence" { OtherNode = 1 "other_node", EqualPod = 2 "equal_pod", NoPlace = 3 "no_place" }
 
     /// What is switched on or off as a whole.
     FeatureGateCode = FeatureGate "feature gate" {
@@ -147,6 +150,7 @@ pub(crate) type Codes = (&'static str, &'static [(u16, &'static str)]);
 pub(crate) const ALL: &[Codes] = &[
     CapacityTypeCode::CODES,
     ConsolidationCode::CODES,
+    DivergenceCode::CODES,
     DisruptionCode::CODES,
     FeatureGateCode::CODES,
     InterruptionCode::CODES,

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use purser_engine::event::{LabelSetId, SpecId};
+use purser_engine::event::{LabelSetId, Seq, SpecId};
 use purser_engine::model::{
     ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, Labels, NodeName, NodePool, PodSpec,
     PoolName, Price, ResourceName, Span, Str, TypeName, Zone,
@@ -96,7 +96,7 @@ macro_rules! integers {
 }
 
 // Times are `TimeV1`, since a moment has a readable form; a span's field says its unit, and so does a price's.
-integers!(Span(i64), Price(i64), SpecId(u32), LabelSetId(u32));
+integers!(Span(i64), Price(i64), Seq(u64), SpecId(u32), LabelSetId(u32));
 
 macro_rules! names {
     ($($domain:ident),*) => {$(

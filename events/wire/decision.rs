@@ -4,7 +4,7 @@
 
 use purser_engine::event::Decision;
 
-use super::code::DisruptionCode;
+use super::code::{DisruptionCode, DivergenceCode};
 use super::plan::{LaunchOptionV1, PlaceV1, ReasonV1, TargetV1};
 use super::pod::{PodKeyV1, PodsV1};
 use super::requirement::RequirementsV1;
@@ -94,5 +94,13 @@ kinds! { Decision as Decision;
         options: Vec<LaunchOptionV1>,
         reserved: ResourcesV1,
         considered: u32,
+    }
+
+    /// Take note that a pod is not where it was planned.
+    220 "binding-diverged" BindingDiverged => BindingDivergedV1 @ 1 {
+        pod: PodKeyV1,
+        node: String,
+        how: DivergenceCode,
+        planned: u64,
     }
 }

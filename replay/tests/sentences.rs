@@ -440,6 +440,15 @@ fn decisions() -> Vec<(Decision, &'static str)> {
             },
             "launch default-a, which was there: no instance types",
         ),
+        (
+            Decision::BindingDiverged {
+                pod: PodKey::new("shop", "web-1"),
+                node: "node-1".into(),
+                how: Divergence::NoPlace,
+                planned: Seq(7),
+            },
+            "pod shop/web-1 is on node node-1, and was held to have no place by 7",
+        ),
     ]
 }
 

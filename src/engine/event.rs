@@ -11,7 +11,7 @@ mod fact;
 use std::fmt;
 
 pub use control::Control;
-pub use decision::{Decision, LaunchOption, Place, Target};
+pub use decision::{Decision, Divergence, LaunchOption, Place, Target};
 pub use fact::{Fact, Interruption, LaunchFailure};
 
 /// The place of a record in the log, from 0.

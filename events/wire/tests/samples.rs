@@ -7,8 +7,8 @@ mod parts;
 use std::sync::Arc;
 
 use purser_engine::event::{
-    Control, Decision, Event, Fact, Interruption, LabelSetId, LaunchFailure, LaunchOption, Place, SpecId,
-    Target,
+    Control, Decision, Divergence, Event, Fact, Interruption, LabelSetId, LaunchFailure, LaunchOption, Place,
+    Seq, SpecId, Target,
 };
 use purser_engine::model::{
     CapacityType, DisruptionReason, DoNotDisrupt, Labels, PodKey, PodPhase, PodSpec, Price, Requirements,
@@ -422,6 +422,15 @@ fn decisions() -> Vec<Sample> {
                 }],
                 reserved: [("cpu", 2_000)].into_iter().collect(),
                 considered: 600,
+            },
+        ),
+        sample(
+            "",
+            Decision::BindingDiverged {
+                pod: pod(),
+                node: node(),
+                how: Divergence::OtherNode,
+                planned: Seq(7),
             },
         ),
     ]

@@ -44,6 +44,7 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
         | Decision::Disrupt { .. }
         | Decision::AbandonDisruption { .. }
         | Decision::RejectCandidate { .. }
+        | Decision::BindingDiverged { .. }
         | Decision::Repair { .. }
         | Decision::Expire { .. }
         | Decision::Drift { .. } => return None,

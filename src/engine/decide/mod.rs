@@ -60,6 +60,8 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
         held: Held::default(),
         notices: Notices::default(),
     };
+    take_note(&mut pass);
+    let noted = pass.decisions.len();
     lifecycle::decide(&mut pass);
     if pass.adopts() {
         // What is there shows once the claims that are taken over are in State, which is at once: until then a pod may seem to
@@ -72,10 +74,21 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
     supply::look_at_overlays(&mut pass, memo);
     replicas::decide(&mut pass, memo, tracer);
     emptiness::decide(&mut pass, tracer);
-    if !pass.decisions.is_empty() {
+    if pass.decisions.len() > noted {
         pass.wake(now + SETTLE);
     }
     Evaluation { decisions: pass.decisions, wake_at: pass.wake_at, notices: pass.notices }
+}
+
+/// Says of pods that were bound otherwise than planned that they were: so what was held to be possible is compared with what the scheduler does.
+fn take_note(pass: &mut Pass<'_>) {
+    let said = pass.state.diverged.iter().map(|one| Decision::BindingDiverged {
+        pod: one.pod.clone(),
+        node: one.node.clone(),
+        how: one.how,
+        planned: one.planned,
+    });
+    pass.decisions.extend(said);
 }
 
 /// One evaluation while it is under way.

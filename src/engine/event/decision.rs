@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::Seq;
 use crate::model::{
     CapacityType, ClaimName, DisruptionReason, InstanceId, NodeName, PodKey, PoolName, Price, Requirements,
     Resources, Span, Str, Time, TypeName, Uid, Zone,
@@ -44,6 +45,31 @@ impl fmt::Display for Target {
         match self {
             Self::Node(node) => write!(f, "node {node}"),
             Self::Claim(claim) => write!(f, "nodeclaim {claim}"),
+        }
+    }
+}
+
+/// How the node that a pod was bound to differs from what was planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Divergence {
+    /// Another node than the one planned.
+    OtherNode,
+    /// A node on which an equal pod was planned: they change places, and nothing else is different.
+    EqualPod,
+    /// A node, though none was held to have a place for it.
+    NoPlace,
+}
+
+impl Divergence {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::OtherNode, Self::EqualPod, Self::NoPlace];
+
+    /// Its name in metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::OtherNode => "other_node",
+            Self::EqualPod => "equal_pod",
+            Self::NoPlace => "no_place",
         }
     }
 }
@@ -222,5 +248,16 @@ pub enum Decision {
         reserved: Resources,
         /// How many instance types were looked at.
         considered: u32,
+    },
+    /// Take note that a pod is not where it was planned: nothing is to be done.
+    BindingDiverged {
+        /// The pod.
+        pod: PodKey,
+        /// Where it is.
+        node: NodeName,
+        /// What that is to the plan.
+        how: Divergence,
+        /// The decision that was the plan.
+        planned: Seq,
     },
 }

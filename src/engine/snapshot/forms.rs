@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::SnapshotError;
 use super::codec::{Persist, Reader};
-use crate::event::{LabelSetId, LaunchOption, Place, Seq, SpecId, Target};
+use crate::event::{Divergence, LabelSetId, LaunchOption, Place, Seq, SpecId, Target};
 use crate::model::*;
 use crate::reason::{Reason, ReasonId};
 use crate::settings::{FeatureGate, FeatureGates, MinValuesPolicy, PreferencePolicy, Settings};
@@ -73,6 +73,7 @@ wrappers!(Time, Span, Price, Uid, Seq, SpecId, LabelSetId, LabelSelector, Featur
 
 plain_enums! {
     PodPhase { Pending = 0, Held = 1, Bound = 2, Terminating = 3, Ended = 4 }
+    Divergence { OtherNode = 0, EqualPod = 1, NoPlace = 2 }
     OwnerKind { None = 0, DaemonSet = 1, Node = 2, StatefulSet = 3, Controller = 4 }
     CapacityType { Reserved = 0, Spot = 1, OnDemand = 2 }
     TaintEffect { NoSchedule = 0, PreferNoSchedule = 1, NoExecute = 2 }
@@ -96,6 +97,7 @@ plain_enums! {
 
 structs! {
     PodKey { namespace, name }
+    Diverged { pod, node, how, planned }
     Taint { key, value, effect }
     Toleration { key, operator, value, effect }
     HostPort { ip, port, protocol }
@@ -312,6 +314,7 @@ impl Persist for State {
         self.unavailable.put(out);
         self.orphans.put(out);
         self.gone.put(out);
+        self.diverged.put(out);
         self.launches.put(out);
         self.offers_changed.put(out);
         self.supply_changed.put(out);
@@ -347,6 +350,7 @@ impl Persist for State {
         state.unavailable = Persist::get(from)?;
         state.orphans = Persist::get(from)?;
         state.gone = Persist::get(from)?;
+        state.diverged = Persist::get(from)?;
         state.launches = Persist::get(from)?;
         state.offers_changed = Persist::get(from)?;
         state.supply_changed = Persist::get(from)?;

@@ -59,6 +59,10 @@ impl State {
             }
             Fact::PodObserved { pod, uid, spec, created, phase, node } => {
                 let plan = self.plan_of(pod);
+                let same = self.pods.get(pod).is_some_and(|known| known.uid == *uid);
+                if let Some(node) = node.as_ref().filter(|_| same) {
+                    self.diverged.extend(self.divergence(pod, node));
+                }
                 self.detach(seq, time, pod);
                 let facts = Pod {
                     uid: *uid,
@@ -77,6 +81,7 @@ impl State {
             }
             Fact::PodBound { pod, node } => {
                 let plan = self.plan_of(pod);
+                self.diverged.extend(self.divergence(pod, node));
                 self.change_pod(seq, time, pod, |pod| {
                     pod.node = Some(node.clone());
                     pod.phase = PodPhase::Bound;

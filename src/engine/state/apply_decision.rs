@@ -156,6 +156,7 @@ impl State {
                     orphan.collected = true;
                 }
             }
+            Decision::BindingDiverged { pod, .. } => self.diverged.retain(|one| one.pod != *pod),
             // Said for the record; what follows from them is decided by itself.
             Decision::Untaint { .. }
             | Decision::RejectCandidate { .. }

@@ -2,11 +2,30 @@
 //!
 //! **Invariant:** on a node that is set up, the pods that are there and those that are expected fit together.
 
-use super::{Plan, Planned, State};
-use crate::event::{Seq, Target};
-use crate::model::{PodKey, Resources, Time};
+use super::{Diverged, Plan, Planned, State};
+use crate::event::{Divergence, Seq, Target};
+use crate::model::{NodeName, PodKey, Resources, Time};
 
 impl State {
+    /// How a pod that is bound to a node now differs from its plan, if it does.
+    pub(super) fn divergence(&self, key: &PodKey, node: &NodeName) -> Option<Diverged> {
+        let pod = self.pods.get(key).filter(|pod| pod.node.is_none())?;
+        let (how, planned) = match &pod.plan {
+            Plan::None => return None,
+            Plan::Unschedulable { decision, .. } => (Divergence::NoPlace, *decision),
+            Plan::Nominated { target, decision, .. } => {
+                let here = self.target_of(node);
+                if *target == here || *target == Target::Node(node.clone()) {
+                    return None;
+                }
+                let equal = |other: &PodKey| self.pods.get(other).is_some_and(|other| other.spec == pod.spec);
+                let swapped = self.planned(&here).is_some_and(|planned| planned.pods.iter().any(equal));
+                (if swapped { Divergence::EqualPod } else { Divergence::OtherNode }, *decision)
+            }
+        };
+        Some(Diverged { pod: key.clone(), node: node.clone(), how, planned })
+    }
+
     /// Makes way for a pod that was bound, on a node where others may have been expected.
     ///
     /// If it was expected elsewhere itself, one of its kind goes there in its stead, as the decision for it asked. Whoever has no room
@@ -14,10 +33,7 @@ impl State {
     pub(super) fn make_way(&mut self, seq: Seq, time: Time, newcomer: &PodKey, plan: &Plan) {
         let Some(pod) = self.pods.get(newcomer) else { return };
         let (spec, Some(node)) = (pod.spec, pod.occupies().cloned()) else { return };
-        let here = match self.claims.of_node(&node) {
-            Some(claim) => Target::Claim(claim.clone()),
-            None => Target::Node(node.clone()),
-        };
+        let here = self.target_of(&node);
         let Some(planned) = self.planned(&here).filter(|planned| !planned.pods.is_empty()) else { return };
         if let Plan::Nominated { target, decision, .. } = plan {
             if *target == here {
@@ -65,6 +81,13 @@ impl State {
     /// Where a pod is expected, if anywhere.
     pub(super) fn plan_of(&self, pod: &PodKey) -> Plan {
         self.pods.get(pod).map(|pod| pod.plan.clone()).unwrap_or_default()
+    }
+
+    fn target_of(&self, node: &NodeName) -> Target {
+        match self.claims.of_node(node) {
+            Some(claim) => Target::Claim(claim.clone()),
+            None => Target::Node(node.clone()),
+        }
     }
 
     fn planned(&self, target: &Target) -> Option<&Planned> {

@@ -27,7 +27,7 @@ pub use touched::Touched;
 
 pub use crate::model::{NodeOverlay, VolumeClaim};
 
-use crate::event::{LabelSetId, Seq, SpecId, Target};
+use crate::event::{Divergence, LabelSetId, Seq, SpecId, Target};
 use crate::model::{
     ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName,
     NodePool, OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Resources, Str, Time, TypeName, Uid,
@@ -89,6 +89,8 @@ pub struct State {
     pub orphans: BTreeMap<InstanceId, Orphan>,
     /// Instances that are gone, and since when: the cloud may list them a little longer.
     pub gone: BTreeMap<InstanceId, Time>,
+    /// Pods that were just bound otherwise than planned, of which no note has been taken yet.
+    pub diverged: Vec<Diverged>,
     /// Number of launches decided; the next claim's name depends on it.
     pub launches: u64,
     /// The last record that changed what pools can offer, or to whom: pools, classes, types, prices, daemon sets, volume claims,
@@ -132,6 +134,19 @@ pub struct Pod {
     pub waiting_since: Time,
     /// What was decided about it while it waits.
     pub plan: Plan,
+}
+
+/// A pod that was bound otherwise than planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diverged {
+    /// The pod.
+    pub pod: PodKey,
+    /// Where it is.
+    pub node: NodeName,
+    /// What that is to the plan.
+    pub how: Divergence,
+    /// The decision that was the plan.
+    pub planned: Seq,
 }
 
 /// What was decided about a pod that waits.

@@ -3,11 +3,12 @@
 mod lab;
 
 use lab::*;
-use purser_engine::event::{Decision, LaunchFailure, Target};
+use purser_engine::event::{Decision, Divergence, Event, LaunchFailure, Target};
 use purser_engine::model::*;
 use purser_engine::port::{Effect, Observation};
 use purser_engine::reason::ReasonId;
 use purser_engine::state::Plan;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 #[test]
@@ -59,7 +60,59 @@ fn pods_of_a_kind_take_each_others_places() {
     assert_eq!(target, of_a, "b goes where a was expected");
     assert_ne!(after, decision, "by the decision for a");
     lab.until(secs(15));
-    assert_eq!(lab.decisions().len(), decided, "nothing is to be decided anew");
+    assert_eq!(divergences(&lab), [("a".to_owned(), Divergence::EqualPod)]);
+    assert_eq!(lab.decisions().len(), decided + 1, "nothing is to be decided anew");
+    // The other one is where it is expected by now.
+    let node_of_a = nodes.iter().find(|node| *node != node_of_b).unwrap();
+    lab.see([bound("b", &web, node_of_a)]);
+    assert_eq!(divergences(&lab).len(), 1);
+    lab.verify();
+}
+
+/// Who was bound otherwise than planned, as it was recorded.
+fn divergences(lab: &Lab) -> Vec<(String, Divergence)> {
+    let of = |decision| match decision {
+        Decision::BindingDiverged { pod, how, .. } => Some((pod.name.to_string(), how)),
+        _ => None,
+    };
+    lab.decisions().into_iter().filter_map(of).collect()
+}
+
+#[test]
+fn pods_that_are_not_where_they_were_planned_are_on_record() {
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(pool("default"))]);
+    let (web, job, huge) = (spec(1_500, 1024), spec(1_400, 1024), spec(64_000, 1024));
+    lab.see([pending("web", &web), pending("job", &job), pending("huge", &huge)]);
+    lab.until(secs(2));
+    let nodes: Vec<_> = lab.launches().iter().map(|(claim, ..)| lab.ready(claim, "small")).collect();
+    let planned = |lab: &Lab, name: &str| match &lab.state().pods[&PodKey::new("default", name)].plan {
+        Plan::Nominated { target: Target::Claim(claim), .. } => {
+            lab.state().claims[claim].node.clone().unwrap()
+        }
+        plan => panic!("{plan:?}"),
+    };
+    let (of_web, of_job) = (planned(&lab, "web"), planned(&lab, "job"));
+    assert_eq!(BTreeSet::from([&of_web, &of_job]), nodes.iter().collect());
+    lab.see([bound("web", &web, &of_web)]);
+    assert_eq!(divergences(&lab), []);
+    lab.see([bound("job", &job, &of_web)]);
+    // One that came bound was planned nowhere.
+    lab.see([bound("static", &spec(10, 10), &of_job)]);
+    assert_eq!(divergences(&lab), [("job".to_owned(), Divergence::OtherNode)]);
+    lab.see([bound("huge", &huge, &of_job)]);
+    assert_eq!(divergences(&lab)[1..], [("huge".to_owned(), Divergence::NoPlace)]);
+    let planned = |decision: &Decision| match decision {
+        Decision::BindingDiverged { planned, .. } => Some(*planned),
+        _ => None,
+    };
+    let by = lab.decisions().iter().rev().find_map(planned).unwrap();
+    let record = lab.controller.journal().logged().into_iter().find(|record| record.seq == by).unwrap();
+    assert!(matches!(record.event, Event::Decision(Decision::Unschedulable { .. })));
+    // It is on record once, and a restart does not say it again.
+    lab.until(secs(30));
+    let (log, state) = lab.controller.into_parts();
+    let lab = Lab::go_on(log, state, secs(31), Vec::new());
+    assert_eq!(divergences(&lab).len(), 2);
     lab.verify();
 }
 

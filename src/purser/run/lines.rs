@@ -4,7 +4,7 @@
 //!
 //! **Invariant:** a line is written of what is in the log, after it is in there.
 
-use purser_engine::event::{Decision, Event, Fact, LaunchFailure, Seq};
+use purser_engine::event::{Decision, Divergence, Event, Fact, LaunchFailure, Seq};
 use purser_engine::model::Resources;
 use purser_engine::state::State;
 
@@ -25,14 +25,6 @@ impl Lines {
             Event::Decision(decision) => self.decision(state, seq, decision),
             Event::Fact(fact) => fact_line(state, seq, fact),
             Event::Control(_) => {}
-        }
-    }
-
-    /// A pod was bound to another node than was planned.
-    pub(super) fn diverged(&mut self, line: Option<String>) {
-        match line {
-            Some(line) => self.diverged.push(line),
-            None => self.swapped += 1,
         }
     }
 
@@ -104,6 +96,14 @@ impl Lines {
             }
             Decision::GarbageCollect { instance } => {
                 tracing::info!(%instance, decision = decision_id, "garbage collected instance");
+            }
+            Decision::BindingDiverged { how: Divergence::EqualPod, .. } => self.swapped += 1,
+            Decision::BindingDiverged { pod, node, how, planned } => {
+                let plan = match how {
+                    Divergence::NoPlace => "was that it has no place",
+                    _ => "was another place",
+                };
+                self.diverged.push(format!("pod {pod} is on node {node}, and decision {planned} {plan}"));
             }
             _ => tracing::debug!(decision = decision_id, "{decision:?}"),
         }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use purser_cluster::{Outbox, PoolStatus};
 use purser_engine::event::{Decision, Event, Seq};
 use purser_engine::model::{ClaimName, DisruptionReason, Time};
-use purser_engine::state::{Plan, State};
+use purser_engine::state::State;
 use purser_engine::witness::Witness;
 
 use super::clock::Stopwatch;
 use super::lines::Lines;
-use super::metrics::{Divergence, GoneClaim, Metrics, binding, may_end};
+use super::metrics::{GoneClaim, Metrics, may_end};
 use super::notices;
 
 /// Tells of what the log gets.
@@ -73,11 +73,7 @@ impl Witness for Observer {
         {
             self.metrics.scheduled(took.as_secs_f64());
         }
-        match self.metrics.observe(state, time, event) {
-            Some(Divergence::EqualPod) => self.lines.diverged(None),
-            Some(divergence) => self.lines.diverged(Some(diverged(divergence, state, event))),
-            None => {}
-        }
+        self.metrics.observe(state, time, event);
         self.lines.record(state, seq, event);
         if let Event::Decision(decision) = event {
             self.registrations(state, decision);
@@ -119,20 +115,5 @@ impl Observer {
                 failure.map_or(Ok(()), |(reason, message)| Err((reason.to_owned(), message.to_owned())));
             self.pools.registration_ended(pool.as_str(), how);
         }
-    }
-}
-
-/// One pod that was bound otherwise than planned, in words.
-fn diverged(divergence: Divergence, state: &State, event: &Event) -> String {
-    let bound = if let Event::Fact(fact) = event { binding(state, fact) } else { None };
-    let Some((pod, node)) = bound else { return divergence.as_str().to_owned() };
-    match state.pods.get(pod).map(|pod| &pod.plan) {
-        Some(Plan::Nominated { target, decision, .. }) => {
-            format!("pod {pod} is on node {node}, and decision {decision} was {target}")
-        }
-        Some(Plan::Unschedulable { reason, decision }) => {
-            format!("pod {pod} is on node {node}, and decision {decision} was that it has no place: {reason}")
-        }
-        _ => format!("pod {pod} is on node {node}"),
     }
 }

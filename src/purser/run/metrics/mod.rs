@@ -15,8 +15,9 @@ use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry, TextEncoder,
 };
+use purser_engine::event::Divergence;
 
-pub(super) use self::observe::{Divergence, GoneClaim, binding, may_end};
+pub(super) use self::observe::{GoneClaim, may_end};
 
 /// Whether metrics are also given for each node and each pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

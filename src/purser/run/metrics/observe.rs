@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** it depends on the record and on the State before it, and on nothing else.
 
-use purser_engine::event::{Control, Decision, Event, Fact, Interruption, LaunchFailure, Target};
+use purser_engine::event::{Control, Decision, Event, Fact, Interruption, LaunchFailure};
 use purser_engine::model::{
     ClaimName, ConsolidationPolicy, DisruptionReason, NodeName, PodKey, PodPhase, Span, Time, label,
 };
@@ -11,67 +11,18 @@ use purser_events::wire;
 
 use super::Metrics;
 
-/// How the place of a pod differs from what was planned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::run) enum Divergence {
-    /// Another node than the one planned.
-    OtherNode,
-    /// A node on which an equal pod was planned: they changed places, and nothing else is different.
-    EqualPod,
-    /// A node, though none was held to have a place for it.
-    NoPlace,
-}
-
-impl Divergence {
-    pub(super) const ALL: [Self; 3] = [Self::OtherNode, Self::EqualPod, Self::NoPlace];
-
-    pub(in crate::run) const fn as_str(self) -> &'static str {
-        match self {
-            Self::OtherNode => "other_node",
-            Self::EqualPod => "equal_pod",
-            Self::NoPlace => "no_place",
-        }
-    }
-
-    /// Whether a pod that is bound to a node now was planned for another.
-    pub(in crate::run) fn of(state: &State, key: &PodKey, node: &NodeName) -> Option<Self> {
-        let pod = state.pods.get(key).filter(|pod| pod.node.is_none())?;
-        match &pod.plan {
-            Plan::None => None,
-            Plan::Unschedulable { .. } => Some(Self::NoPlace),
-            Plan::Nominated { target: Target::Node(planned), .. } if planned == node => None,
-            Plan::Nominated { target: Target::Claim(claim), .. }
-                if state.claim_of_node(node).is_some_and(|of_node| of_node.name == *claim) =>
-            {
-                None
-            }
-            Plan::Nominated { .. } => {
-                let planned = match state.claim_of_node(node) {
-                    Some(claim) => Some(&claim.planned.pods),
-                    None => state.nodes.get(node).map(|node| &node.planned.pods),
-                };
-                let equal =
-                    |other: &PodKey| state.pods.get(other).is_some_and(|other| other.spec == pod.spec);
-                let swapped = planned.is_some_and(|pods| pods.iter().any(equal));
-                Some(if swapped { Self::EqualPod } else { Self::OtherNode })
-            }
-        }
-    }
-}
-
 impl Metrics {
-    /// Counts a record. Gives how a pod that it binds differs from the plan.
-    pub(in crate::run) fn observe(&self, state: &State, time: Time, event: &Event) -> Option<Divergence> {
+    /// Counts a record.
+    pub(in crate::run) fn observe(&self, state: &State, time: Time, event: &Event) {
         match event {
             Event::Decision(decision) => {
                 self.own.decisions.with_label_values(&[wire::name(event)]).inc();
                 self.decision(state, time, decision);
             }
-            Event::Fact(fact) => return self.fact(state, time, fact),
+            Event::Fact(fact) => self.fact(state, time, fact),
             Event::Control(Control::JournalRecovered { .. }) => self.own.restarts.inc(),
             Event::Control(_) => {}
         }
-        None
     }
 
     /// A claim that was in State is no more.
@@ -109,6 +60,9 @@ impl Metrics {
                 if let Some(claim) = claim.filter(drained) {
                     self.counts.nodes_drained.with_label_values(&[claim.pool_name()]).inc();
                 }
+            }
+            Decision::BindingDiverged { how, .. } => {
+                self.own.divergence.with_label_values(&[how.as_str()]).inc();
             }
             _ => {}
         }
@@ -165,11 +119,12 @@ impl Metrics {
         }
     }
 
-    fn fact(&self, state: &State, time: Time, fact: &Fact) -> Option<Divergence> {
+    fn fact(&self, state: &State, time: Time, fact: &Fact) {
         match fact {
             Fact::PodBound { .. } | Fact::PodObserved { .. } => {
-                let (pod, node) = binding(state, fact)?;
-                return self.bound(state, time, pod, node);
+                if let Some(pod) = binding(state, fact) {
+                    self.bound(state, time, pod);
+                }
             }
             Fact::PodPhaseChanged { pod, phase: PodPhase::Terminating, .. } => self.left(state, pod),
             Fact::PodDeleted { pod }
@@ -215,20 +170,14 @@ impl Metrics {
             }
             _ => {}
         }
-        None
     }
 
-    fn bound(&self, state: &State, time: Time, key: &PodKey, node: &NodeName) -> Option<Divergence> {
-        let pod = state.pods.get(key)?;
+    fn bound(&self, state: &State, time: Time, key: &PodKey) {
+        let Some(pod) = state.pods.get(key) else { return };
         self.times.pods_bound.observe(time.since(pod.created).as_secs_f64().max(0.0));
         if matches!(pod.plan, Plan::Nominated { .. }) {
             self.times.pods_provisioning_bound.observe(time.since(pod.waiting_since).as_secs_f64().max(0.0));
         }
-        let divergence = Divergence::of(state, key, node);
-        if let Some(divergence) = divergence {
-            self.own.divergence.with_label_values(&[divergence.as_str()]).inc();
-        }
-        divergence
     }
 
     /// A pod begins to leave; counted if it was asked to.
@@ -261,15 +210,15 @@ impl Metrics {
     }
 }
 
-/// The pod that a fact binds to a node, and the node. A pod that is bound may change in more: it gets labels of its node's zone.
-pub(in crate::run) fn binding<'a>(state: &State, fact: &'a Fact) -> Option<(&'a PodKey, &'a NodeName)> {
-    let (pod, uid, node) = match fact {
-        Fact::PodBound { pod, node } => (pod, None, node),
-        Fact::PodObserved { pod, uid, node: Some(node), .. } => (pod, Some(*uid), node),
+/// The pod that a fact binds to a node. A pod that is bound may change in more: it gets labels of its node's zone.
+fn binding<'a>(state: &State, fact: &'a Fact) -> Option<&'a PodKey> {
+    let (pod, uid) = match fact {
+        Fact::PodBound { pod, .. } => (pod, None),
+        Fact::PodObserved { pod, uid, node: Some(_), .. } => (pod, Some(*uid)),
         _ => return None,
     };
     let before = state.pods.get(pod)?;
-    (before.node.is_none() && uid.is_none_or(|uid| uid == before.uid)).then_some((pod, node))
+    (before.node.is_none() && uid.is_none_or(|uid| uid == before.uid)).then_some(pod)
 }
 
 /// What is to be counted of a claim once it is gone.
