@@ -212,6 +212,13 @@ fn of_fact(fact: &Fact) -> String {
             format!("capacitybuffer {buffer} keeps room for {pods} of spec {}", spec.0)
         }
         Fact::CapacityBufferDeleted { buffer } => format!("capacitybuffer {buffer} is gone"),
+        Fact::VolumeAttachmentObserved { attachment, node, volume, claim } => {
+            let claim = claim.as_ref().map(|claim| format!(" of {claim}")).unwrap_or_default();
+            format!("volumeattachment {attachment}: volume {volume}{claim} is attached to node {node}")
+        }
+        Fact::VolumeAttachmentDeleted { attachment, node } => {
+            format!("volumeattachment {attachment} of node {node} is gone")
+        }
     }
 }
 
@@ -270,9 +277,17 @@ fn of_decision(decision: &Decision) -> String {
             false => format!("evict {pod} from {claim}"),
             true => format!("delete {pod} on {claim}: the deadline has come"),
         },
-        Decision::Terminate { claim, instance } => match instance {
-            Some(instance) => format!("stop {instance} of {claim}"),
-            None => format!("give up {claim}, which has no instance"),
+        Decision::AwaitDetachment { claim, attached } => {
+            let volumes = text::count(*attached as usize, "volume");
+            format!("wait for {volumes} to be detached from {claim}")
+        }
+        Decision::Terminate { claim, instance, attached } => match (instance, attached) {
+            (Some(instance), 0) => format!("stop {instance} of {claim}"),
+            (Some(instance), attached) => {
+                let volumes = text::count(*attached as usize, "volume");
+                format!("stop {instance} of {claim}, with {volumes} attached: the deadline has come")
+            }
+            (None, _) => format!("give up {claim}, which has no instance"),
         },
         Decision::Repair { claim, condition } => format!("replace {claim}: unhealthy, {condition}"),
         Decision::Expire { claim, age } => format!("{claim} has reached its age, {}", text::span(*age)),

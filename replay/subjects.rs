@@ -61,6 +61,7 @@ pub fn reason(event: &Event) -> Option<&Reason> {
             | Decision::Untaint { .. }
             | Decision::Drain { .. }
             | Decision::Evict { .. }
+            | Decision::AwaitDetachment { .. }
             | Decision::Terminate { .. }
             | Decision::Repair { .. }
             | Decision::Expire { .. }
@@ -133,6 +134,8 @@ fn of_fact(fact: &Fact) -> Vec<Subject<'_>> {
         | Fact::NodeConditionChanged { node, .. }
         | Fact::VolumeLimitsObserved { node, .. }
         | Fact::VolumeLimitsDeleted { node }
+        | Fact::VolumeAttachmentObserved { node, .. }
+        | Fact::VolumeAttachmentDeleted { node, .. }
         | Fact::NodeDeleted { node } => vec![Node(node)],
         Fact::NodeClaimObserved { claim } => [
             Some(Claim(&claim.name)),
@@ -180,7 +183,7 @@ fn of_decision(decision: &Decision) -> Vec<Subject<'_>> {
             candidates.iter().chain(replacements).map(Claim).collect()
         }
         Decision::Evict { claim, pod, .. } => vec![Pod(pod), Claim(claim)],
-        Decision::Terminate { claim, instance } | Decision::Adopt { claim, instance } => {
+        Decision::Terminate { claim, instance, .. } | Decision::Adopt { claim, instance } => {
             [Some(Claim(claim)), instance.as_ref().map(Instance)].into_iter().flatten().collect()
         }
         Decision::Relaunch { claim, .. }
@@ -190,6 +193,7 @@ fn of_decision(decision: &Decision) -> Vec<Subject<'_>> {
         | Decision::Taint { claim }
         | Decision::Untaint { claim }
         | Decision::Drain { claim, .. }
+        | Decision::AwaitDetachment { claim, .. }
         | Decision::Repair { claim, .. }
         | Decision::Expire { claim, .. }
         | Decision::Drift { claim, .. } => vec![Claim(claim)],

@@ -316,6 +316,13 @@ fn volumes_and_namespaces_of_any_size_fit() {
     }
     // Seen again they are no news.
     assert_eq!(lab.see(seen()), []);
+    // A volume may be kept for a claim of any name. There is none of such a name.
+    let odd = PodKey::new("default", "x".repeat(100_000));
+    let attached = VolumeAttachment { node: "n".into(), volume: "pv".into(), claim: Some(odd) };
+    let seen = || vec![Observation::VolumeAttachment("csi".into(), attached.clone())];
+    assert_eq!(lab.see(seen()).len(), 1);
+    assert_eq!(lab.state().volume_attachments[&Str::from("csi")].claim, None);
+    assert_eq!(lab.see(seen()), []);
     // Nor is what has no name of Kubernetes, and settings that no record holds are not taken.
     let name = || Str::from("x".repeat(100_000));
     let events = lab.see(vec![

@@ -11,6 +11,20 @@ use super::requirement::RequirementsV1;
 use super::resources::ResourcesV1;
 use super::scalar::{TimeV1, UidV1};
 
+/// Stop an instance, before volumes were waited for.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct TerminateV1 {
+    pub(crate) claim: String,
+    pub(crate) instance: Option<String>,
+}
+
+impl From<TerminateV1> for TerminateV2 {
+    fn from(TerminateV1 { claim, instance }: TerminateV1) -> Self {
+        Self { claim, instance, attached: 0 }
+    }
+}
+
 kinds! { Decision as Decision;
     /// Start an instance.
     200 "launch" Launch => LaunchV1 @ 1 {
@@ -69,8 +83,12 @@ kinds! { Decision as Decision;
     /// Ask a pod to leave.
     212 "evict" Evict => EvictV1 @ 1 { claim: String, pod: PodKeyV1, uid: UidV1, force: bool }
 
-    /// Stop an instance.
-    213 "terminate" Terminate => TerminateV1 @ 1 { claim: String, instance: Option<String> }
+    /// Stop an instance; so many volumes are attached to its node that were waited for.
+    213 "terminate" Terminate => TerminateV2 @ 2, older [TerminateV1 @ 1 => TerminateV2] {
+        claim: String,
+        instance: Option<String>,
+        attached: u32,
+    }
 
     /// Replace a node that is unhealthy.
     214 "repair" Repair => RepairV1 @ 1 { claim: String, condition: String }
@@ -103,4 +121,7 @@ kinds! { Decision as Decision;
         how: DivergenceCode,
         planned: u64,
     }
+
+    /// Wait until volumes are detached from a node that is empty: so many are attached.
+    221 "await-detachment" AwaitDetachment => AwaitDetachmentV1 @ 1 { claim: String, attached: u32 }
 }

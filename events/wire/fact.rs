@@ -273,4 +273,18 @@ kinds! { Fact as Observation;
 
     /// A CapacityBuffer is no more, or comes to nothing.
     142 "capacity-buffer-deleted" CapacityBufferDeleted => CapacityBufferDeletedV1 @ 1 { buffer: PodKeyV1 }
+
+    /// A volume is attached to a node, or the claim that it is bound to changed.
+    143 "volume-attachment-observed" VolumeAttachmentObserved => VolumeAttachmentObservedV1 @ 1 {
+        attachment: String,
+        node: String,
+        volume: String,
+        claim: Option<PodKeyV1>,
+    }
+
+    /// A volume is attached no longer.
+    144 "volume-attachment-deleted" VolumeAttachmentDeleted => VolumeAttachmentDeletedV1 @ 1 {
+        attachment: String,
+        node: String,
+    }
 }

@@ -281,6 +281,19 @@ fn objects() -> Vec<(Fact, &'static str)> {
             "how many volumes node ip-1 attaches is no longer known",
         ),
         (
+            Fact::VolumeAttachmentObserved {
+                attachment: "csi-a".into(),
+                node: "ip-1".into(),
+                volume: "pv-1".into(),
+                claim: Some(PodKey::new("shop", "data")),
+            },
+            "volumeattachment csi-a: volume pv-1 of shop/data is attached to node ip-1",
+        ),
+        (
+            Fact::VolumeAttachmentDeleted { attachment: "csi-a".into(), node: "ip-1".into() },
+            "volumeattachment csi-a of node ip-1 is gone",
+        ),
+        (
             Fact::NamespaceObserved { namespace: "shop".into(), labels: [("a".into(), "b".into())].into() },
             "namespace shop has 1 label",
         ),
@@ -418,7 +431,18 @@ fn decisions() -> Vec<(Decision, &'static str)> {
             Decision::Evict { claim: claim(), pod: web(), uid: Uid(1), force: true },
             "delete shop/web-0 on default-a: the deadline has come",
         ),
-        (Decision::Terminate { claim: claim(), instance: Some("i-1".into()) }, "stop i-1 of default-a"),
+        (
+            Decision::AwaitDetachment { claim: claim(), attached: 2 },
+            "wait for 2 volumes to be detached from default-a",
+        ),
+        (
+            Decision::Terminate { claim: claim(), instance: Some("i-1".into()), attached: 0 },
+            "stop i-1 of default-a",
+        ),
+        (
+            Decision::Terminate { claim: claim(), instance: Some("i-1".into()), attached: 1 },
+            "stop i-1 of default-a, with 1 volume attached: the deadline has come",
+        ),
         (
             Decision::Repair { claim: claim(), condition: "Ready=False".into() },
             "replace default-a: unhealthy, Ready=False",

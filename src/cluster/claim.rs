@@ -32,6 +32,9 @@ const TRIES: u32 = 5;
 /// When what is left on a node that leaves is deleted.
 const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
 
+/// The condition of a claim whose node is empty.
+pub(crate) const DRAINED: &str = "Drained";
+
 /// The conditions of a claim, of which `Ready` is the sum.
 const STEPS: [&str; 3] = ["Launched", "Registered", "Initialized"];
 
@@ -216,11 +219,10 @@ impl Claims {
     pub(crate) async fn show(&self, name: &str, now: Time, shown: &[Shown]) -> Result<(), ClusterError> {
         let moment = moment(now)?;
         let written = |claim: &DynamicObject| {
-            let before = claim.data.pointer("/status/conditions").and_then(Value::as_array);
-            let before = before.cloned().unwrap_or_default();
-            let mut conditions = before.clone();
-            shown.iter().for_each(|one| one.write(&mut conditions, &moment));
-            Ok((conditions != before).then(|| json!({"conditions": conditions})))
+            let before = conditions(claim);
+            let mut after = before.to_vec();
+            shown.iter().for_each(|one| one.write(&mut after, &moment));
+            Ok((after != before).then(|| json!({"conditions": after})))
         };
         self.restate(name, written).await
     }
@@ -243,8 +245,11 @@ impl Claims {
                 self.any.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop);
             unless_gone(patched).map_err(ClusterError::api(format!("annotating NodeClaim {name}")))?;
         }
-        let draining = Shown { kind: "Drained", says: Some(("Unknown", "Draining")) };
-        self.show(name, now, &[draining]).await?;
+        // After a restart this is asked for again, however far it has come since.
+        if !condition::is_true(conditions(&claim), DRAINED) {
+            let draining = Shown { kind: DRAINED, says: Some(("Unknown", "Draining")) };
+            self.show(name, now, &[draining]).await?;
+        }
         if claim.metadata.deletion_timestamp.is_none() {
             let same = Preconditions { uid: claim.metadata.uid, resource_version: None };
             let params = DeleteParams { preconditions: Some(same), ..DeleteParams::default() };
@@ -273,6 +278,12 @@ impl Claims {
         };
         self.change(name, release).await.map(drop)
     }
+}
+
+/// The conditions of a claim, as they are written.
+fn conditions(claim: &DynamicObject) -> &[Value] {
+    let written = claim.data.pointer("/status/conditions").and_then(Value::as_array);
+    written.map_or(&[], Vec::as_slice)
 }
 
 /// What is gone already is as it should be.

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::Now;
-use crate::claim::{Claims, Progress, Shown};
+use crate::claim::{Claims, DRAINED, Progress, Shown};
 use crate::error::ClusterError;
 use crate::evict::{Way, evict};
 use crate::kwok::{Kwok, node_of};
@@ -30,6 +30,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// The condition of a claim that is removed of our own accord.
 const DISRUPTION_REASON: &str = "DisruptionReason";
+
+/// The condition of a claim whose node has no volumes any more that others wait for.
+const DETACHED: &str = "VolumesDetached";
 
 /// Lanes are looked through for those that are done when there are so many more.
 const LANES: usize = 256;
@@ -241,6 +244,11 @@ impl Executor {
                 }
                 Ok(Vec::new())
             }
+            Effect::AwaitDetachment { claim } => {
+                let waits = Shown { kind: DETACHED, says: Some(("Unknown", "AwaitingVolumeDetachment")) };
+                self.claims.show(claim.as_str(), (self.now)(), &[Shown::holds(DRAINED), waits]).await?;
+                Ok(Vec::new())
+            }
             Effect::Untaint { claim, node } => {
                 self.nodes.mark(node.as_str(), false).await?;
                 let gone = [Shown::gone(DISRUPTION_REASON)];
@@ -254,13 +262,17 @@ impl Executor {
                 };
                 Ok(evict(&self.client, pod, *uid, way).await?.into_iter().collect())
             }
-            Effect::Terminate { claim, instance, node } => {
+            Effect::Terminate { claim, instance, node, attached } => {
                 let of_instance = instance.as_ref().and_then(node_of);
                 let own = node.as_ref().map(NodeName::as_str).or(of_instance);
                 let names: BTreeSet<&str> = own.into_iter().chain([claim.as_str()]).collect();
                 let names: Vec<&str> = names.into_iter().collect();
                 self.provider.give_up(&names);
-                let done = ["Drained", "VolumesDetached", "InstanceTerminating"].map(Shown::holds);
+                let detached = match attached {
+                    0 => Shown::holds(DETACHED),
+                    _ => Shown { kind: DETACHED, says: Some(("False", "TerminationGracePeriodElapsed")) },
+                };
+                let done = [Shown::holds(DRAINED), detached, Shown::holds("InstanceTerminating")];
                 self.claims.show(claim.as_str(), (self.now)(), &done).await?;
                 for name in names {
                     self.nodes.remove(name).await?;
@@ -307,6 +319,7 @@ fn claim_of(effect: &Effect) -> Option<&ClaimName> {
         | Effect::Untaint { claim, .. }
         | Effect::Adopt { claim, .. }
         | Effect::Drain { claim, .. }
+        | Effect::AwaitDetachment { claim }
         | Effect::Terminate { claim, .. } => Some(claim),
         Effect::Evict { .. } | Effect::Collect { .. } | Effect::Notice(_) => None,
     }

@@ -10,8 +10,8 @@ use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq}
 use crate::model::{
     CapacityBuffer, CapacityType, ClaimFacts, ClaimName, DisruptionReason, InstanceId, InstanceType,
     LabelSelector, Labels, NodeFacts, NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey,
-    PodSpec, PoolName, Price, Requirements, Resources, Str, Time, TypeName, Uid, VolumeClaim, VolumeLimits,
-    Zone,
+    PodSpec, PoolName, Price, Requirements, Resources, Str, Time, TypeName, Uid, VolumeAttachment,
+    VolumeClaim, VolumeLimits, Zone,
 };
 use crate::notice::Notice;
 use crate::settings::Settings;
@@ -75,6 +75,10 @@ pub enum Observation {
     },
     /// A node has no CSINode.
     NoVolumeLimits(NodeName),
+    /// A VolumeAttachment is: its name, and what it attaches where, resolved with its volume.
+    VolumeAttachment(Str, VolumeAttachment),
+    /// A VolumeAttachment is not.
+    NoVolumeAttachment(Str),
     /// A CapacityBuffer is, and comes to this.
     CapacityBuffer(PodKey, CapacityBuffer),
     /// A CapacityBuffer is not, or comes to nothing.
@@ -190,6 +194,11 @@ pub enum Effect {
         /// When what is left is deleted; `None` for never.
         deadline: Option<Time>,
     },
+    /// Show that the node of a claim is empty, and that volumes have yet to be detached from it.
+    AwaitDetachment {
+        /// The claim.
+        claim: ClaimName,
+    },
     /// Let pods come to a node again.
     Untaint {
         /// The claim.
@@ -216,6 +225,8 @@ pub enum Effect {
         instance: Option<InstanceId>,
         /// Its node, if it has one.
         node: Option<NodeName>,
+        /// How many volumes are still attached to it, since the deadline has come.
+        attached: u32,
     },
     /// Stop an instance that no claim has. Answered by [`Observation::NoInstance`].
     Collect {

@@ -248,7 +248,7 @@ impl Cluster {
             out.push(Fact::PodDeleted { pod: pod.clone() }.into());
         }
         out.push(self.node(&host, vec![Taint::disrupted()], false));
-        out.push(Decision::Terminate { claim, instance: Some(host.instance.clone()) }.into());
+        out.push(Decision::Terminate { claim, instance: Some(host.instance.clone()), attached: 0 }.into());
         out.push(Fact::InstanceGone { instance: host.instance.clone() }.into());
         out.push(Fact::NodeDeleted { node: host.node.clone() }.into());
         self.launch(host.pods.len(), out);

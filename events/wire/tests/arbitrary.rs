@@ -329,6 +329,9 @@ fn fact() -> BoxedStrategy<Fact> {
         1 => (named(), btree_map(text(), any::<Option<u32>>(), 0..4)).prop_map(|(node, limits)| {
             Fact::VolumeLimitsObserved { node, limits }
         }),
+        1 => (text(), named(), text(), option::of(pod())).prop_map(|(attachment, node, volume, claim)| {
+            Fact::VolumeAttachmentObserved { attachment, node, volume, claim }
+        }),
         1 => (pod(), any::<(u32, u32)>()).prop_map(|(buffer, (spec, replicas))| {
             Fact::CapacityBufferObserved { buffer, spec: SpecId(spec), replicas }
         }),
@@ -364,7 +367,10 @@ fn decision() -> BoxedStrategy<Decision> {
             Decision::Evict { claim, pod, uid: Uid(uid), force }
         }),
         1 => (named(), span()).prop_map(|(claim, age)| Decision::Expire { claim, age }),
-        1 => (named(), option::of(named())).prop_map(|(claim, instance)| Decision::Terminate { claim, instance }),
+        1 => (named(), option::of(named()), any::<u32>()).prop_map(|(claim, instance, attached)| {
+            Decision::Terminate { claim, instance, attached }
+        }),
+        1 => (named(), any::<u32>()).prop_map(|(claim, attached)| Decision::AwaitDetachment { claim, attached }),
     ]
     .boxed()
 }

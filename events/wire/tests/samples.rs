@@ -23,6 +23,9 @@ use parts::{
     selector, spec, taints, text,
 };
 
+/// The name of a VolumeAttachment.
+const ATTACHMENT: &str = "csi-8a2f4e0d";
+
 /// An event, and which case of its kind it is; the case without a name is the fullest.
 pub(crate) struct Sample {
     pub(crate) case: &'static str,
@@ -202,6 +205,12 @@ fn objects() -> Vec<Sample> {
         price_adjustment: price_adjustment.map(text),
         capacity,
     };
+    let attached = |claim| Fact::VolumeAttachmentObserved {
+        attachment: text(ATTACHMENT),
+        node: node(),
+        volume: text("pvc-5d4f8c7b-0000-4000-8000-000000000001"),
+        claim,
+    };
     let (kind, name) = class();
     vec![
         sample("", Fact::NodePoolObserved { pool: Arc::new(pool()) }),
@@ -279,6 +288,9 @@ fn objects() -> Vec<Sample> {
             },
         ),
         sample("", Fact::CapacityBufferDeleted { buffer: PodKey::new("web", "spare") }),
+        sample("", attached(Some(key("data")))),
+        sample("bare", attached(None)),
+        sample("", Fact::VolumeAttachmentDeleted { attachment: text(ATTACHMENT), node: node() }),
     ]
 }
 
@@ -394,8 +406,8 @@ fn decisions() -> Vec<Sample> {
         sample("", Decision::Drain { claim: claim(), deadline: Some(MOMENT) }),
         sample("never", Decision::Drain { claim: claim(), deadline: None }),
         sample("", Decision::Evict { claim: claim(), pod: pod(), uid: UID, force: true }),
-        sample("", Decision::Terminate { claim: claim(), instance: Some(instance()) }),
-        sample("bare", Decision::Terminate { claim: claim(), instance: None }),
+        sample("", Decision::Terminate { claim: claim(), instance: Some(instance()), attached: 2 }),
+        sample("bare", Decision::Terminate { claim: claim(), instance: None, attached: 0 }),
         sample("", Decision::Repair { claim: claim(), condition: text("NetworkUnavailable") }),
         sample("", Decision::Expire { claim: claim(), age: Span::hours(720) }),
         sample(
@@ -433,5 +445,6 @@ fn decisions() -> Vec<Sample> {
                 planned: Seq(7),
             },
         ),
+        sample("", Decision::AwaitDetachment { claim: claim(), attached: 2 }),
     ]
 }

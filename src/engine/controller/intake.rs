@@ -10,7 +10,7 @@ use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
     ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase,
-    PodSpec, PoolName, Price, Time, VolumeClaim,
+    PodSpec, PoolName, Price, Time, VolumeAttachment, VolumeClaim,
 };
 use crate::port::{Entry, Input, InstanceFacts, Observation};
 use crate::state::{Buffer, Pod, State, described};
@@ -71,6 +71,7 @@ enum Object<'a> {
     Namespace(&'a str),
     VolumeClaim(&'a PodKey),
     VolumeLimits(&'a NodeName),
+    VolumeAttachment(&'a str),
     Claim(&'a ClaimName),
     NodePool(&'a PoolName),
     NodeOverlay(&'a str),
@@ -89,6 +90,9 @@ fn object(observation: &Observation) -> Option<Object<'_>> {
         Observation::VolumeClaim(key, _) | Observation::NoVolumeClaim(key) => Some(Object::VolumeClaim(key)),
         Observation::VolumeLimits { node, .. } | Observation::NoVolumeLimits(node) => {
             Some(Object::VolumeLimits(node))
+        }
+        Observation::VolumeAttachment(name, _) | Observation::NoVolumeAttachment(name) => {
+            Some(Object::VolumeAttachment(name))
         }
         Observation::NodeClaim(claim) => Some(Object::Claim(&claim.name)),
         Observation::NoNodeClaim(claim) => Some(Object::Claim(claim)),
@@ -215,6 +219,17 @@ impl Intake<'_> {
             }
             Observation::NoVolumeLimits(node) if state.volume_limits.contains_key(node) => {
                 Fact::VolumeLimitsDeleted { node: node.clone() }.into()
+            }
+            Observation::VolumeAttachment(attachment, facts)
+                if state.volume_attachments.get(attachment) != Some(facts) =>
+            {
+                let VolumeAttachment { node, volume, claim } = facts.clone();
+                Fact::VolumeAttachmentObserved { attachment: attachment.clone(), node, volume, claim }.into()
+            }
+            Observation::NoVolumeAttachment(attachment) => {
+                let Some(known) = state.volume_attachments.get(attachment) else { return };
+                let node = known.node.clone();
+                Fact::VolumeAttachmentDeleted { attachment: attachment.clone(), node }.into()
             }
             Observation::CapacityBuffer(buffer, facts) => {
                 let known = state.buffers.get(buffer);

@@ -36,7 +36,8 @@ use crate::event::LaunchFailure;
 use crate::model::{
     Budget, BudgetNodes, CapacityBuffer, ClaimFacts, DoNotDisrupt, InstanceType, LabelExpression,
     LabelOperator, LabelSelector, Labels, NodeFacts, NodeOverlay, NodePool, PodFacts, PodPhase, PodSpec,
-    Requirement, Requirements, Str, Toleration, TolerationOperator, VolumeClaim, VolumeLimits,
+    Requirement, Requirements, Str, Toleration, TolerationOperator, VolumeAttachment, VolumeClaim,
+    VolumeLimits,
 };
 use crate::port::{MAX_EVENT_BYTES, Observation};
 use crate::state::State;
@@ -172,6 +173,8 @@ pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>>
         Observation::VolumeLimits { node, limits } => {
             fewer_limits(limits).map(|limits| Observation::VolumeLimits { node: node.clone(), limits })
         }
+        Observation::VolumeAttachment(name, attachment) => without_odd_claim(attachment)
+            .map(|attachment| Observation::VolumeAttachment(name.clone(), attachment)),
         Observation::LaunchFailed(claim, failure) => {
             shorter_failure(failure).map(|failure| Observation::LaunchFailed(claim.clone(), failure))
         }
@@ -198,6 +201,9 @@ fn names(observation: &Observation) -> [Option<&str>; 3] {
         Observation::NodeOverlay(name, overlay) => [Some(&**name), overlay.price_adjustment.as_deref(), None],
         Observation::Namespace(name, _) => [Some(&**name), None, None],
         Observation::VolumeLimits { node, .. } => [Some(node.as_str()), None, None],
+        Observation::VolumeAttachment(name, attachment) => {
+            [Some(&**name), Some(attachment.node.as_str()), Some(&*attachment.volume)]
+        }
         Observation::DaemonSet(key, _)
         | Observation::CapacityBuffer(key, _)
         | Observation::DisruptionBudget { budget: key, .. }
@@ -361,6 +367,13 @@ fn fewer_limits(limits: &VolumeLimits) -> Option<VolumeLimits> {
     let kept: VolumeLimits =
         limits.iter().take_while(fit).map(|(driver, limit)| (driver.clone(), *limit)).collect();
     (kept.len() < limits.len()).then_some(kept)
+}
+
+/// The attachment of a volume whose claim has no name of Kubernetes, and so is not there: it is nobody's. `None` for any other.
+fn without_odd_claim(attachment: &VolumeAttachment) -> Option<VolumeAttachment> {
+    let claim = attachment.claim.as_ref()?;
+    let is_odd = claim.namespace.len().max(claim.name.len()) > MAX_NAME_BYTES;
+    is_odd.then(|| VolumeAttachment { claim: None, ..attachment.clone() })
 }
 
 /// Tolerates every taint.

@@ -363,6 +363,7 @@ impl<J: Journal> Controller<J> {
             | Decision::Untaint { claim }
             | Decision::Drain { claim, .. }
             | Decision::Evict { claim, .. }
+            | Decision::AwaitDetachment { claim, .. }
             | Decision::Terminate { claim, .. } => self.state.claims.get(claim),
             _ => None,
         };

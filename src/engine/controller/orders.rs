@@ -35,9 +35,13 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
             let deadline = state.claims.get(claim).and_then(|claim| claim.disrupting.as_ref()?.draining?);
             Effect::Evict { pod: pod.clone(), uid: *uid, force: *force, deadline }
         }
-        Decision::Terminate { claim, instance } => {
-            Effect::Terminate { claim: claim.clone(), instance: instance.clone(), node: node_of(claim) }
-        }
+        Decision::AwaitDetachment { claim, .. } => Effect::AwaitDetachment { claim: claim.clone() },
+        Decision::Terminate { claim, instance, attached } => Effect::Terminate {
+            claim: claim.clone(),
+            instance: instance.clone(),
+            node: node_of(claim),
+            attached: *attached,
+        },
         Decision::GarbageCollect { instance } => Effect::Collect { instance: instance.clone() },
         Decision::Nominate { .. }
         | Decision::Unschedulable { .. }
@@ -81,6 +85,7 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
                 claim: claim.name.clone(),
                 instance: claim.instance.as_ref().map(|instance| instance.id.clone()),
                 node: claim.node.clone(),
+                attached: disrupting.attached.unwrap_or(0),
             });
             continue;
         }
@@ -106,6 +111,9 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
                 }
                 _ => {}
             }
+        }
+        if disrupting.attached.is_some() {
+            push(Effect::AwaitDetachment { claim: claim.name.clone() });
         }
     }
     for (instance, _) in state.orphans.iter().filter(|(_, orphan)| orphan.collected) {

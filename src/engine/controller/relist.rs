@@ -36,6 +36,7 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     let mut namespaces = FxHashSet::default();
     let mut volume_claims = FxHashSet::default();
     let mut volume_limits = FxHashSet::default();
+    let mut attachments = FxHashSet::default();
     let mut buffers = FxHashSet::default();
     let mut instances = FxHashSet::default();
     let mut claims = FxHashSet::default();
@@ -78,6 +79,9 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Observation::VolumeLimits { node, .. } => {
                 volume_limits.insert(node);
             }
+            Observation::VolumeAttachment(name, _) => {
+                attachments.insert(name);
+            }
             Observation::CapacityBuffer(key, _) => {
                 buffers.insert(key);
             }
@@ -112,6 +116,7 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     absent.extend(lacking(state.namespaces.keys(), &namespaces, Observation::NoNamespace));
     absent.extend(lacking(state.volume_claims.keys(), &volume_claims, Observation::NoVolumeClaim));
     absent.extend(lacking(state.volume_limits.keys(), &volume_limits, Observation::NoVolumeLimits));
+    absent.extend(lacking(state.volume_attachments.keys(), &attachments, Observation::NoVolumeAttachment));
     absent.extend(lacking(state.buffers.keys(), &buffers, Observation::NoCapacityBuffer));
     for (name, known) in &state.types {
         match types.get(name) {

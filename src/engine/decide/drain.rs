@@ -1,15 +1,17 @@
-//! Nodes are emptied: which pods are asked to leave, when, and which of them are waited for.
+//! Nodes are emptied: which pods are asked to leave, when, and which of them and of their volumes are waited for.
 //!
-//! Source: Karpenter, pkg/controllers/node/termination/terminator and pkg/utils/pod/scheduling.go; the order is that of a graceful node
+//! Source: Karpenter, pkg/controllers/node/termination, its terminator and pkg/utils/pod/scheduling.go; the order is that of a graceful node
 //! shutdown (<https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown/>).
 //!
 //! **Invariant:** a group of pods is asked to leave only when none of the groups before it is left. Only the deadline passes over that, over
 //! `do-not-disrupt` and over budgets, and no earlier than a pod needs to have its grace period before it.
 
+use std::collections::BTreeSet;
+
 use super::Pass;
 use crate::event::Decision;
 use crate::model::{DoNotDisrupt, OwnerKind, PodKey, PodPhase, PodSpec, Span, Taint, Time};
-use crate::state::{Claim, Disrupting, Eviction, Pod};
+use crate::state::{Claim, Disrupting, Eviction, Pod, State};
 
 /// A blocked eviction is tried again after this at the latest.
 const MAX_EVICTION_RETRY: Span = Span::mins(1);
@@ -35,13 +37,7 @@ pub(super) fn waits(
     disrupting: &Disrupting,
     deadline: Option<Time>,
 ) -> bool {
-    let state = pass.state;
-    let occupancy = claim.node.as_ref().and_then(|node| state.occupancy(node));
-    let keys = occupancy.into_iter().flat_map(|occupancy| &occupancy.pods);
-    let pods = keys.filter_map(|key| {
-        let pod = state.pods.get(key)?;
-        Some(Leaving { key, pod, spec: state.spec(pod.spec) })
-    });
+    let pods = pods_of(pass.state, claim);
     let awaited: Vec<Leaving<'_>> = pods.filter(|leaving| leaving.is_awaited(pass)).collect();
     let (forced, graceful): (Vec<Leaving<'_>>, Vec<Leaving<'_>>) =
         awaited.into_iter().partition(|leaving| leaving.is_forced(pass, deadline));
@@ -62,7 +58,38 @@ pub(super) fn waits(
     !is_empty || !(is_over || pass.is_due(disrupting.since + LEAST))
 }
 
-impl Leaving<'_> {
+/// How many volumes are attached to a node on which no pod is waited for any more, but for those of the pods that are left.
+///
+/// Others detach them, and do so in good order only as long as the node is there: the volumes of one that is gone are kept from other nodes for
+/// minutes.
+pub(super) fn attached(state: &State, claim: &Claim) -> u32 {
+    let attachments = || claim.node.iter().flat_map(|node| state.attachments(node));
+    if attachments().next().is_none() {
+        return 0;
+    }
+    let of_pods: BTreeSet<PodKey> = pods_of(state, claim).flat_map(|pod| pod.volume_claims()).collect();
+    let is_awaited = |claim: &Option<PodKey>| claim.as_ref().is_none_or(|claim| !of_pods.contains(claim));
+    let awaited = attachments().filter(|attachment| is_awaited(&attachment.claim)).count();
+    u32::try_from(awaited).unwrap_or(u32::MAX)
+}
+
+/// The pods on the node of a claim.
+fn pods_of<'a>(state: &'a State, claim: &Claim) -> impl Iterator<Item = Leaving<'a>> + use<'a> {
+    let occupancy = claim.node.as_ref().and_then(|node| state.occupancy(node));
+    let keys = occupancy.into_iter().flat_map(|occupancy| &occupancy.pods);
+    keys.filter_map(|key| {
+        let pod = state.pods.get(key)?;
+        Some(Leaving { key, pod, spec: state.spec(pod.spec) })
+    })
+}
+
+impl<'a> Leaving<'a> {
+    /// The PersistentVolumeClaims that it uses.
+    fn volume_claims(self) -> impl Iterator<Item = PodKey> + use<'a> {
+        let namespace = &self.key.namespace;
+        self.spec.volumes.iter().map(|volume| PodKey::new(namespace.clone(), volume.claim.clone()))
+    }
+
     /// Whether the node stays for its sake. Static pods cannot be deleted, and those that tolerate the mark mean to stay.
     fn is_awaited(&self, pass: &mut Pass<'_>) -> bool {
         let stays =

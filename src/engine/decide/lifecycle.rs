@@ -3,8 +3,8 @@
 //!
 //! Source: Karpenter, pkg/controllers/nodeclaim/{lifecycle,expiration,garbagecollection} and pkg/controllers/node/termination.
 //!
-//! **Invariant:** an instance with a node is stopped only when its node is marked and no pod that can leave is left on it, or its
-//! deadline has come.
+//! **Invariant:** an instance with a node is stopped only when its node is marked and no pod that can leave and no volume of such is left on it, or
+//! its deadline has come.
 
 use super::{Pass, adopt, drain};
 use crate::event::{Decision, Seq};
@@ -150,7 +150,7 @@ pub(super) fn begin(pass: &mut Pass<'_>, claim: &Claim) {
         pass.decisions.push(Decision::Taint { claim: claim_name });
     } else {
         let instance = claim.instance.as_ref().map(|instance| instance.id.clone());
-        pass.decisions.push(Decision::Terminate { claim: claim_name, instance });
+        pass.decisions.push(Decision::Terminate { claim: claim_name, instance, attached: 0 });
     }
 }
 
@@ -160,33 +160,42 @@ fn depart(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting) {
         return;
     }
     let name = claim.name.clone();
-    let terminate = || Decision::Terminate {
+    let terminate = |attached| Decision::Terminate {
         claim: name.clone(),
         instance: claim.instance.as_ref().map(|i| i.id.clone()),
+        attached,
     };
     let is_gone = claim.instance.as_ref().is_some_and(|instance| instance.is_gone);
     let node = claim.node.as_ref().filter(|node| !is_gone && pass.state.nodes.contains_key(*node));
     let Some(node) = node else {
-        pass.decisions.push(terminate());
+        pass.decisions.push(terminate(0));
         return;
     };
     if !disrupting.tainted && !pass.state.is_marked(node) {
         return;
     }
-    if disrupting.draining.is_none() {
-        if disrupting.reason == DisruptionReason::Empty && claim.workload_pods > 0 {
+    let deadline = match disrupting.draining {
+        Some(deadline) => deadline,
+        None if disrupting.reason == DisruptionReason::Empty && claim.workload_pods > 0 => {
             // A pod was bound before the mark was seen. The node is not empty, and so it stays.
             let reason = Reason::new(ReasonId::NoLongerEmpty, [("node", node.to_string())]);
             pass.decisions.push(Decision::AbandonDisruption { claim: name.clone(), reason });
             pass.decisions.push(Decision::Untaint { claim: name });
             return;
         }
-        let deadline = claim.template.template.termination_grace.map(|grace| disrupting.since + grace);
-        pass.decisions.push(Decision::Drain { claim: name.clone(), deadline });
-        if !drain::waits(pass, claim, disrupting, deadline) {
-            pass.decisions.push(terminate());
+        None => {
+            let deadline = claim.template.template.termination_grace.map(|grace| disrupting.since + grace);
+            pass.decisions.push(Decision::Drain { claim: name.clone(), deadline });
+            deadline
         }
-    } else if !drain::waits(pass, claim, disrupting, disrupting.draining.flatten()) {
-        pass.decisions.push(terminate());
+    };
+    if drain::waits(pass, claim, disrupting, deadline) {
+        return;
+    }
+    let attached = drain::attached(pass.state, claim);
+    if attached == 0 || deadline.is_some_and(|deadline| pass.is_due(deadline)) {
+        pass.decisions.push(terminate(attached));
+    } else if disrupting.attached.is_none() {
+        pass.decisions.push(Decision::AwaitDetachment { claim: name, attached });
     }
 }

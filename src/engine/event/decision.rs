@@ -192,12 +192,21 @@ pub enum Decision {
         /// Whether budgets are passed over, since the deadline has come.
         force: bool,
     },
+    /// Wait until volumes are detached from a node that is empty.
+    AwaitDetachment {
+        /// Its claim.
+        claim: ClaimName,
+        /// How many are attached.
+        attached: u32,
+    },
     /// Stop an instance.
     Terminate {
         /// Its claim.
         claim: ClaimName,
         /// The instance, if the cloud has named one.
         instance: Option<InstanceId>,
+        /// How many volumes are still attached, since the deadline has come.
+        attached: u32,
     },
     /// Replace a node that is unhealthy.
     Repair {

@@ -355,6 +355,24 @@ pub enum Fact {
         /// Its namespace and name.
         buffer: PodKey,
     },
+    /// A volume is attached to a node, or its claim changed.
+    VolumeAttachmentObserved {
+        /// The name of the VolumeAttachment.
+        attachment: Str,
+        /// The node.
+        node: NodeName,
+        /// The PersistentVolume.
+        volume: Str,
+        /// The PersistentVolumeClaim that it is bound to.
+        claim: Option<PodKey>,
+    },
+    /// A volume is attached no longer.
+    VolumeAttachmentDeleted {
+        /// The name of the VolumeAttachment.
+        attachment: Str,
+        /// The node.
+        node: NodeName,
+    },
 }
 
 /// Why there is no instance.

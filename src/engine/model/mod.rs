@@ -45,4 +45,4 @@ pub use requirement::{Bound, Operator, Requirement, RequirementError, Requiremen
 pub use resources::Resources;
 pub use taint::{Taint, TaintEffect, Toleration, TolerationOperator, first_untolerated};
 pub use time::{Money, Price, Span, Time};
-pub use volume::{VolumeClaim, VolumeLimits};
+pub use volume::{VolumeAttachment, VolumeClaim, VolumeLimits};

@@ -1,10 +1,11 @@
-//! Volumes, as far as it matters where a pod can run: from where a claim's volume can be reached, and how many a node attaches.
+//! Volumes, as far as it matters where a pod can run and when a node can go: from where a claim's volume can be reached, how many a node attaches,
+//! and which are attached.
 //!
 //! **Invariant:** a [`VolumeClaim`] is resolved: it takes no PersistentVolume and no StorageClass to know where its volume is or may be.
 
 use std::collections::BTreeMap;
 
-use super::{Requirements, Str};
+use super::{NodeName, PodKey, Requirements, Str};
 
 /// What is known of a PersistentVolumeClaim, with its volume and its class.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -15,6 +16,17 @@ pub struct VolumeClaim {
     pub driver: Str,
     /// Why no pod can use it, if none can.
     pub problem: Option<Str>,
+}
+
+/// What is known of a VolumeAttachment, with its volume.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VolumeAttachment {
+    /// The node.
+    pub node: NodeName,
+    /// The PersistentVolume.
+    pub volume: Str,
+    /// The PersistentVolumeClaim that the volume is bound to: whoever uses it uses the volume.
+    pub claim: Option<PodKey>,
 }
 
 /// How many volumes each CSI driver of a node attaches there; `None` if the driver sets no limit.

@@ -141,11 +141,12 @@ structs! {
     Buffer { spec, replicas }
     DisruptionBudget { selector, disruptions_allowed, always_allow_unhealthy }
     VolumeClaim { topologies, driver, problem }
+    VolumeAttachment { node, volume, claim }
     Orphan { claim, seen, collected }
     Occupancy { pods, used, used_by_daemons, workload_pods, last_pod_event, freed }
     Instance { id, instance_type, zone, capacity_type, price, launched, interruption, is_gone }
     Eviction { attempts, asked, blocked, forced }
-    Disrupting { reason, since, decision, taint_asked, tainted, draining, evictions, terminated }
+    Disrupting { reason, since, decision, taint_asked, tainted, draining, evictions, attached, terminated }
     Claim {
         name, pool, adopted, template, launch, created, asked, deleted, requirements, requests, places, options, daemons,
         floor, counted, changed, planned, attempts, retry_at, instance, node, registered, initialized, disrupting,
@@ -309,6 +310,7 @@ impl Persist for State {
         self.namespaces.put(out);
         self.volume_claims.put(out);
         self.volume_limits.put(out);
+        self.volume_attachments.put(out);
         self.types.put(out);
         self.catalogue.put(out);
         self.unavailable.put(out);
@@ -345,6 +347,7 @@ impl Persist for State {
         state.namespaces = Persist::get(from)?;
         state.volume_claims = Persist::get(from)?;
         state.volume_limits = Persist::get(from)?;
+        state.volume_attachments = Persist::get(from)?;
         state.types = Persist::get(from)?;
         state.catalogue = Persist::get(from)?;
         state.unavailable = Persist::get(from)?;

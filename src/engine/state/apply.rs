@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Buffer, DisruptionBudget, Instance, NodeClass, NodeOverlay, Orphan, Plan, Pod, Pool, State, VolumeClaim,
+    Buffer, DisruptionBudget, Instance, NodeClass, NodeOverlay, Orphan, Plan, Pod, Pool, State,
+    VolumeAttachment, VolumeClaim,
 };
 use crate::event::{Control, Event, Fact, Seq};
 use crate::model::{NodeFacts, PodPhase, Time};
@@ -297,6 +298,12 @@ impl State {
                 self.buffers.remove(buffer);
                 self.offers_changed = seq;
             }
+            Fact::VolumeAttachmentObserved { attachment, node, volume, claim } => {
+                let facts =
+                    VolumeAttachment { node: node.clone(), volume: volume.clone(), claim: claim.clone() };
+                self.volume_attached(attachment, facts);
+            }
+            Fact::VolumeAttachmentDeleted { attachment, .. } => self.volume_detached(attachment),
         }
     }
 }

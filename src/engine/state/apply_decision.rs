@@ -116,6 +116,7 @@ impl State {
                             tainted: false,
                             draining: None,
                             evictions: Default::default(),
+                            attached: None,
                             terminated: None,
                         });
                         std::mem::take(&mut claim.planned)
@@ -143,12 +144,18 @@ impl State {
                 eviction.blocked = false;
                 eviction.forced |= *force;
             }),
-            Decision::Terminate { claim, .. } => {
+            Decision::AwaitDetachment { claim, attached } => {
+                self.change_removal(seq, claim, |removal| removal.attached = Some(*attached));
+            }
+            Decision::Terminate { claim, attached, .. } => {
                 if self.claims.get(claim).is_some_and(|claim| claim.instance.is_none()) {
                     // There is nothing to wait for. Should an instance appear after all, it is an orphan.
                     self.remove_claim(seq, time, claim);
                 } else {
-                    self.change_removal(seq, claim, |removal| removal.terminated = Some(time));
+                    self.change_removal(seq, claim, |removal| {
+                        removal.attached = Some(*attached);
+                        removal.terminated = Some(time);
+                    });
                 }
             }
             Decision::GarbageCollect { instance } => {

@@ -2,11 +2,11 @@
 //!
 //! **Invariant:** what a pod asks for is counted once: on its node if it is bound, on the target of its plan if it waits for one.
 
-use super::{Claim, Disrupting, Instance, Node, Plan, Planned, Pod, State};
+use super::{Claim, Disrupting, Instance, Node, Plan, Planned, Pod, State, VolumeAttachment};
 use crate::event::{LaunchFailure, Seq, Target};
 use crate::model::{
     CapacityType, ClaimName, InstanceId, NodeFacts, NodeName, OfferingKey, PodKey, PodPhase, PoolName,
-    Resources, Span, Time,
+    Resources, Span, Str, Time,
 };
 
 /// For so long an instance or a claim that is gone is remembered, since word of it may still come.
@@ -232,6 +232,23 @@ impl State {
         if let Some(node) = self.nodes.get_mut(name) {
             node.changed = seq;
             self.touch_node(seq, name);
+        }
+    }
+
+    /// A volume is attached to a node.
+    pub(super) fn volume_attached(&mut self, name: &Str, attachment: VolumeAttachment) {
+        self.volume_detached(name);
+        self.attached.entry(attachment.node.clone()).or_default().insert(name.clone());
+        self.volume_attachments.insert(name.clone(), attachment);
+    }
+
+    /// A volume is attached no longer.
+    pub(super) fn volume_detached(&mut self, name: &Str) {
+        let Some(attachment) = self.volume_attachments.remove(name) else { return };
+        let Some(names) = self.attached.get_mut(&attachment.node) else { return };
+        names.remove(name);
+        if names.is_empty() {
+            self.attached.remove(&attachment.node);
         }
     }
 

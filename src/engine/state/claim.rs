@@ -105,6 +105,8 @@ pub struct Disrupting {
     pub draining: Option<Option<Time>>,
     /// Pods that were asked to leave.
     pub evictions: BTreeMap<PodKey, Eviction>,
+    /// How many volumes are waited for, or were left when the instance was asked to stop; `None` while neither was decided.
+    pub attached: Option<u32>,
     /// When the instance was asked to stop.
     pub terminated: Option<Time>,
 }

@@ -25,7 +25,7 @@ pub use claims::Claims;
 pub use occupancy::Occupancy;
 pub use touched::Touched;
 
-pub use crate::model::{NodeOverlay, VolumeClaim};
+pub use crate::model::{NodeOverlay, VolumeAttachment, VolumeClaim};
 
 use crate::event::{Divergence, LabelSetId, Seq, SpecId, Target};
 use crate::model::{
@@ -79,6 +79,8 @@ pub struct State {
     pub volume_claims: BTreeMap<PodKey, VolumeClaim>,
     /// How many volumes nodes attach. A node's may be known before the node, and for a moment after it.
     pub volume_limits: BTreeMap<NodeName, VolumeLimits>,
+    /// VolumeAttachments, by name.
+    pub volume_attachments: BTreeMap<Str, VolumeAttachment>,
     /// Instance types on offer.
     pub types: BTreeMap<TypeName, Arc<InstanceType>>,
     /// Digest of the catalogue that was read in full last.
@@ -104,6 +106,8 @@ pub struct State {
     label_sets: Vec<Arc<Labels>>,
     label_set_ids: FxHashMap<Arc<Labels>, LabelSetId>,
     occupancy: BTreeMap<NodeName, Occupancy>,
+    /// The names of the VolumeAttachments of each node that has any.
+    attached: BTreeMap<NodeName, BTreeSet<Str>>,
     waiting: BTreeSet<PodKey>,
     /// Those of them that are not expected anywhere.
     unplanned: BTreeSet<PodKey>,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Claim, Node, Occupancy, Plan, Pod, State, Touched};
+use super::{Claim, Node, Occupancy, Plan, Pod, State, Touched, VolumeAttachment};
 use crate::event::{LabelSetId, SpecId};
 use crate::model::{
     ClaimName, InstanceId, Labels, NodeName, PodKey, PodPhase, PodSpec, Price, Resources, Span, Taint, Time,
@@ -61,6 +61,12 @@ impl State {
     /// The pods bound to a node.
     pub fn occupancy(&self, node: &NodeName) -> Option<&Occupancy> {
         self.occupancy.get(node)
+    }
+
+    /// The volumes that are attached to a node, in the order of the names of their attachments.
+    pub fn attachments(&self, node: &NodeName) -> impl Iterator<Item = &VolumeAttachment> {
+        let names = self.attached.get(node).into_iter().flatten();
+        names.filter_map(|name| self.volume_attachments.get(name))
     }
 
     /// The claim of an instance.
@@ -210,6 +216,10 @@ impl State {
         self.awaited_nodes = awaited.map(|(name, _)| name.clone()).collect();
         let unready = self.nodes.iter().filter(|(_, node)| !node.facts.ready);
         self.unready = unready.map(|(name, _)| name.clone()).collect();
+        self.attached.clear();
+        for (name, attachment) in &self.volume_attachments {
+            self.attached.entry(attachment.node.clone()).or_default().insert(name.clone());
+        }
         self.touched = Touched::from(self.size);
     }
 }

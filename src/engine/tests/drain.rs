@@ -220,3 +220,105 @@ fn a_pod_that_is_given_less_time_is_passed_over_sooner() {
     assert!(is_terminated(&mut lab));
     lab.verify();
 }
+
+/// A pod's spec with a volume of this claim.
+fn with_volume(claim: &str, spec: PodSpec) -> PodSpec {
+    PodSpec { volumes: vec![VolumeRef { claim: claim.into() }], ..spec }
+}
+
+/// The volume of a claim is attached to a node.
+fn attached(claim: &str, node: &NodeName) -> Observation {
+    let attachment = VolumeAttachment {
+        node: node.clone(),
+        volume: format!("pv-{claim}").into(),
+        claim: Some(PodKey::new("default", claim)),
+    };
+    Observation::VolumeAttachment(format!("csi-{claim}").into(), attachment)
+}
+
+fn detached(claim: &str) -> Observation {
+    Observation::NoVolumeAttachment(format!("csi-{claim}").into())
+}
+
+/// What is done with a claim whose node is empty: it waits for volumes, or its instance stops with so many of them attached.
+fn steps(lab: &mut Lab) -> Vec<Option<u32>> {
+    let of = |effect| match effect {
+        Effect::AwaitDetachment { .. } => Some(None),
+        Effect::Terminate { attached, .. } => Some(Some(attached)),
+        _ => None,
+    };
+    lab.take_orders().into_iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_node_waits_until_its_volumes_are_detached() {
+    let db = with_volume("data", spec(100, 64));
+    let (mut lab, _, node) = leaving(None, |node| vec![on(node, "db", &db)]);
+    let nameless = VolumeAttachment { node: node.clone(), volume: "pv".into(), claim: None };
+    lab.see([
+        attached("data", &node),
+        Observation::VolumeAttachment("csi".into(), nameless),
+        attached("other", &"elsewhere".into()),
+    ]);
+    lab.until(secs(60));
+    assert_eq!(steps(&mut lab), []);
+    lab.see([gone("db")]);
+    assert_eq!(steps(&mut lab), [None]);
+    lab.see([detached("data")]);
+    lab.until(secs(9_000));
+    assert_eq!(steps(&mut lab), [], "of the other one nobody knows whose it is");
+    lab.see([Observation::NoVolumeAttachment("csi".into())]);
+    assert_eq!(steps(&mut lab), [Some(0)]);
+    lab.verify();
+}
+
+#[test]
+fn nobody_waits_for_the_volumes_of_pods_that_stay() {
+    let stays = with_volume("kept", PodSpec { owner: OwnerKind::Node, ..spec(100, 64) });
+    let stuck = with_volume("stuck", spec(100, 64));
+    let web = with_volume("data", spec(100, 64));
+    let (mut lab, _, node) = leaving(None, |node| {
+        vec![on(node, "static", &stays), on(node, "stuck", &stuck), on(node, "web", &web)]
+    });
+    lab.see([attached("kept", &node), attached("data", &node), attached("stuck", &node), gone("web")]);
+    lab.see([terminating(on(&node, "stuck", &stuck), Span::secs(30))]);
+    lab.until(lab.now + Span::secs(90));
+    assert_eq!(steps(&mut lab), [None]);
+    lab.see([detached("data")]);
+    assert_eq!(steps(&mut lab), [Some(0)]);
+    lab.verify();
+}
+
+#[test]
+fn a_deadline_passes_over_volumes() {
+    let db = with_volume("data", spec(100, 64));
+    let (mut lab, _, node) = leaving(Some(60), |node| vec![on(node, "db", &db)]);
+    let began = lab.now;
+    lab.see([attached("data", &node), gone("db")]);
+    lab.until(began + Span::secs(59));
+    assert_eq!(steps(&mut lab), [None]);
+    lab.until(began + Span::secs(60));
+    assert_eq!(steps(&mut lab), [Some(1)]);
+    lab.verify();
+}
+
+#[test]
+fn volumes_that_a_restart_does_not_find_are_detached() {
+    let db = with_volume("data", spec(100, 64));
+    let (mut lab, _, node) = leaving(None, |node| vec![on(node, "db", &db)]);
+    lab.see([attached("data", &node), gone("db")]);
+    lab.until(secs(30));
+    assert_eq!(steps(&mut lab), [None]);
+    let restarted = |lab: Lab, volumes: &[Observation]| {
+        let facts = lab.state().nodes[&node].facts.clone();
+        let marked = Observation::Node(NodeFacts { taints: vec![Taint::disrupted()], ..facts });
+        let world = [instance_type("small", 2, 8, 100), has_pool(pool("default")), marked];
+        let (log, state) = lab.controller.into_parts();
+        Lab::go_on(log, state, secs(31), world.iter().chain(volumes).cloned().collect())
+    };
+    let mut lab = restarted(lab, &[attached("data", &node)]);
+    assert_eq!(steps(&mut lab), [None], "it is shown again, whether or not it was before");
+    let mut lab = restarted(lab, &[]);
+    assert_eq!(steps(&mut lab), [Some(0)]);
+    lab.verify();
+}

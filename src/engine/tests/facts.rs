@@ -28,6 +28,16 @@ fn limits(most: u32) -> Observation {
     Observation::VolumeLimits { node: "n".into(), limits }
 }
 
+fn attachment(node: &str) -> Observation {
+    let claim = Some(PodKey::parse("shop/data"));
+    let attachment = VolumeAttachment { node: node.into(), volume: "pv".into(), claim };
+    Observation::VolumeAttachment("csi".into(), attachment)
+}
+
+fn volumes_of(lab: &Lab, node: &str) -> usize {
+    lab.state().attachments(&node.into()).count()
+}
+
 fn node() -> Observation {
     Observation::Node(NodeFacts {
         name: "n".into(),
@@ -44,7 +54,8 @@ fn node() -> Observation {
 }
 
 fn world() -> Vec<Observation> {
-    plain_world().into_iter().chain([namespace("web"), claim(None), node(), limits(26)]).collect()
+    let objects = [namespace("web"), claim(None), node(), limits(26), attachment("n")];
+    plain_world().into_iter().chain(objects).collect()
 }
 
 fn facts_since(lab: &Lab, size: u64) -> Vec<Fact> {
@@ -57,9 +68,9 @@ fn facts_since(lab: &Lab, size: u64) -> Vec<Fact> {
 fn what_is_known_makes_no_record_and_what_changed_makes_one() {
     let mut lab = Lab::new(world());
     let before = lab.state().size;
-    lab.see([namespace("web"), claim(None), limits(26)]);
+    lab.see([namespace("web"), claim(None), limits(26), attachment("n")]);
     assert_eq!(lab.state().size, before);
-    lab.see([namespace("data"), claim(Some("is being deleted")), limits(20)]);
+    lab.see([namespace("data"), claim(Some("is being deleted")), limits(20), attachment("m")]);
     let facts = facts_since(&lab, before);
     assert!(
         matches!(
@@ -67,7 +78,8 @@ fn what_is_known_makes_no_record_and_what_changed_makes_one() {
             [
                 Fact::NamespaceObserved { .. },
                 Fact::VolumeClaimObserved { .. },
-                Fact::VolumeLimitsObserved { .. }
+                Fact::VolumeLimitsObserved { .. },
+                Fact::VolumeAttachmentObserved { .. }
             ]
         ),
         "{facts:?}"
@@ -75,6 +87,7 @@ fn what_is_known_makes_no_record_and_what_changed_makes_one() {
     let state = lab.state();
     assert_eq!(state.namespaces[&Str::from("shop")], labels(&[("team", "data")]));
     assert_eq!(state.volume_limits[&NodeName::from("n")][&Str::from("ebs.csi.aws.com")], Some(20));
+    assert_eq!((volumes_of(&lab, "n"), volumes_of(&lab, "m")), (0, 1), "it is attached to another node now");
     let claim = &state.volume_claims[&PodKey::parse("shop/data")];
     assert_eq!((&*claim.driver, claim.problem.as_deref()), ("ebs.csi.aws.com", Some("is being deleted")));
     lab.verify();
@@ -88,11 +101,13 @@ fn what_is_gone_leaves_and_what_was_never_there_makes_no_record() {
             Observation::NoNamespace("shop".into()),
             Observation::NoVolumeClaim(PodKey::parse("shop/data")),
             Observation::NoVolumeLimits("n".into()),
+            Observation::NoVolumeAttachment("csi".into()),
         ]
     };
     lab.see(absent());
     let state = lab.state();
     assert!(state.namespaces.is_empty() && state.volume_claims.is_empty() && state.volume_limits.is_empty());
+    assert!(state.volume_attachments.is_empty() && volumes_of(&lab, "n") == 0);
     let before = state.size;
     lab.see(absent());
     assert_eq!(lab.state().size, before);
@@ -109,7 +124,8 @@ fn a_full_list_says_what_is_gone() {
     lab.controller.relist(now, plain_world().into_iter().chain([node()]).collect()).unwrap();
     let state = lab.state();
     assert!(state.namespaces.is_empty() && state.volume_claims.is_empty() && state.volume_limits.is_empty());
-    assert_eq!(facts_since(&lab, before).len(), 3);
+    assert!(state.volume_attachments.is_empty());
+    assert_eq!(facts_since(&lab, before).len(), 4);
     lab.verify();
 }
 
@@ -121,11 +137,12 @@ fn of_what_waited_for_space_only_the_last_is_recorded() {
     for round in 0..20 {
         let gone = [Observation::NoNamespace("shop".into()), Observation::NoVolumeLimits("n".into())];
         lab.see(gone);
+        lab.see([Observation::NoVolumeAttachment("csi".into()), attachment(&format!("node-{round}"))]);
         lab.see([namespace("late"), claim(Some(&format!("problem {round}"))), limits(round)]);
     }
     lab.controller.journal_mut().full = false;
     lab.see([]);
-    assert_eq!(facts_since(&lab, before).len(), 3);
+    assert_eq!(facts_since(&lab, before).len(), 4);
     assert_eq!(lab.state().namespaces[&Str::from("shop")], labels(&[("team", "late")]));
     lab.verify();
 }

@@ -88,8 +88,11 @@ impl Lines {
                 tracing::info!(NodeClaim = %claim, decision = decision_id, "tainted node");
             }
             Decision::Evict { .. } => self.evicted += 1,
-            Decision::Terminate { claim, .. } => {
-                tracing::info!(NodeClaim = %claim, decision = decision_id, "terminating instance");
+            Decision::AwaitDetachment { claim, attached } => {
+                tracing::info!(NodeClaim = %claim, decision = decision_id, attached, "awaiting volume detachment");
+            }
+            Decision::Terminate { claim, attached, .. } => {
+                tracing::info!(NodeClaim = %claim, decision = decision_id, attached, "terminating instance");
             }
             Decision::Adopt { claim, .. } => {
                 tracing::info!(NodeClaim = %claim, decision = decision_id, "adopted nodeclaim");

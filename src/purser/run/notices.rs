@@ -108,6 +108,12 @@ fn of_decision(state: &State, seq: Seq, decision: &Decision, told: &mut Told) {
             let say = |_: &str| format!("All pods will be deleted by {}", moment(*deadline));
             told.say_of_both(state, claim, true, "TerminationGracePeriodExpiring", &say, seq);
         }
+        Decision::AwaitDetachment { claim, attached } => {
+            if let Some(node) = state.claims.get(claim).and_then(|claim| claim.node.as_ref()) {
+                let message = format!("Awaiting deletion of bound volumeattachments ({attached})");
+                told.say(of_node(node), false, "AwaitingVolumeDetachment", message, seq);
+            }
+        }
         Decision::Evict { claim, pod, force, .. } => {
             let removal = state.claims.get(claim).and_then(|claim| claim.disrupting.as_ref());
             let about = of_pod(state, pod);

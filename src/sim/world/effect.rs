@@ -58,7 +58,7 @@ impl World {
             // Here are no objects of claims.
             Effect::Adopt { .. } => {}
             // Only for people to see.
-            Effect::Drain { .. } => {}
+            Effect::Drain { .. } | Effect::AwaitDetachment { .. } => {}
             Effect::Untaint { claim, node } => {
                 let done = self.on_node(&claim, &node, cause, |facts| {
                     facts.taints.retain(|taint| *taint != Taint::disrupted());
@@ -68,9 +68,7 @@ impl World {
                 }
             }
             Effect::Evict { pod, uid, force, .. } => self.evict(&pod, uid, force, cause),
-            Effect::Terminate { claim, instance, node: _ } => {
-                self.terminate(&claim, instance.as_ref(), cause)
-            }
+            Effect::Terminate { claim, instance, .. } => self.terminate(&claim, instance.as_ref(), cause),
             Effect::Collect { instance } => self.collect(&instance, cause),
             // Nobody reads a status here.
             Effect::Notice(_) => {}

@@ -77,7 +77,7 @@ fn the_bill_is_by_the_second_at_the_price_of_the_time() {
     hand.launch_of("a", CapacityType::OnDemand);
     hand.until(Span::hours(2));
     assert_eq!(hand.instance_of("a").unwrap().launched, START + Span::secs(1));
-    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None });
+    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None, attached: 0 });
     hand.until(Span::hours(3));
     // 3,599 s at 0.40 an hour, then 3,600.1 s at 0.72, the last second in full.
     let expected = 400_000i64 * 3_599 / 3_600 + 720_000 + 720_000 / 3_600;
@@ -182,7 +182,8 @@ fn terminating_is_answered_with_its_cause_again_and_again() {
     let mut hand = Hand::new(scenario(), Faults::none());
     let node = hand.node("a", CapacityType::Spot);
     let instance = node.instance.unwrap();
-    let terminate = || Effect::Terminate { claim: "a".into(), instance: Some(instance.clone()), node: None };
+    let terminate =
+        || Effect::Terminate { claim: "a".into(), instance: Some(instance.clone()), node: None, attached: 0 };
     let first = hand.order(terminate());
     hand.until(Span::mins(10));
     let second = hand.order(terminate());
@@ -212,7 +213,7 @@ fn what_must_never_be_is_noticed() {
     hand.until(Span::mins(4));
     let violation = hand.world.check(hand.world.now(), None).unwrap_err();
     assert!(matches!(&violation, Violation::LimitExceeded { used: 8_000, limit: 6_000, .. }), "{violation}");
-    hand.order(Effect::Terminate { claim: "b".into(), instance: Some(of_a), node: None });
+    hand.order(Effect::Terminate { claim: "b".into(), instance: Some(of_a), node: None, attached: 0 });
     hand.until(Span::mins(6));
     let violation = hand.world.check(hand.world.now(), None).unwrap_err();
     assert!(matches!(violation, Violation::WrongInstance { .. }), "{violation}");

@@ -103,7 +103,7 @@ fn taking_a_node_away_under_protected_pods_is_noticed() {
     assert!(matches!(violation, Violation::ForcedTooEarly { .. }), "{violation}");
     let held = hand.pods().into_iter().find(|pod| pod.key.name.starts_with("held")).unwrap();
     evict(&mut hand, &held, false);
-    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None });
+    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None, attached: 0 });
     hand.until(Span::mins(8));
     let found: Vec<_> = std::iter::from_fn(|| hand.world.check(hand.world.now(), None).err())
         .map(|v| v.to_string())

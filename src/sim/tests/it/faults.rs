@@ -139,12 +139,12 @@ fn a_claim_given_up_before_its_instance_starts_leaves_an_orphan() {
     });
     hand.launch("a");
     hand.until(Span::mins(1));
-    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None });
+    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None, attached: 0 });
     hand.until(Span::mins(4));
     assert!(hand.instance_of("a").is_none());
     hand.until(Span::mins(7));
     assert!(hand.instance_of("a").is_some());
-    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None });
+    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None, attached: 0 });
     hand.until(Span::mins(10));
     assert!(hand.instance_of("a").is_none());
 }
@@ -197,7 +197,7 @@ fn lists_of_the_cloud_are_behind_the_times() {
     );
     hand.until(Span::mins(1));
     assert!(hand.instance_of("a").is_some());
-    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None });
+    hand.order(Effect::Terminate { claim: "a".into(), instance: None, node: None, attached: 0 });
     let seen = hand.until(Span::mins(4));
     assert!(
         seen.iter().any(|seen| matches!(seen, Observation::NoInstance(_))) && hand.instance_of("a").is_some()
@@ -243,7 +243,12 @@ fn names_of_nodes_come_back() {
             let claim = format!("c-{number}");
             let node = hand.node(&claim, CapacityType::Spot);
             names.push(node.name);
-            hand.order(Effect::Terminate { claim: claim.as_str().into(), instance: None, node: None });
+            hand.order(Effect::Terminate {
+                claim: claim.as_str().into(),
+                instance: None,
+                node: None,
+                attached: 0,
+            });
             hand.until(Span::mins(6 * (number + 1)));
         }
         let all = names.len();
