@@ -58,6 +58,8 @@ pub struct Volume {
     /// From where it can be reached: one of these, or anywhere if there are none. The host name of a local volume is left out, since a
     /// node that is yet to come has another.
     pub topologies: Vec<Requirements>,
+    /// The PersistentVolumeClaim that it is bound to, or kept for.
+    pub claim: Option<PodKey>,
     /// Whether it is being deleted.
     pub deleting: bool,
 }
@@ -263,7 +265,11 @@ pub fn volume(volume: &WrittenVolume) -> Result<Volume, FieldError> {
     let csi = spec.and_then(|spec| spec.csi.as_ref()).map(|csi| csi.driver.as_str());
     let is_ebs = spec.is_some_and(|spec| spec.aws_elastic_block_store.is_some());
     let driver = csi.or(is_ebs.then_some("ebs.csi.aws.com")).map(Str::from);
-    Ok(Volume { name, driver, topologies, deleting: volume.metadata.deletion_timestamp.is_some() })
+    let claim = spec.and_then(|spec| spec.claim_ref.as_ref());
+    let claim =
+        claim.and_then(|claim| Some(PodKey::new(claim.namespace.as_deref()?, claim.name.as_deref()?)));
+    let deleting = volume.metadata.deletion_timestamp.is_some();
+    Ok(Volume { name, driver, topologies, claim, deleting })
 }
 
 fn without_host(mut term: NodeSelectorTerm) -> NodeSelectorTerm {

@@ -1,21 +1,22 @@
-//! PersistentVolumeClaims with what it takes to say where they can be used: PersistentVolumes and StorageClasses.
+//! PersistentVolumeClaims with what it takes to say where they can be used: PersistentVolumes and StorageClasses; and VolumeAttachments with
+//! what it takes to say whose volume is attached: PersistentVolumes again.
 //!
-//! **Invariant:** a claim is told once all three kinds were listed, and again whenever its volume or its class comes, goes or changes: so
-//! in which order they come makes no difference.
+//! **Invariant:** a claim and an attachment are told once all four kinds were listed, and again whenever a volume or class of theirs comes, goes or
+//! changes: so in which order they come makes no difference.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1;
-use purser_api::{Storage, VolumeClaimFacts, storage_class, volume, volume_claim};
-use purser_engine::model::{Labels, PodKey, Str};
+use purser_api::{Storage, VolumeClaimFacts, attachment, storage_class, volume, volume_claim};
+use purser_engine::model::{Labels, NodeName, PodKey, Str, VolumeAttachment};
 use purser_engine::port::Observation;
 
 use crate::shared::Shared;
 use crate::tell::Told;
 use crate::watching::{Key, Reader};
 
-/// What is known of volumes, shared between the watches of the three kinds.
+/// What is known of volumes, shared between the watches of the four kinds.
 #[derive(Clone, Default)]
 pub(crate) struct Volumes(Shared<Known>);
 
@@ -25,6 +26,9 @@ struct Known {
     claims: BTreeMap<PodKey, VolumeClaimFacts>,
     by_volume: BTreeMap<Str, BTreeSet<PodKey>>,
     by_class: BTreeMap<Str, BTreeSet<PodKey>>,
+    /// VolumeAttachments by name: the node and the volume.
+    attachments: BTreeMap<Str, (NodeName, Str)>,
+    attached: BTreeMap<Str, BTreeSet<Str>>,
     /// Kinds that were listed.
     listed: BTreeSet<Kind>,
 }
@@ -34,9 +38,10 @@ enum Kind {
     Claim,
     Volume,
     Class,
+    Attachment,
 }
 
-const KINDS: usize = 3;
+const KINDS: usize = 4;
 
 impl Known {
     fn is_complete(&self) -> bool {
@@ -46,12 +51,38 @@ impl Known {
     /// Takes note of a list, and tells all once there are all.
     fn has_listed(&mut self, kind: Kind) -> Vec<Observation> {
         let news = self.listed.insert(kind) && self.is_complete();
-        if news { self.tell(self.claims.keys()) } else { Vec::new() }
+        if !news {
+            return Vec::new();
+        }
+        let mut all = self.tell(self.claims.keys());
+        all.extend(self.tell_attachments(self.attachments.keys()));
+        all
     }
 
     fn tell<'a>(&self, claims: impl IntoIterator<Item = &'a PodKey>) -> Vec<Observation> {
         let known = claims.into_iter().filter(|_| self.is_complete()).filter_map(|key| self.claims.get(key));
         known.map(|claim| Observation::VolumeClaim(claim.key.clone(), self.storage.resolve(claim))).collect()
+    }
+
+    fn tell_attachments<'a>(&self, names: impl IntoIterator<Item = &'a Str>) -> Vec<Observation> {
+        let names = names.into_iter().filter(|_| self.is_complete());
+        let resolve = |name: &Str| {
+            let (node, volume) = self.attachments.get(name)?.clone();
+            let claim = self.storage.volumes.get(&volume).and_then(|volume| volume.claim.clone());
+            Some(Observation::VolumeAttachment(name.clone(), VolumeAttachment { node, volume, claim }))
+        };
+        names.filter_map(resolve).collect()
+    }
+
+    fn attach(&mut self, name: &Str, node: NodeName, volume: Str) {
+        self.detach(name);
+        self.attached.entry(volume.clone()).or_default().insert(name.clone());
+        self.attachments.insert(name.clone(), (node, volume));
+    }
+
+    fn detach(&mut self, name: &str) {
+        let Some((name, (_, volume))) = self.attachments.remove_entry(name) else { return };
+        forget(&mut self.attached, Some(&volume), &name);
     }
 
     fn insert(&mut self, claim: VolumeClaimFacts) {
@@ -72,7 +103,9 @@ impl Known {
     }
 
     fn of_volume(&self, name: &str) -> Vec<Observation> {
-        self.tell(self.by_volume.get(name).into_iter().flatten())
+        let mut all = self.tell(self.by_volume.get(name).into_iter().flatten());
+        all.extend(self.tell_attachments(self.attached.get(name).into_iter().flatten()));
+        all
     }
 
     fn of_class(&self, name: &str) -> Vec<Observation> {
@@ -80,7 +113,7 @@ impl Known {
     }
 }
 
-fn forget(index: &mut BTreeMap<Str, BTreeSet<PodKey>>, name: Option<&Str>, key: &PodKey) {
+fn forget<K: Ord>(index: &mut BTreeMap<Str, BTreeSet<K>>, name: Option<&Str>, key: &K) {
     if let Some(name) = name
         && let Some(keys) = index.get_mut(name)
     {
@@ -158,6 +191,27 @@ impl Reader<v1::StorageClass> for Volumes {
     }
 }
 
+impl Reader<v1::VolumeAttachment> for Volumes {
+    fn saw(&self, object: &v1::VolumeAttachment) -> Told {
+        let facts = attachment(object);
+        // One without a volume of its own is part of a pod's spec.
+        let Some(volume) = facts.volume else { return Ok(Vec::new()) };
+        let name = Str::from(Key::of(object).name);
+        let mut known = self.0.lock();
+        known.attach(&name, facts.node, volume);
+        Ok(known.tell_attachments([&name]))
+    }
+
+    fn lost(&self, key: &Key) -> Vec<Observation> {
+        self.0.lock().detach(&key.name);
+        vec![Observation::NoVolumeAttachment(key.name.as_str().into())]
+    }
+
+    fn listed(&self) -> Vec<Observation> {
+        self.0.lock().has_listed(Kind::Attachment)
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
@@ -187,12 +241,56 @@ mod tests {
         (places.join("; "), claim.problem.as_ref().map(ToString::to_string))
     }
 
+    fn key(namespace: &str, name: &str) -> Key {
+        Key { namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The volume that is attached by the one VolumeAttachment that is told, and its claim.
+    fn attached(all: &[Observation]) -> (String, Option<String>) {
+        let [Observation::VolumeAttachment(name, attachment)] = all else { panic!("{all:?}") };
+        assert_eq!((&**name, attachment.node.as_str()), ("csi-1", "n"));
+        (attachment.volume.to_string(), attachment.claim.as_ref().map(ToString::to_string))
+    }
+
+    #[test]
+    fn an_attachment_is_told_with_the_claim_of_its_volume() {
+        let volumes = Volumes::default();
+        let of = |source: Value| {
+            json!({"metadata": {"name": "csi-1"},
+            "spec": {"attacher": "csi", "nodeName": "n", "source": source}})
+        };
+        assert_eq!(saw::<v1::VolumeAttachment>(&volumes, of(json!({"persistentVolumeName": "pv"}))), []);
+        Reader::<v1::VolumeAttachment>::listed(&volumes);
+        Reader::<PersistentVolumeClaim>::listed(&volumes);
+        Reader::<v1::StorageClass>::listed(&volumes);
+        let told = attached(&Reader::<PersistentVolume>::listed(&volumes));
+        assert_eq!(told, ("pv".to_owned(), None), "its volume is not known");
+        let volume = |claim: Value| json!({"metadata": {"name": "pv"}, "spec": {"claimRef": claim}});
+        let told = attached(&saw::<PersistentVolume>(
+            &volumes,
+            volume(json!({"namespace": "shop", "name": "data"})),
+        ));
+        assert_eq!(told, ("pv".to_owned(), Some("shop/data".to_owned())));
+        let told = attached(&saw::<PersistentVolume>(&volumes, volume(json!(null))));
+        assert_eq!(told, ("pv".to_owned(), None), "it was given back");
+        let told =
+            attached(&saw::<v1::VolumeAttachment>(&volumes, of(json!({"persistentVolumeName": "other"}))));
+        assert_eq!(told, ("other".to_owned(), None));
+        assert_eq!(Reader::<PersistentVolume>::lost(&volumes, &key("", "pv")), [], "it is attached no more");
+        let lost = Reader::<v1::VolumeAttachment>::lost(&volumes, &key("", "csi-1"));
+        assert_eq!(lost, [Observation::NoVolumeAttachment("csi-1".into())]);
+        assert!(volumes.0.lock().attachments.is_empty() && volumes.0.lock().attached.is_empty());
+        let inline = json!({"inlineVolumeSpec": {}});
+        assert_eq!(saw::<v1::VolumeAttachment>(&volumes, of(inline)), []);
+    }
+
     #[test]
     fn a_claim_is_told_once_all_is_listed_and_again_with_what_it_depends_on() {
         let volumes = Volumes::default();
         assert_eq!(saw::<PersistentVolumeClaim>(&volumes, claim(None, "zonal")), []);
         assert_eq!(Reader::<PersistentVolumeClaim>::listed(&volumes), []);
         assert_eq!(Reader::<PersistentVolume>::listed(&volumes), []);
+        assert_eq!(Reader::<v1::VolumeAttachment>::listed(&volumes), []);
         let (_, problem) = told(&Reader::<v1::StorageClass>::listed(&volumes));
         assert!(problem.unwrap().contains("does not exist"));
         let class = json!({"metadata": {"name": "zonal"}, "provisioner": "csi", "volumeBindingMode": "WaitForFirstConsumer",
@@ -209,8 +307,6 @@ mod tests {
             "spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}});
         let (places, problem) = told(&saw::<PersistentVolume>(&volumes, volume));
         assert_eq!((places.as_str(), problem), ("topology.kubernetes.io/zone In [c]", None));
-        let key =
-            |namespace: &str, name: &str| Key { namespace: namespace.to_owned(), name: name.to_owned() };
         let lost = Reader::<PersistentVolume>::lost(&volumes, &key("", "pv"));
         assert!(told(&lost).1.is_some());
         let lost = Reader::<PersistentVolumeClaim>::lost(&volumes, &key("shop", "data"));

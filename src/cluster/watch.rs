@@ -11,7 +11,7 @@ use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
-use k8s_openapi::api::storage::v1::{CSINode, StorageClass};
+use k8s_openapi::api::storage::v1::{CSINode, StorageClass, VolumeAttachment};
 use kube::api::DynamicObject;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
@@ -141,7 +141,8 @@ impl Watches {
         let volumes = Volumes::default();
         watches.begin_one::<PersistentVolumeClaim, _>("PersistentVolumeClaim", client, volumes.clone());
         watches.begin_one::<PersistentVolume, _>("PersistentVolume", client, volumes.clone());
-        watches.begin_one::<StorageClass, _>("StorageClass", client, volumes);
+        watches.begin_one::<StorageClass, _>("StorageClass", client, volumes.clone());
+        watches.begin_one::<VolumeAttachment, _>("VolumeAttachment", client, volumes);
         let csi_nodes: Api<CSINode> = Api::all(client.clone());
         watches.add("CSINode", csi_nodes, tell::volume_limits, |key| {
             vec![Observation::NoVolumeLimits(NodeName::new(key.name.as_str()))]

@@ -222,6 +222,7 @@ fn api(client: &Client, api_version: &str, kind: &str) -> Api<DynamicObject> {
             | "PriorityClass"
             | "PersistentVolume"
             | "StorageClass"
+            | "VolumeAttachment"
             | "CustomResourceDefinition"
     );
     match of_cluster {

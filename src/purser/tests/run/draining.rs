@@ -8,8 +8,9 @@ use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
+use super::case::{Case, deployment, pool};
 use super::cluster::Cluster;
-use super::{Controller, any, create, until};
+use super::{Controller, any, create, every_decision_is_right, until};
 
 /// For so many seconds a pod sleeps before it ends.
 const SLEEP: i64 = 3;
@@ -94,4 +95,44 @@ async fn pods_leave_in_groups_and_take_their_time_until_the_deadline() {
     })
     .await;
     controller.stop();
+}
+
+#[tokio::test]
+async fn a_node_waits_until_its_volumes_are_detached() {
+    let os = json!([{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]);
+    let mut case = Case::start("", &[pool(os), deployment("web", 1, "1", json!({}))]).await;
+    case.has_nodes(1).await;
+    case.runs("app=web", 1).await;
+    let node = case.nodes().await.remove(0).name_any();
+    // Nothing in this control plane attaches volumes, or detaches them.
+    let attachment = |name: &str, node: &str| {
+        json!({"apiVersion": "storage.k8s.io/v1", "kind": "VolumeAttachment", "metadata": {"name": name},
+            "spec": {"attacher": "csi.example.com", "nodeName": node, "source": {"persistentVolumeName": "pv"}}})
+    };
+    case.make(attachment("here", &node)).await;
+    case.make(attachment("elsewhere", "another")).await;
+
+    let claims = case.api("karpenter.sh/v1", "NodeClaim");
+    let claim = claims.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
+    case.delete("apps/v1", "Deployment", "web").await;
+    claims.delete(&claim, &DeleteParams::default()).await.unwrap();
+    let shows = async |status: &str| {
+        let claim = claims.get_opt(&claim).await.unwrap();
+        claim.is_some_and(|claim| condition(&claim, "VolumesDetached") == status)
+    };
+    case.until("a claim that waits for its volumes", async || shows("Unknown").await).await;
+    case.restart();
+    // As long as it takes to remove a node that waits for nothing.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(shows("Unknown").await);
+    let waiting = claims.get(&claim).await.unwrap();
+    assert_eq!(condition(&waiting, "Drained"), "True");
+    let all = waiting.data["status"]["conditions"].as_array().unwrap();
+    let reason = all.iter().find(|one| one["type"] == "VolumesDetached").map(|one| one["reason"].clone());
+    assert_eq!(reason, Some(json!("AwaitingVolumeDetachment")));
+    assert_eq!(case.nodes().await.len(), 1);
+
+    case.delete("storage.k8s.io/v1", "VolumeAttachment", "here").await;
+    case.until("a claim that is gone", async || claims.get_opt(&claim).await.unwrap().is_none()).await;
+    every_decision_is_right(&case.stop().join("journal"));
 }
