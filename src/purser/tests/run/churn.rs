@@ -179,7 +179,7 @@ impl World {
             Trouble::Skew => {
                 // Up to an hour, ahead with an even seed.
                 let minutes = 1 + Chance(seed).below(60) as i64;
-                let skew = SignedDuration::from_mins(if seed % 2 == 0 { minutes } else { -minutes });
+                let skew = SignedDuration::from_mins(if seed.is_multiple_of(2) { minutes } else { -minutes });
                 let server = Faults::before(case.client.clone(), seed, skew).await;
                 case.kubeconfig = server.kubeconfig(case.folder());
                 faults = Some(server);
