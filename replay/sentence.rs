@@ -318,6 +318,7 @@ fn of_claim(claim: &ClaimFacts) -> String {
     is.extend(claim.instance.as_ref().map(|instance| format!("with {instance}")));
     is.extend(claim.node.as_ref().map(|node| format!("on {node}")));
     is.extend(claim.deleted.is_some().then(|| "being deleted".to_owned()));
+    is.extend(claim.deadline.map(|deadline| format!("to be gone by {}", text::time(deadline))));
     format!("nodeclaim {} is there: {}", claim.name, is.join(", "))
 }
 

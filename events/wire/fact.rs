@@ -4,7 +4,7 @@
 
 use purser_engine::event::Fact;
 
-use super::claim::ClaimFactsV1;
+use super::claim::{ClaimFactsV1, ClaimFactsV2};
 use super::cloud::{InstanceTypeV1, LaunchFailureV1, OfferingKeyV1};
 use super::code::{CapacityTypeCode, InterruptionCode, PodPhaseCode};
 use super::map::{LabelsV1, MapV1};
@@ -44,6 +44,19 @@ pub(crate) struct NodeClaimObservedV1 {
 impl From<NodeClaimObservedV1> for NodeClaimObservedV2 {
     fn from(old: NodeClaimObservedV1) -> Self {
         Self { claim: old.into() }
+    }
+}
+
+/// A NodeClaim was seen, before its deadline was read.
+#[doc(hidden)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct NodeClaimObservedV2 {
+    pub(crate) claim: ClaimFactsV1,
+}
+
+impl From<NodeClaimObservedV2> for NodeClaimObservedV3 {
+    fn from(NodeClaimObservedV2 { claim }: NodeClaimObservedV2) -> Self {
+        Self { claim: claim.into() }
     }
 }
 
@@ -123,9 +136,11 @@ kinds! { Fact as Observation;
     109 "node-deleted" NodeDeleted => NodeDeletedV1 @ 1 { node: String }
 
     /// There is a NodeClaim that this log did not launch, or one that is not as the log has it: somebody deletes it, or has set
-    /// another instance.
+    /// another instance or deadline.
     110 "node-claim-observed" NodeClaimObserved
-        => NodeClaimObservedV2 @ 2, older [NodeClaimObservedV1 @ 1 => NodeClaimObservedV2] { claim: ClaimFactsV1 }
+        => NodeClaimObservedV3 @ 3, older [
+            NodeClaimObservedV1 @ 1 => NodeClaimObservedV2, NodeClaimObservedV2 @ 2 => NodeClaimObservedV3
+        ] { claim: ClaimFactsV2 }
 
     /// A NodeClaim is no more, though it was not let go.
     111 "node-claim-deleted" NodeClaimDeleted => NodeClaimDeletedV1 @ 1 { claim: String }

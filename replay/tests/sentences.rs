@@ -33,6 +33,7 @@ fn node_claim(pool: Option<&str>, deleted: Option<Time>) -> ClaimFacts {
         hash_version: "v3".into(),
         created: T0,
         deleted,
+        deadline: deleted,
     }
 }
 
@@ -174,7 +175,7 @@ fn pods_and_nodes() -> Vec<(Fact, &'static str)> {
         ),
         (
             Fact::NodeClaimObserved { claim: Arc::new(node_claim(Some("default"), Some(T0))) },
-            "nodeclaim default-a is there: of nodepool default, with i-1, on ip-1, being deleted",
+            "nodeclaim default-a is there: of nodepool default, with i-1, on ip-1, being deleted, to be gone by 2026-07-20T09:00:00.000Z",
         ),
         (Fact::NodeClaimDeleted { claim: "default-a".into() }, "nodeclaim default-a is gone"),
         (

@@ -4,6 +4,7 @@
 //!
 //! Source: kubernetes-sigs/karpenter, pkg/apis/v1/nodeclaim.go.
 
+use k8s_openapi::jiff::Timestamp;
 use purser_engine::model::{
     ClaimFacts, ClaimName, ClassName, InstanceId, Labels, NodeName, NodeTemplate, PodKey, PoolName,
     Requirements, Resources, Rounding, Span, Str, Taint, Time, Uid, label,
@@ -58,6 +59,8 @@ pub struct NodeClaimFacts {
     pub created: Time,
     /// Since when it is being deleted.
     pub deleted: Option<Time>,
+    /// When its node has to be gone, as an annotation of it says. One that is no moment says nothing.
+    pub deadline: Option<Time>,
 }
 
 impl NodeClaimFacts {
@@ -92,6 +95,7 @@ impl NodeClaimFacts {
             hash_version,
             created: self.created,
             deleted: self.deleted,
+            deadline: self.deadline,
         }
     }
 }
@@ -117,6 +121,8 @@ pub fn node_claim(claim: &crd::NodeClaim) -> Result<NodeClaimFacts, FieldError> 
     let own = labels(metadata.labels.as_ref());
     let hash = annotation(metadata, "karpenter.sh/nodepool-hash");
     let version = annotation(metadata, "karpenter.sh/nodepool-hash-version");
+    let deadline = annotation(metadata, "karpenter.sh/nodeclaim-termination-timestamp");
+    let deadline = deadline.and_then(|text| text.parse::<Timestamp>().ok());
     let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(NodeName::from);
     Ok(NodeClaimFacts {
         uid: crate::pod::uid(metadata.uid.as_deref(), &PodKey::new("", name.as_shared().clone())),
@@ -144,5 +150,6 @@ pub fn node_claim(claim: &crd::NodeClaim) -> Result<NodeClaimFacts, FieldError> 
         last_pod_event: status.last_pod_event_time.as_ref().map(|moment| time(Some(moment))),
         created: time(metadata.creation_timestamp.as_ref()),
         deleted: metadata.deletion_timestamp.as_ref().map(|moment| time(Some(moment))),
+        deadline: deadline.map(|moment| Time(moment.as_microsecond())),
     })
 }

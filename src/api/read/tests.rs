@@ -67,7 +67,10 @@ kind: NodeClaim
 metadata:
   name: c
   labels: {karpenter.sh/nodepool: p}
-  annotations: {karpenter.sh/nodepool-hash: '1', karpenter.sh/nodepool-hash-version: v3}
+  annotations:
+    karpenter.sh/nodepool-hash: '1'
+    karpenter.sh/nodepool-hash-version: v3
+    karpenter.sh/nodeclaim-termination-timestamp: '1970-01-01T01:00:02+01:00'
 spec:
   nodeClassRef: {group: karpenter.k8s.aws, kind: EC2NodeClass, name: default}
   requirements:
@@ -86,6 +89,7 @@ status:
     assert!(claim.is("Launched") && !claim.is("Registered"));
     assert_eq!(claim.pool.as_ref().unwrap().as_str(), "p");
     assert_eq!(claim.hash, Some(("1".into(), "v3".into())));
+    assert_eq!(claim.deadline, Some(purser_engine::model::Time(2_000_000)));
     assert_eq!((claim.requests.cpu_millis, claim.capacity.cpu_millis), (1_500, 2_000));
     assert_eq!(
         (claim.instance.as_ref().unwrap().as_str(), claim.node.as_ref().unwrap().as_str()),

@@ -13,7 +13,7 @@ use crate::model::{
     PodSpec, PoolName, Price, Time, VolumeAttachment, VolumeClaim,
 };
 use crate::port::{Entry, Input, InstanceFacts, Observation};
-use crate::state::{Buffer, Pod, State, described};
+use crate::state::{Buffer, Claim, Pod, State, described};
 
 /// How things come to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -461,7 +461,8 @@ pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told) -> 
         return None;
     }
     let instance = claim.instance.as_ref();
-    if (facts.deleted.is_some() && claim.deleted.is_none())
+    if has_other_deadline(claim, facts)
+        || (facts.deleted.is_some() && claim.deleted.is_none())
         || instance.is_some_and(|known| facts.instance.as_ref().is_some_and(|seen| known.id != *seen))
     {
         return observed();
@@ -474,6 +475,13 @@ pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told) -> 
     let price = price.map_or(Price(0), |one| one.price);
     let claim = facts.name.clone();
     Some(Fact::InstanceLaunched { claim, instance, instance_type, zone, capacity_type, price })
+}
+
+/// Whether what a claim's object says of its deadline is news, and counts. What we have written there ourselves, to whole seconds, is known.
+fn has_other_deadline(claim: &Claim, facts: &ClaimFacts) -> bool {
+    let own = claim.removal_deadline().map(|own| Time(own.0 - own.0.rem_euclid(1_000_000)));
+    let is_own = claim.deadline.is_none() && facts.deadline == own;
+    facts.deleted.is_some() && facts.deadline != claim.deadline && !is_own
 }
 
 /// Whether it is news that a claim's object is gone.

@@ -32,7 +32,7 @@ pub fn order(state: &State, seq: Seq, decision: &Decision) -> Option<Order> {
         Decision::Drain { claim, deadline } => Effect::Drain { claim: claim.clone(), deadline: *deadline },
         Decision::Untaint { claim } => Effect::Untaint { claim: claim.clone(), node: node_of(claim)? },
         Decision::Evict { claim, pod, uid, force } => {
-            let deadline = state.claims.get(claim).and_then(|claim| claim.disrupting.as_ref()?.draining?);
+            let deadline = state.claims.get(claim).and_then(Claim::removal_deadline);
             Effect::Evict { pod: pod.clone(), uid: *uid, force: *force, deadline }
         }
         Decision::AwaitDetachment { claim, .. } => Effect::AwaitDetachment { claim: claim.clone() },
@@ -106,7 +106,7 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
                         pod: key.clone(),
                         uid: pod.uid,
                         force: eviction.forced,
-                        deadline: disrupting.draining.flatten(),
+                        deadline: claim.removal_deadline(),
                     });
                 }
                 _ => {}

@@ -174,21 +174,17 @@ fn depart(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting) {
     if !disrupting.tainted && !pass.state.is_marked(node) {
         return;
     }
-    let deadline = match disrupting.draining {
-        Some(deadline) => deadline,
-        None if disrupting.reason == DisruptionReason::Empty && claim.workload_pods > 0 => {
+    let deadline = claim.removal_deadline();
+    if disrupting.draining.is_none() {
+        if disrupting.reason == DisruptionReason::Empty && claim.workload_pods > 0 {
             // A pod was bound before the mark was seen. The node is not empty, and so it stays.
             let reason = Reason::new(ReasonId::NoLongerEmpty, [("node", node.to_string())]);
             pass.decisions.push(Decision::AbandonDisruption { claim: name.clone(), reason });
             pass.decisions.push(Decision::Untaint { claim: name });
             return;
         }
-        None => {
-            let deadline = claim.template.template.termination_grace.map(|grace| disrupting.since + grace);
-            pass.decisions.push(Decision::Drain { claim: name.clone(), deadline });
-            deadline
-        }
-    };
+        pass.decisions.push(Decision::Drain { claim: name.clone(), deadline });
+    }
     if drain::waits(pass, claim, disrupting, deadline) {
         return;
     }

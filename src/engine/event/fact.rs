@@ -112,7 +112,7 @@ pub enum Fact {
         /// The node.
         node: NodeName,
     },
-    /// A NodeClaim that this log did not launch, or one that is not as the log has it: somebody deletes it, or has set another instance.
+    /// A NodeClaim that this log did not launch, or one that is not as the log has it: somebody deletes it, or has set another instance or deadline.
     NodeClaimObserved {
         /// The claim.
         claim: Arc<ClaimFacts>,

@@ -33,6 +33,8 @@ pub struct ClaimFacts {
     pub created: Time,
     /// Since when it is being deleted.
     pub deleted: Option<Time>,
+    /// When its node has to be gone, as an annotation of it says; counts once it is being deleted.
+    pub deadline: Option<Time>,
 }
 
 impl ClaimFacts {

@@ -148,13 +148,13 @@ structs! {
     Eviction { attempts, asked, blocked, forced }
     Disrupting { reason, since, decision, taint_asked, tainted, draining, evictions, attached, terminated }
     Claim {
-        name, pool, adopted, template, launch, created, asked, deleted, requirements, requests, places, options, daemons,
+        name, pool, adopted, template, launch, created, asked, deleted, deadline, requirements, requests, places, options, daemons,
         floor, counted, changed, planned, attempts, retry_at, instance, node, registered, initialized, disrupting,
         workload_pods, calm,
     }
     ClaimFacts {
         name, uid, pool, template, requests, instance, node, registered, initialized, drifted, hash, hash_version, created,
-        deleted,
+        deleted, deadline,
     }
 }
 

@@ -45,6 +45,7 @@ impl State {
             created: facts.created,
             asked: time,
             deleted: facts.deleted,
+            deadline: facts.deadline,
             requirements: facts.template.requirements.clone(),
             requests: facts.requests.clone(),
             places: Vec::new(),
@@ -91,6 +92,7 @@ impl State {
     pub(super) fn observe_claim(&mut self, seq: Seq, facts: &Arc<ClaimFacts>) {
         let differs = self.change_claim(seq, &facts.name, |claim| {
             claim.deleted = claim.deleted.or(facts.deleted);
+            claim.deadline = facts.deadline;
             if let (Some(known), Some(seen)) = (&mut claim.instance, &facts.instance)
                 && known.id != *seen
             {

@@ -39,6 +39,7 @@ impl State {
                     created: time,
                     asked: time,
                     deleted: None,
+                    deadline: None,
                     requirements: requirements.clone(),
                     requests: requests.clone(),
                     places: places.clone(),

@@ -29,6 +29,8 @@ pub struct Claim {
     pub asked: Time,
     /// When somebody deleted it.
     pub deleted: Option<Time>,
+    /// When its node has to be gone, as an annotation of it says; counts once it is deleted.
+    pub deadline: Option<Time>,
     /// What its labels must satisfy.
     pub requirements: Requirements,
     /// What its pods and daemon pods ask for.
@@ -140,6 +142,15 @@ pub enum ClaimPhase {
 }
 
 impl Claim {
+    /// When what is left on its node is deleted, while it is being removed: after the grace period of its template, or sooner if an
+    /// annotation says so.
+    pub fn removal_deadline(&self) -> Option<Time> {
+        let since = self.disrupting.as_ref()?.since;
+        let of_template = self.template.template.termination_grace.map(|grace| since + grace);
+        let written = self.deadline.filter(|_| self.deleted.is_some());
+        of_template.into_iter().chain(written).min()
+    }
+
     /// The name of its pool, empty if it has none: what a metric is labelled with.
     pub fn pool_name(&self) -> &str {
         self.pool.as_ref().map_or("", PoolName::as_str)

@@ -30,6 +30,7 @@ fn by_hand(name: &str) -> ClaimFacts {
         hash_version: "".into(),
         created: Time(0),
         deleted: None,
+        deadline: None,
     }
 }
 
@@ -379,4 +380,89 @@ fn claims_of_another_clock_have_as_much_time_as_any() {
         assert_eq!(removals(&lab)[1..], [DisruptionReason::RegistrationTimeout], "skew {skew}");
         lab.verify();
     }
+}
+
+/// A claim with a pod on its node that is held there; it has so long for its removal, and its pod for its end.
+fn held(grace: Option<Span>) -> (Lab, ClaimFacts) {
+    let mut claim = finished("a");
+    claim.template.termination_grace = grace;
+    let held = PodSpec {
+        do_not_disrupt: Some(DoNotDisrupt::Always),
+        termination_grace: Some(Span::secs(5)),
+        ..spec(100, 64)
+    };
+    let node = node_of(&claim).name;
+    let pods = [bound("held", &held, &node)];
+    let mut lab = Lab::new(world(std::slice::from_ref(&claim)).into_iter().chain(pods).collect());
+    lab.until(Time(5_400_000));
+    lab.take_orders();
+    (lab, claim)
+}
+
+/// The deadlines of pods that are deleted.
+fn forced(lab: &mut Lab) -> Vec<Option<Time>> {
+    let of = |effect| match effect {
+        Effect::Evict { force: true, deadline, .. } => Some(deadline),
+        _ => None,
+    };
+    lab.take_orders().into_iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_claim_that_is_deleted_has_the_deadline_that_is_written_on_it() {
+    let (mut lab, claim) = held(None);
+    let now = lab.now;
+    let size = lab.state().size;
+    let written = ClaimFacts { deadline: Some(now), ..claim.clone() };
+    lab.see([seen(&written)]);
+    assert_eq!(lab.state().size, size, "it counts once the claim is deleted");
+    lab.see([seen(&ClaimFacts { deleted: Some(now), ..written })]);
+    lab.see([Observation::Tainted(claim.name.clone())]);
+    let orders = lab.take_orders();
+    let by = Some(now);
+    assert!(
+        matches!(&orders[..], [
+            Effect::Taint { .. },
+            Effect::Drain { deadline, .. },
+            Effect::Evict { force: true, deadline: of_pod, .. },
+        ] if *deadline == by && *of_pod == by),
+        "{orders:?}"
+    );
+    lab.see([Observation::NoPod(PodKey::new("default", "held"))]);
+    assert!(matches!(&lab.take_orders()[..], [Effect::Terminate { .. }]));
+    lab.verify();
+}
+
+#[test]
+fn the_earliest_deadline_counts_and_may_be_written_anew() {
+    let (mut lab, claim) = held(Some(Span::secs(60)));
+    let began = lab.now;
+    let deleted = ClaimFacts { deleted: Some(began), ..claim.clone() };
+    lab.see([seen(&deleted)]);
+    lab.see([Observation::Tainted(claim.name.clone())]);
+    let own = began + Span::secs(60);
+    assert!(lab.take_orders().contains(&Effect::Drain { claim: claim.name.clone(), deadline: Some(own) }));
+    let size = lab.state().size;
+    let with = |deadline| seen(&ClaimFacts { deadline: Some(deadline), ..deleted.clone() });
+    lab.see([with(secs(65))]);
+    assert_eq!(lab.state().size, size, "this is what we have written there, to the second");
+
+    for (deadline, forced_at) in [(began + Span::secs(600), None), (secs(30), None), (secs(40), Some(35))] {
+        let size = lab.state().size;
+        lab.see([with(deadline)]);
+        assert_eq!(lab.state().size, size + 1);
+        lab.see([with(deadline)]);
+        assert_eq!(lab.state().size, size + 1, "it is known");
+        if let Some(at) = forced_at {
+            lab.until(secs(at - 1));
+            assert_eq!(forced(&mut lab), []);
+            lab.until(secs(at));
+            assert_eq!(forced(&mut lab), [Some(deadline)]);
+        }
+    }
+    let size = lab.state().size;
+    lab.see([with(began + Span::secs(600))]);
+    assert_eq!(lab.state().size, size + 1);
+    assert_eq!(lab.state().claims[&claim.name].removal_deadline(), Some(own));
+    lab.verify();
 }

@@ -7,7 +7,7 @@ use purser_cluster::{About, Kind, Notice};
 use purser_engine::event::{Decision, Event, Fact, LaunchFailure, Seq, Target};
 use purser_engine::model::{ClaimName, DisruptionReason, NodeName, PodKey, Span, Time};
 use purser_engine::reason::{Reason, ReasonId};
-use purser_engine::state::State;
+use purser_engine::state::{Claim, State};
 
 /// How long a warning that a pod has no place is held back.
 const HOLD: Span = Span::secs(10);
@@ -115,17 +115,19 @@ fn of_decision(state: &State, seq: Seq, decision: &Decision, told: &mut Told) {
             }
         }
         Decision::Evict { claim, pod, force, .. } => {
-            let removal = state.claims.get(claim).and_then(|claim| claim.disrupting.as_ref());
+            let claim = state.claims.get(claim);
             let about = of_pod(state, pod);
-            match (force, removal.and_then(|removal| removal.draining.flatten())) {
-                (true, deadline) => {
+            match force {
+                true => {
+                    let deadline = claim.and_then(Claim::removal_deadline);
                     let deadline = deadline.map_or_else(|| "now".to_owned(), moment);
                     let message = format!(
                         "Deleting the pod, since its node has to be gone by {deadline}: PodDisruptionBudgets and karpenter.sh/do-not-disrupt are passed over"
                     );
                     told.say(about, false, "Disrupted", message, seq);
                 }
-                (false, _) => {
+                false => {
+                    let removal = claim.and_then(|claim| claim.disrupting.as_ref());
                     let reason = removal.map_or_else(
                         || "Forceful Termination".to_owned(),
                         |removal| title(removal.reason.as_str()),

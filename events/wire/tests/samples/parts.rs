@@ -232,6 +232,7 @@ pub(crate) fn node_claim() -> ClaimFacts {
         hash_version: text("v3"),
         created: MOMENT,
         deleted: Some(MOMENT),
+        deadline: Some(MOMENT),
     }
 }
 
@@ -251,6 +252,7 @@ pub(crate) fn bare_node_claim() -> ClaimFacts {
         hash_version: text(""),
         created: MOMENT,
         deleted: None,
+        deadline: None,
     }
 }
 

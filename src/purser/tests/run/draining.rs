@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 
@@ -134,5 +135,33 @@ async fn a_node_waits_until_its_volumes_are_detached() {
 
     case.delete("storage.k8s.io/v1", "VolumeAttachment", "here").await;
     case.until("a claim that is gone", async || claims.get_opt(&claim).await.unwrap().is_none()).await;
+    every_decision_is_right(&case.stop().join("journal"));
+}
+
+#[tokio::test]
+async fn a_deadline_that_is_written_on_a_claim_passes_over_what_holds_pods() {
+    let os = json!([{"key": "kubernetes.io/os", "operator": "In", "values": ["linux"]}]);
+    let mut case = Case::start("", &[pool(os)]).await;
+    let mut held = pod("held", "", 3_600);
+    held["metadata"]["annotations"] = json!({"karpenter.sh/do-not-disrupt": "true"});
+    held["metadata"]["labels"] = json!({"app": "held"});
+    case.make(held).await;
+    case.runs("app=held", 1).await;
+    case.has_nodes(1).await;
+    let claims = case.api("karpenter.sh/v1", "NodeClaim");
+    let claim = claims.list(&ListParams::default()).await.unwrap().items.remove(0).name_any();
+    claims.delete(&claim, &DeleteParams::default()).await.unwrap();
+    case.until("a claim whose node is emptied", async || {
+        claims.get(&claim).await.is_ok_and(|claim| condition(&claim, "Drained") == "Unknown")
+    })
+    .await;
+    // As long as it takes to remove a node whose pods are not held.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(case.pods("app=held").await[0].metadata.deletion_timestamp.is_none());
+    let now = json!({"karpenter.sh/nodeclaim-termination-timestamp": Timestamp::now().to_string()});
+    let patch = Patch::Merge(json!({"metadata": {"annotations": now}}));
+    claims.patch(&claim, &PatchParams::default(), &patch).await.unwrap();
+    case.until("a claim that is gone", async || claims.get_opt(&claim).await.unwrap().is_none()).await;
+    assert!(case.pods("app=held").await.is_empty());
     every_decision_is_right(&case.stop().join("journal"));
 }
