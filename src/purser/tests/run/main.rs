@@ -25,7 +25,7 @@ use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client, ResourceExt};
 use purser_engine::event::{Decision, Event, Fact, Seq};
-use purser_engine::model::{ClaimName, InstanceId};
+use purser_engine::model::{ClaimName, InstanceId, PodKey};
 use purser_engine::reexecute::{Logged, Reexecution};
 use purser_events::journal::{Reader, VerifyOptions, verify};
 use purser_events::wire::{Events, Purser};
@@ -226,7 +226,7 @@ async fn pods_get_nodes_and_empty_nodes_go_though_the_controller_is_killed() {
 }
 
 fn every_decision_is_right_and_no_claim_is_launched_twice(journal: &Path) -> BTreeMap<ClaimName, InstanceId> {
-    let Launches { decided, instances } = every_decision_is_right(journal);
+    let Launches { decided, instances, lost: _ } = every_decision_is_right(journal);
     assert_eq!(decided.len(), instances.len(), "each launch that was decided has its one instance");
     instances
 }
@@ -236,6 +236,8 @@ struct Launches {
     decided: BTreeSet<ClaimName>,
     /// Without those of which nothing was heard before the controller was killed.
     instances: BTreeMap<ClaimName, InstanceId>,
+    /// Pods that were bound to nodes which were about to vanish: by a scheduler that had not heard of their marks yet.
+    lost: BTreeSet<PodKey>,
 }
 
 /// Verifies a journal and takes its decisions again.
@@ -244,13 +246,25 @@ fn every_decision_is_right(journal: &Path) -> Launches {
     assert!(report.findings.is_empty(), "{}: {:?}", journal.display(), report.findings);
     let reader = Reader::open(journal, Arc::new(Purser)).unwrap();
     let mut again = Reexecution::default();
-    let mut launches = Launches { decided: BTreeSet::new(), instances: BTreeMap::new() };
+    let mut launches =
+        Launches { decided: BTreeSet::new(), instances: BTreeMap::new(), lost: BTreeSet::new() };
+    let (mut bound, mut vanishing) = (BTreeSet::new(), BTreeSet::new());
     for record in Events::read(&reader, Seq(0)) {
         let record = record.unwrap();
         match &record.event {
             Event::Fact(Fact::InstanceLaunched { claim, instance, .. }) => {
                 let before = launches.instances.insert(claim.clone(), instance.clone());
                 assert!(before.is_none(), "{claim} was launched twice");
+            }
+            Event::Fact(Fact::PodBound { pod, node } | Fact::PodObserved { pod, node: Some(node), .. }) => {
+                let is_first = bound.insert(pod.clone());
+                if is_first && vanishing.contains(node.as_str()) {
+                    launches.lost.insert(pod.clone());
+                }
+            }
+            // A node has the name of its claim.
+            Event::Decision(Decision::Terminate { claim, .. }) => {
+                vanishing.insert(claim.to_string());
             }
             Event::Decision(Decision::Launch { claim, .. }) => {
                 assert!(launches.decided.insert(claim.clone()), "{claim} was decided upon twice");
