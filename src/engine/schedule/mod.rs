@@ -205,6 +205,9 @@ fn best(setup: &mut Setup<'_>, left_out: &[bool]) -> Placement {
     let held_back = leaves_some && best.1.held_back;
     let has_limits = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
     let mut work = best.1.work;
+    let limit = LEAST_LIMIT.max(LIMIT * best.1.work);
+    // Where domains are left open pods may have to be asked again and again: in one of such passes as in the others.
+    let mut lazy_is_slow = false;
     let by_price = Style { dearest_first: true, frugal: true, ..Style::default() };
     let styles = [
         Style { tight: true, ..Style::default() },
@@ -231,13 +234,14 @@ fn best(setup: &mut Setup<'_>, left_out: &[bool]) -> Placement {
         // What may find places for more pods, or for more important ones, runs whole as the first does; and so does one that looks at
         // prices: where pods join whatever takes them, one that needs an accelerator ends up on the dearest machine there is.
         let runs_whole = style == by_price || (!style.frugal && (style.tight || style.by_priority));
-        let most = if runs_whole { u64::MAX } else { budget };
-        if !of_use || most == 0 {
+        let most = if runs_whole { u64::MAX } else { budget.min(limit) };
+        if !of_use || most == 0 || (style.lazy && lazy_is_slow) {
             continue;
         }
         let Some(other) = Pass::run(setup, style, left_out, most) else {
-            work += budget;
-            budget = 0;
+            work += most;
+            budget -= most;
+            lazy_is_slow |= style.lazy;
             continue;
         };
         if !runs_whole {
@@ -256,6 +260,9 @@ fn best(setup: &mut Setup<'_>, left_out: &[bool]) -> Placement {
 /// What all passes that need not run whole may cost together: so much, or so much for each pod, or so many times the first pass, whichever is most.
 const PASSES: u64 = 2;
 const MOST_WORK: u64 = 30_000;
+/// What one of them may cost: so much, or so many times the first pass. One that takes longer does not end soon after.
+const LEAST_LIMIT: u64 = 5_000;
+const LIMIT: u64 = 3;
 const WORK_PER_POD: u64 = 15;
 
 fn has_priorities(setup: &Setup<'_>) -> bool {
