@@ -11,13 +11,16 @@ use super::{Bin, Filled, Item, Pattern, cheapest, fits, greedy, price, values};
 pub(super) const MOST_ITEMS: usize = 64;
 
 /// So many fillings one round of generation adds.
-const A_ROUND: usize = 8;
+const A_ROUND: usize = 4;
 
 /// So many rounds there are after each step of the dive.
 const LATER_ROUNDS: usize = 4;
 
-/// Steps of the search for one filling: many that are good are worth more than a few that are best.
-const STEPS: u64 = 100;
+/// Steps of the search for one filling: many that are good are worth more than a few that are best, as long as there are any.
+pub(super) const STEPS: u64 = 100;
+
+/// So many searches in vain may cost what is left of the budget before longer ones are tried.
+const SEARCHES: u64 = 64;
 
 /// What costs at most this part more than the linear program is good enough.
 const NEAR: f64 = 0.001;
@@ -28,17 +31,17 @@ const FEW_LEFT: f64 = 0.5;
 /// What is bought of one column in the dive if it is at least this near to a whole bin.
 const NEARLY_WHOLE: f64 = 0.7;
 
-/// Packs what these bins hold into bins that cost less, or leaves it as it is, with so many rounds in which columns are generated at first; and
-/// the work that it took.
+/// Packs what these bins hold into bins that cost less, or leaves it as it is, with so many rounds in which columns are generated at first and
+/// so many steps of a search for one at most; and the work that it took.
 pub(super) fn pack(
     bins: &[Bin],
     items: &[Item],
     start: &[Filled],
-    rounds: usize,
+    effort: (usize, u64),
     budget: u64,
 ) -> (Vec<Filled>, u64) {
     let mut dive = Dive::new(bins, items, start, budget);
-    dive.run(rounds);
+    dive.run(effort);
     (dive.best, dive.work)
 }
 
@@ -82,18 +85,18 @@ impl<'a> Dive<'a> {
         dive
     }
 
-    fn run(&mut self, first_rounds: usize) {
+    fn run(&mut self, first: (usize, u64)) {
         let alone = self.add_alone();
-        let mut rounds = first_rounds;
+        let mut effort = first;
         while self.left.iter().any(|count| *count > 0) && self.work < self.budget {
             let left = self.left.clone();
             let mut master = Master::new(&left, &alone);
-            let (optimum, worth) = self.generate(&mut master, rounds);
+            let (optimum, worth) = self.generate(&mut master, effort);
             let spent = price(self.bins, &self.bought) as f64;
             if spent + optimum * (1.0 + NEAR) >= self.best_price as f64 {
                 return;
             }
-            rounds = LATER_ROUNDS;
+            effort = (LATER_ROUNDS, STEPS);
             let mut solution = master.bought();
             solution.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
             self.buy(&solution);
@@ -105,14 +108,23 @@ impl<'a> Dive<'a> {
         }
     }
 
-    /// Asks the linear program, and adds fillings that are worth more than they cost, until there is none.
-    fn generate(&mut self, master: &mut Master<'_>, rounds: usize) -> (f64, Vec<f64>) {
+    /// Asks the linear program, and adds fillings that are worth more than they cost, until there is none; where there seems to be none, longer
+    /// searches follow.
+    fn generate(&mut self, master: &mut Master<'_>, (rounds, most_steps): (usize, u64)) -> (f64, Vec<f64>) {
         let mut result = master.optimise(&self.columns);
+        let mut steps = STEPS;
         for _ in 0..rounds {
             let rows = self.left.iter().filter(|count| **count > 0).count() as u64;
-            self.work += (master.take_pivots() + 1) * (rows * rows + self.columns.len() as u64 * 4) / 16;
-            if self.work > self.budget || !self.add_better(&result.1) {
+            self.work += (master.take_pivots() + 1) * (rows * rows + self.columns.len() as u64 * 16) / 64;
+            if self.work > self.budget {
                 break;
+            }
+            if !self.add_better(&result.1, steps) {
+                steps *= 10;
+                if steps > most_steps || steps * SEARCHES > self.budget - self.work.min(self.budget) {
+                    break;
+                }
+                continue;
             }
             result = master.optimise(&self.columns);
         }
@@ -120,7 +132,7 @@ impl<'a> Dive<'a> {
     }
 
     /// Adds fillings that at this worth of items are worth more than they cost; false if none was found.
-    fn add_better(&mut self, worth: &[f64]) -> bool {
+    fn add_better(&mut self, worth: &[f64], steps: u64) -> bool {
         let values = values(worth);
         let mut promising = Vec::new();
         for (at, bin) in self.bins.iter().enumerate() {
@@ -146,7 +158,7 @@ impl<'a> Dive<'a> {
         for (_, at, choices) in promising {
             let bin = &self.bins[at];
             let prices = self.prices[at].as_deref().unwrap_or_default();
-            let filling = knapsack::fill(&bin.supply, &choices, prices, STEPS);
+            let filling = knapsack::fill(&bin.supply, &choices, prices, steps);
             self.work += choices.len() as u64 + filling.steps;
             let cost = bin.cost();
             if i128::from(filling.value) > cost + (cost >> 16) {

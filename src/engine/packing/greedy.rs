@@ -10,7 +10,10 @@ use super::{Bin, Filled, Item, Pattern, fits};
 const BINS_TRIED: usize = 16;
 
 /// Steps between the ratios of shadow prices that are tried; each is a quarter more than the one before.
-const RATIOS: i32 = 40;
+pub(super) const RATIOS: i32 = 40;
+
+/// What is above a bound by no more than one part in two to the power of this is next to it.
+const NEAR_PLACES: u32 = 7;
 
 /// Packs so many of each item, of which each is worth so much, in 2^-20 of the unit of prices; and the work that it took. None if one fits nowhere.
 pub(super) fn pack(
@@ -24,6 +27,15 @@ pub(super) fn pack(
     (found, greedy.work)
 }
 
+/// A price next to the least that parts of items in parts of bins cost, as far as two resources tell.
+pub(super) fn near(bins: &[Bin], items: &[Item]) -> i128 {
+    let left: Vec<usize> = items.iter().map(|item| item.count).collect();
+    let mut greedy = Greedy::new(bins, items);
+    let all = all(items, &left, greedy.cut.len());
+    let worth = greedy.shadow(&left).map_or(0, |shadow| greedy.worth_of(shadow, &all)) >> 20;
+    worth + (worth >> NEAR_PLACES)
+}
+
 struct Greedy<'a> {
     bins: &'a [Bin],
     items: &'a [Item],
@@ -32,6 +44,17 @@ struct Greedy<'a> {
     /// Binary places by which amounts of each resource are cut, so that products of them stay small.
     cut: Vec<u32>,
     work: u64,
+}
+
+/// What so many of each item take together.
+fn all(items: &[Item], left: &[usize], resources: usize) -> Vec<i64> {
+    let mut all = vec![0i64; resources];
+    for (item, count) in items.iter().zip(left) {
+        for (all, demand) in all.iter_mut().zip(&item.demand) {
+            *all = all.saturating_add(demand.saturating_mul(*count as i64));
+        }
+    }
+    all
 }
 
 /// The worth of a unit of the first two resources.
@@ -70,12 +93,7 @@ impl<'a> Greedy<'a> {
 
     /// The shadow prices at which what is left is worth most while no bin is worth more than it costs.
     fn shadow(&mut self, left: &[usize]) -> Option<Shadow> {
-        let mut all = vec![0i64; self.cut.len()];
-        for (item, count) in self.items.iter().zip(left) {
-            for (all, demand) in all.iter_mut().zip(&item.demand) {
-                *all = all.saturating_add(demand.saturating_mul(*count as i64));
-            }
-        }
+        let all = all(self.items, left, self.cut.len());
         let mut best: Option<(i128, Shadow)> = None;
         let mut ratio = (1i128 << 20, 1i128 << 8);
         for _ in 0..RATIOS {

@@ -75,7 +75,10 @@ pub struct Filled {
 }
 
 /// Rounds in which columns are generated for all items at once.
-const ROUNDS: usize = 80;
+const ROUNDS: usize = 200;
+
+/// Steps of the search for one filling at most, where shorter ones find nothing any more.
+const MOST_STEPS: u64 = 100_000;
 
 /// Values are prices with so many binary places more.
 const VALUE_PLACES: u32 = 10;
@@ -99,12 +102,17 @@ pub fn pack(bins: &[Bin], items: &[Item], start: Vec<Pattern>, budget: u64) -> (
     let Some(mut best) = start.into_iter().map(filled).collect::<Option<Vec<Filled>>>() else {
         return (None, work);
     };
-    if items.len() <= columns::MOST_ITEMS {
-        let (found, took) = columns::pack(bins, items, &best, ROUNDS, budget.saturating_sub(work));
+    let near = greedy::near(bins, items);
+    work += (bins.len() * greedy::RATIOS as usize) as u64;
+    if items.len() <= columns::MOST_ITEMS && price(bins, &best) > near {
+        let (found, took) =
+            columns::pack(bins, items, &best, (ROUNDS, MOST_STEPS), budget.saturating_sub(work));
         work += took;
         best = found;
     }
-    work += neighbours::improve(bins, items, &mut best, budget.saturating_sub(work));
+    if price(bins, &best) > near {
+        work += neighbours::improve(bins, items, &mut best, budget.saturating_sub(work));
+    }
     best.iter_mut().for_each(|filled| filled.bin = sizes[filled.bin]);
     debug_assert!(holds_all(all_bins, items, &best), "what is packed fits and is complete");
     (Some(best), work)

@@ -62,7 +62,7 @@ fn again(bins: &[Bin], items: &[Item], known: &[usize], few: &mut Vec<Filled>, b
         *item = known.binary_search(item).unwrap_or_else(|at| at);
         own[*item].count += *count;
     }
-    let (found, work) = columns::pack(bins, &own, few, ROUNDS, budget);
+    let (found, work) = columns::pack(bins, &own, few, (ROUNDS, columns::STEPS), budget);
     *few = found;
     few.iter_mut().flat_map(|one| &mut one.pattern).for_each(|(item, _)| *item = known[*item]);
     work

@@ -3,7 +3,7 @@
 //! **Invariant:** a number beyond what was ever put in is not in the set; asking for it is no error.
 
 /// A set of small numbers.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Bits(Vec<u64>);
 
 impl Bits {

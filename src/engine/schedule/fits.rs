@@ -10,7 +10,7 @@ use rustc_hash::FxHashSet;
 
 use super::bits::Bits;
 use super::pass::conflict;
-use super::problem::PoolOffer;
+use super::problem::{BuyOption, PoolOffer};
 use super::supply::{Pool, Shape};
 use crate::model::{HostPort, Price, Resources};
 
@@ -21,11 +21,28 @@ pub(super) struct Fit {
     pub price: Price,
 }
 
+/// What a shape has free of the resources that every node has, close together in memory.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room([i64; 4]);
+
+impl Room {
+    pub(super) fn of(free: &Resources) -> Self {
+        Self([free.cpu_millis, free.memory_bytes, free.pods, free.ephemeral_bytes])
+    }
+
+    fn is_within(self, other: Self) -> bool {
+        // Without a branch for each: most of them differ from one shape to the next.
+        self.0.iter().zip(&other.0).fold(true, |all, (own, other)| all & (own <= other))
+    }
+}
+
 /// All shapes of a pool that requirements allow.
 #[derive(Debug)]
 pub(super) struct FitList {
     /// In order of shape.
     pub fits: Vec<Fit>,
+    /// A number for their shapes, equal for lists of a pool with equal shapes.
+    pub set: u32,
     /// Indices into them, the cheapest in front.
     by_price: Vec<u32>,
     /// The most that any has free, and which have it.
@@ -34,8 +51,12 @@ pub(super) struct FitList {
     capacity: Most,
     /// Whether any has host ports of its own.
     ports: bool,
+    /// By shape of the pool.
+    rooms: Arc<[Room]>,
+    /// By number of terms, whether requirements allow them.
+    allowed: Vec<bool>,
     /// By fit, the offerings that requirements allow, once somebody asked.
-    buys: Vec<OnceLock<Vec<usize>>>,
+    buys: Vec<OnceLock<Arc<[usize]>>>,
     /// Lists of offerings, each once.
     shared: Mutex<FxHashSet<Arc<[usize]>>>,
 }
@@ -61,7 +82,7 @@ pub(super) struct Asked<'v> {
 }
 
 impl FitList {
-    pub(super) fn new(fits: Vec<Fit>, pool: &Pool, offer: &PoolOffer) -> Self {
+    pub(super) fn new(fits: Vec<Fit>, set: u32, allowed: Vec<bool>, pool: &Pool, offer: &PoolOffer) -> Self {
         let mut by_price: Vec<u32> = (0..fits.len() as u32).collect();
         by_price.sort_unstable_by_key(|at| (fits[*at as usize].price, *at));
         let shape = |fit: &Fit| &pool.shapes[fit.shape as usize];
@@ -69,6 +90,9 @@ impl FitList {
             free: Most::of(fits.iter().map(|fit| &shape(fit).free)),
             capacity: Most::of(fits.iter().map(|fit| &offer.types[shape(fit).type_at].capacity)),
             ports: fits.iter().any(|fit| !shape(fit).ports.is_empty()),
+            rooms: Arc::clone(&pool.rooms),
+            set,
+            allowed,
             buys: vec![OnceLock::new(); fits.len()],
             shared: Mutex::default(),
             by_price,
@@ -76,12 +100,35 @@ impl FitList {
         }
     }
 
-    /// The offerings of a shape that requirements allow; `find` finds them the first time.
-    pub(super) fn buys(&self, shape: u32, find: impl FnOnce() -> Vec<usize>) -> &[usize] {
-        match self.fits.binary_search_by_key(&shape, |fit| fit.shape) {
-            Ok(at) => self.buys[at].get_or_init(find),
-            Err(_) => &[],
-        }
+    /// All of them, the cheapest in front, with the offerings that requirements allow.
+    pub(super) fn cheapest_first<'l>(
+        &'l self,
+        pool: &'l Pool,
+        offer: &'l PoolOffer,
+    ) -> impl Iterator<Item = (Fit, impl FnOnce() -> &'l Arc<[usize]>)> {
+        self.by_price.iter().map(move |at| {
+            let fit = self.fits[*at as usize];
+            let find = move || {
+                let shape = &pool.shapes[fit.shape as usize];
+                let is_of = |at: &usize| {
+                    offer.types[shape.type_at].offerings[*at].allocatable == shape.allocatable_at
+                };
+                let sold = pool.terms.sold(&offer.types, shape.type_at, &self.allowed);
+                self.share(&sold.filter(is_of).collect::<Vec<_>>())
+            };
+            (fit, move || self.buys[*at as usize].get_or_init(find))
+        })
+    }
+
+    /// By number of terms, whether requirements allow ways to buy of which something is true.
+    pub(super) fn allowed_and(
+        &self,
+        pool: &Pool,
+        offer: &PoolOffer,
+        is: impl Fn(&BuyOption) -> bool,
+    ) -> Vec<bool> {
+        let all = pool.terms.each(&offer.types, is);
+        all.into_iter().zip(&self.allowed).map(|(is, allowed)| is && *allowed).collect()
     }
 
     /// A list of offerings as everybody has it who has an equal one.
@@ -129,7 +176,8 @@ impl<'v> Asked<'v> {
 
     pub(super) fn holds(&self, fit: &Fit) -> bool {
         let shape = self.shape(fit);
-        self.requests.fits(&shape.free)
+        Room::of(self.requests).is_within(self.list.rooms[fit.shape as usize])
+            && (self.requests.other().next().is_none() || self.requests.fits(&shape.free))
             && self.struck.is_none_or(|struck| !struck.contains(fit.shape as usize))
             && (!self.list.ports || self.ports.iter().all(|ports| conflict(ports, &shape.ports).is_none()))
     }
@@ -172,7 +220,7 @@ impl<'v> Asked<'v> {
 }
 
 /// The largest of each amount.
-fn largest<'r>(mut all: impl Iterator<Item = &'r Resources>) -> Option<Resources> {
+pub(super) fn largest<'r>(mut all: impl Iterator<Item = &'r Resources>) -> Option<Resources> {
     let mut most = all.next()?.clone();
     for one in all {
         most.cpu_millis = most.cpu_millis.max(one.cpu_millis);

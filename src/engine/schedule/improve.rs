@@ -14,7 +14,7 @@ use crate::model::Resources;
 use crate::packing::{self, Axes, Bin, Item};
 
 /// What packing may cost: so much, and so much for each pod. A unit is some hundredths of a microsecond.
-const LEAST_WORK: u64 = 1_000_000;
+const LEAST_WORK: u64 = 3_000_000;
 const WORK_PER_POD: u64 = 2_000;
 
 /// Packs pods anew where that makes a placement cheaper; at most for so much work.
@@ -32,8 +32,10 @@ pub(super) fn improve(setup: &Setup<'_>, placement: &mut Placement, budget: u64)
     for nodes in alike.into_values() {
         let of_nodes: Vec<&Planned> = nodes.iter().map(|at| &placement.planned[*at]).collect();
         let (found, work) = packed_anew(setup, &of_nodes, limit.saturating_sub(placement.work));
+        let set_aside = found.as_ref().map(|found| set_aside(setup, placement, &of_nodes, found));
         placement.work += work;
-        if let Some(found) = found {
+        if let (Some(found), Some((pool, Some(now)))) = (found, set_aside) {
+            placement.ledger[pool] = now;
             gone.extend(nodes);
             made.extend(found);
         }
@@ -106,22 +108,23 @@ fn packed_anew(setup: &Setup<'_>, nodes: &[&Planned], budget: u64) -> (Option<Ve
             Planned::with_pods(setup, first, pods)
         })
         .collect();
-    (made.filter(|made| within_limits(setup, nodes, made)), work)
+    (made, work)
 }
 
-/// Whether nodes take no more of their pool's limits than those that they replace.
-fn within_limits(setup: &Setup<'_>, before: &[&Planned], after: &[Planned]) -> bool {
-    let Some(first) = before.first() else { return true };
-    let limits = setup.problem.pools[first.pool].limits();
-    let all = |reserved: &mut dyn Iterator<Item = &Resources>| {
-        let mut all = Resources::default();
-        reserved.for_each(|one| all.add(one));
-        all
-    };
-    let old = all(&mut before.iter().map(|planned| &planned.reserved));
-    let new = all(&mut after.iter().map(|planned| &planned.reserved));
-    (limits.nodes.is_none() || after.len() <= before.len())
-        && limits.resources.iter().all(|(name, _)| new.get(name) <= old.get(name))
+/// The pool of some nodes, and what is set aside of its limits with other nodes in their place, unless that is too much.
+fn set_aside(
+    setup: &Setup<'_>,
+    placement: &Placement,
+    before: &[&Planned],
+    after: &[Planned],
+) -> (usize, Option<(Resources, u32)>) {
+    let pool = before.first().map_or(0, |planned| planned.pool);
+    let (mut reserved, nodes) = placement.ledger[pool].clone();
+    before.iter().for_each(|planned| reserved.subtract(&planned.reserved));
+    after.iter().for_each(|planned| reserved.add(&planned.reserved));
+    let nodes = nodes - before.len() as u32 + after.len() as u32;
+    let exceeded = setup.problem.pools[pool].limits().first_exceeded(&reserved, nodes as usize);
+    (pool, exceeded.is_none().then_some((reserved, nodes)))
 }
 
 /// Puts nodes in the place of others.

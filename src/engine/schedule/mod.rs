@@ -23,6 +23,7 @@ mod requirements;
 mod setup;
 mod stock;
 mod supply;
+mod terms;
 mod topology;
 mod why;
 
@@ -48,7 +49,7 @@ use bits::Bits;
 use pass::{Pass, Placement, Planned, Style};
 use requirements::{Interner, ReqId};
 use setup::Setup;
-use supply::{Supply, allows};
+use supply::Supply;
 
 /// Where the pods of a problem go.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -204,6 +205,9 @@ fn best(setup: &mut Setup<'_>, left_out: &[bool]) -> Placement {
     let held_back = leaves_some && best.1.held_back;
     let has_limits = setup.problem.pools.iter().any(|offer| !offer.limits().is_none());
     let mut work = best.1.work;
+    let limit = LEAST_LIMIT.max(LIMIT * best.1.work);
+    // Where domains are left open pods may have to be asked again and again: in one of such passes as in the others.
+    let mut lazy_is_slow = false;
     let by_price = Style { dearest_first: true, frugal: true, ..Style::default() };
     let styles = [
         Style { tight: true, ..Style::default() },
@@ -230,13 +234,14 @@ fn best(setup: &mut Setup<'_>, left_out: &[bool]) -> Placement {
         // What may find places for more pods, or for more important ones, runs whole as the first does; and so does one that looks at
         // prices: where pods join whatever takes them, one that needs an accelerator ends up on the dearest machine there is.
         let runs_whole = style == by_price || (!style.frugal && (style.tight || style.by_priority));
-        let most = if runs_whole { u64::MAX } else { budget };
-        if !of_use || most == 0 {
+        let most = if runs_whole { u64::MAX } else { budget.min(limit) };
+        if !of_use || most == 0 || (style.lazy && lazy_is_slow) {
             continue;
         }
         let Some(other) = Pass::run(setup, style, left_out, most) else {
-            work += budget;
-            budget = 0;
+            work += most;
+            budget -= most;
+            lazy_is_slow |= style.lazy;
             continue;
         };
         if !runs_whole {
@@ -255,6 +260,9 @@ fn best(setup: &mut Setup<'_>, left_out: &[bool]) -> Placement {
 /// What all passes that need not run whole may cost together: so much, or so much for each pod, or so many times the first pass, whichever is most.
 const PASSES: u64 = 2;
 const MOST_WORK: u64 = 30_000;
+/// What one of them may cost: so much, or so many times the first pass. One that takes longer does not end soon after.
+const LEAST_LIMIT: u64 = 5_000;
+const LIMIT: u64 = 3;
 const WORK_PER_POD: u64 = 15;
 
 fn has_priorities(setup: &Setup<'_>) -> bool {
@@ -336,7 +344,7 @@ fn plan(setup: &mut Setup<'_>, placement: Placement) -> Plan {
 }
 
 /// What launches offer: by pool, requirements, whether `minValues` was let go, reservations and shapes that are left.
-type Offered = FxHashMap<(usize, ReqId, bool, BTreeSet<Str>, Vec<u32>), Option<Offer>>;
+type Offered = FxHashMap<(usize, ReqId, bool, BTreeSet<Str>, Bits), Option<Offer>>;
 
 /// What a launch offers, whichever pods it is for.
 #[derive(Debug, Clone)]
@@ -351,7 +359,8 @@ struct Offer {
 /// A planned node as a launch; `None` if so few types may be named that `minValues` does not hold.
 fn launch(setup: &Setup<'_>, planned: &Planned, known: &mut Offered) -> Option<Launch> {
     let shapes = &setup.supply.pools[planned.pool].shapes;
-    let left: Vec<u32> = planned.asked(shapes).left().map(|fit| fit.shape).collect();
+    let mut left = Bits::default();
+    planned.asked(shapes).left().for_each(|fit| left.insert(fit.shape as usize));
     let key =
         (planned.pool, planned.requirements, planned.min_values_relaxed, planned.draws_on.clone(), left);
     if !known.contains_key(&key) {
@@ -371,62 +380,66 @@ fn launch(setup: &Setup<'_>, planned: &Planned, known: &mut Offered) -> Option<L
     })
 }
 
-fn offer(setup: &Setup<'_>, planned: &Planned, left: &[u32]) -> Option<Offer> {
+fn offer(setup: &Setup<'_>, planned: &Planned, left: &Bits) -> Option<Offer> {
     let problem = &setup.problem;
     let offer = &problem.pools[planned.pool];
-    let shapes = &setup.supply.pools[planned.pool].shapes;
-    let list = planned.asked(shapes).list;
+    let pool = &setup.supply.pools[planned.pool];
+    let list = planned.asked(&pool.shapes).list;
     let mut requirements = setup.interner.get(planned.requirements).clone();
     // Of each type the offerings that it may be bought by: those with room, and of reservations those that it holds.
-    let mut by_type: BTreeMap<usize, (Vec<usize>, Price)> = BTreeMap::new();
+    let mut ranked: Vec<(Price, usize)> = Vec::new();
+    let mut offerings: Vec<Option<Arc<[usize]>>> = vec![None; offer.types.len()];
     let mut others: BTreeSet<Str> = BTreeSet::new();
-    for at in left {
-        let shape = &shapes[*at as usize];
-        let one = &offer.types[shape.type_at];
-        let buys = list.buys(*at, || {
-            let fits = |buy: &&BuyOption| buy.allocatable == shape.allocatable_at && buy.available;
-            let allowed = |buy: &&BuyOption| fits(buy) && allows(problem.rules, &requirements, buy);
-            let all = one.offerings.iter().enumerate();
-            all.filter(|(_, buy)| allowed(buy)).map(|(at, _)| at).collect()
-        });
-        for at in buys {
-            let buy = &one.offerings[*at];
-            if let Some((id, _)) = buy.reservation.as_ref().filter(|(id, _)| !planned.draws_on.contains(id)) {
-                others.insert(id.clone());
-            } else {
-                let of_type = by_type.entry(shape.type_at).or_insert((Vec::new(), buy.price));
-                of_type.0.push(*at);
-                of_type.1 = of_type.1.min(buy.price);
+    for (fit, buys) in list.cheapest_first(pool, offer).filter(|(fit, _)| left.contains(fit.shape as usize)) {
+        let type_at = pool.shapes[fit.shape as usize].type_at;
+        let (mut price, mut of_shape) = (Some(fit.price), Arc::clone(buys()));
+        if !pool.reservations.is_empty() {
+            let all = &offer.types[type_at].offerings;
+            let other =
+                |at: &usize| all[*at].reservation.as_ref().filter(|(id, _)| !planned.draws_on.contains(id));
+            others.extend(of_shape.iter().filter_map(other).map(|(id, _)| id.clone()));
+            let own = of_shape.iter().filter(|at| other(at).is_none()).copied();
+            of_shape = list.share(&own.collect::<Vec<_>>());
+            price = of_shape.iter().map(|at| all[*at].price).min();
+        }
+        let Some(price) = price else { continue };
+        let known = &mut offerings[type_at];
+        match known {
+            None => ranked.push((price, type_at)),
+            // Another shape of a type of which a cheaper one came before.
+            Some(known) => {
+                let mut both: Vec<usize> = known.iter().chain(&*of_shape).copied().collect();
+                both.sort_unstable_by_key(|at| (offer.types[type_at].offerings[*at].allocatable, *at));
+                of_shape = list.share(&both);
+                ranked.iter_mut().filter(|one| one.1 == type_at).for_each(|one| one.0 = one.0.min(price));
             }
         }
+        *known = Some(of_shape);
     }
     if let (Some(label), false) = (&problem.rules.reservation_label, others.is_empty()) {
         requirements.add(label.clone(), Requirement::none_of(others));
     }
-    let mut ranked: Vec<(Price, usize)> =
-        by_type.iter().map(|(type_at, (_, price))| (*price, *type_at)).collect();
     ranked.sort_unstable();
     let (kept, relaxed) = truncated(setup, planned, &ranked)?;
-    // The most launches differ in few types, so that what is said of one is shared.
-    let share = |(price, type_at): &(Price, usize)| LaunchType {
-        type_at: *type_at,
-        offerings: list.share(&by_type[type_at].0),
-        price: *price,
+    let of_type = |(price, type_at): (Price, usize)| {
+        Some(LaunchType { type_at, offerings: offerings[type_at].take()?, price })
     };
-    let types: Arc<[LaunchType]> = kept.iter().map(share).collect();
+    let types: Arc<[LaunchType]> = kept.into_iter().filter_map(of_type).collect();
     let mut named = Bits::default();
     types.iter().for_each(|one| named.insert(one.type_at));
-    let daemons = left
+    let of_named = pool
+        .shapes
         .iter()
-        .map(|at| &shapes[*at as usize])
-        .filter(|shape| named.contains(shape.type_at))
-        .map(|shape| shape.daemons.clone())
-        .reduce(|a, b| a.elementwise_min(&b))
-        .unwrap_or_default();
-    let reserved = types
-        .iter()
-        .map(|one| &offer.types[one.type_at].capacity)
-        .fold(Resources::default(), |most, capacity| most.elementwise_max(capacity));
+        .enumerate()
+        .filter(|(at, shape)| left.contains(*at) && named.contains(shape.type_at));
+    let daemons = if offer.daemons.is_empty() {
+        Resources::default()
+    } else {
+        let daemons = of_named.map(|(_, shape)| shape.daemons.clone());
+        daemons.reduce(|a, b| a.elementwise_min(&b)).unwrap_or_default()
+    };
+    let capacities = types.iter().map(|one| &offer.types[one.type_at].capacity);
+    let reserved = fits::largest(capacities).unwrap_or_default();
     Some(Offer { requirements, types, daemons, reserved, relaxed })
 }
 
@@ -437,6 +450,9 @@ fn truncated(
     ranked: &[(Price, usize)],
 ) -> Option<(Vec<(Price, usize)>, bool)> {
     let most = setup.problem.rules.max_types;
+    if !setup.interner.has_min_values(planned.requirements) {
+        return Some((ranked[..most.min(ranked.len())].to_vec(), false));
+    }
     let offer = &setup.problem.pools[planned.pool];
     let wanted = setup.interner.get(planned.requirements);
     let mut needed: Vec<_> =

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use super::bits::Bits;
-use super::fits::{Fit, FitList};
+use super::fits::{Fit, FitList, Room};
 use super::problem::{BuyOption, PoolOffer, Rules, TypeOffer};
 use super::requirements::{Interner, ReqId};
+use super::terms::Terms;
 use crate::model::{HostPort, PodSpec, Requirement, Requirements, Resources, Str, first_untolerated, label};
 
 /// What can be launched, ready for look-ups.
@@ -20,6 +21,8 @@ use crate::model::{HostPort, PodSpec, Requirement, Requirements, Resources, Str,
 pub(super) struct Supply {
     pub pools: Vec<Pool>,
     lists: FxHashMap<(usize, ReqId), Arc<FitList>>,
+    /// Sets of shapes by number.
+    sets: FxHashMap<Bits, u32>,
     /// Shapes that requirements allow though wider ones did not, by pool; none but for odd combinations.
     regained: FxHashMap<(usize, ReqId, ReqId), Option<Arc<Bits>>>,
 }
@@ -30,6 +33,10 @@ pub(super) struct Pool {
     /// What its nodes' labels satisfy before any pod asks for more.
     pub requirements: ReqId,
     pub shapes: Vec<Shape>,
+    /// The room of each shape.
+    pub rooms: Arc<[Room]>,
+    /// How its types are sold.
+    pub terms: Arc<Terms>,
     /// Reservations that its types can draw on.
     pub reservations: BTreeSet<Str>,
 }
@@ -51,8 +58,19 @@ pub(super) struct Shape {
 
 impl Supply {
     pub(super) fn new(rules: &Rules, offers: &[PoolOffer], interner: &mut Interner) -> Self {
-        let pools = offers.iter().map(|offer| pool(rules, offer, interner)).collect();
-        Self { pools, lists: FxHashMap::default(), regained: FxHashMap::default() }
+        // Pools often offer the very same types.
+        let mut known: FxHashMap<*const Vec<Arc<TypeOffer>>, Arc<Terms>> = FxHashMap::default();
+        let mut terms = |offer: &PoolOffer| {
+            let of_types = known.entry(Arc::as_ptr(&offer.types));
+            Arc::clone(of_types.or_insert_with(|| Arc::new(Terms::of(&offer.types))))
+        };
+        let pools = offers.iter().map(|offer| pool(rules, offer, terms(offer), interner)).collect();
+        Self {
+            pools,
+            lists: FxHashMap::default(),
+            sets: FxHashMap::default(),
+            regained: FxHashMap::default(),
+        }
     }
 
     /// The shapes that a pool can launch under requirements, by shape.
@@ -69,15 +87,25 @@ impl Supply {
         }
         let wanted = interner.get(requirements);
         let of_pool = &self.pools[pool];
+        let types = &offers[pool].types;
+        let allowed = of_pool.terms.each(types, |buy| allows(rules, wanted, buy));
+        // What the pool itself asks for, all its shapes have.
+        let own = interner.get(of_pool.requirements);
+        let asked: Vec<_> = wanted.iter().filter(|(key, one)| own.get(key) != Some(one)).collect();
         let fits = of_pool.shapes.iter().enumerate().filter_map(|(at, shape)| {
-            let offer = &offers[pool].types[shape.type_at];
-            let price = type_conflict(rules, offer, wanted).is_none().then(|| {
-                let buys = buys(rules, offer, wanted);
-                buys.filter(|buy| buy.allocatable == shape.allocatable_at).map(|buy| buy.price).min()
-            });
-            Some(Fit { shape: at as u32, price: price.flatten()? })
+            let one = &types[shape.type_at];
+            let buys = of_pool.terms.sold(types, shape.type_at, &allowed).map(|at| &one.offerings[at]);
+            let price =
+                buys.filter(|buy| buy.allocatable == shape.allocatable_at).map(|buy| buy.price).min()?;
+            let conflict = first_type_conflict(rules, one, asked.iter().copied());
+            conflict.is_none().then_some(Fit { shape: at as u32, price })
         });
-        let list = Arc::new(FitList::new(fits.collect(), of_pool, &offers[pool]));
+        let fits: Vec<Fit> = fits.collect();
+        let mut shapes = Bits::default();
+        fits.iter().for_each(|fit| shapes.insert(fit.shape as usize));
+        let next = self.sets.len() as u32;
+        let set = *self.sets.entry(shapes).or_insert(next);
+        let list = Arc::new(FitList::new(fits, set, allowed, of_pool, &offers[pool]));
         self.lists.insert((pool, requirements), Arc::clone(&list));
         list
     }
@@ -131,7 +159,15 @@ pub(super) fn type_conflict<'a>(
     offer: &TypeOffer,
     wanted: &'a Requirements,
 ) -> Option<&'a str> {
-    wanted.iter().find_map(|(key, wanted)| {
+    first_type_conflict(rules, offer, wanted.iter())
+}
+
+fn first_type_conflict<'a>(
+    rules: &Rules,
+    offer: &TypeOffer,
+    mut wanted: impl Iterator<Item = (&'a Str, &'a Requirement)>,
+) -> Option<&'a str> {
+    wanted.find_map(|(key, wanted)| {
         let compatible = match offer.requirements.get(key) {
             Some(own) => own.intersects(wanted) || (own.tolerates_absence() && wanted.tolerates_absence()),
             None => {
@@ -145,7 +181,7 @@ pub(super) fn type_conflict<'a>(
     })
 }
 
-fn pool(rules: &Rules, offer: &PoolOffer, interner: &mut Interner) -> Pool {
+fn pool(rules: &Rules, offer: &PoolOffer, terms: Arc<Terms>, interner: &mut Interner) -> Pool {
     let requirements = template(offer);
     let mut shapes = Vec::new();
     for (type_at, one) in offer.types.iter().enumerate() {
@@ -170,7 +206,8 @@ fn pool(rules: &Rules, offer: &PoolOffer, interner: &mut Interner) -> Pool {
         .filter(|buy| buy.available)
         .filter_map(|buy| Some(buy.reservation.as_ref()?.0.clone()))
         .collect();
-    Pool { requirements: interner.id(&requirements), shapes, reservations }
+    let rooms = shapes.iter().map(|shape| Room::of(&shape.free)).collect();
+    Pool { requirements: interner.id(&requirements), shapes, rooms, terms, reservations }
 }
 
 /// What the labels of a pool's nodes satisfy.

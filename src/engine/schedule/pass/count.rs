@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::planned::possible_domains;
 use super::{Placement, Planned};
-use crate::model::{Requirement, label};
+use crate::model::label;
 use crate::schedule::fits::Fit;
+use crate::schedule::problem::BuyOption;
 use crate::schedule::setup::Setup;
-use crate::schedule::supply::buys;
 use crate::schedule::topology::{Domain, GroupId, KeyId};
 
 /// Pods of a planned node that a group counts.
@@ -124,27 +124,23 @@ fn buyable(setup: &Setup<'_>, planned: &Planned, id: KeyId) -> Vec<(Domain, Vec<
     let (groups, interner) = (&setup.groups, &setup.interner);
     let key = groups.key(id);
     let label = key.label.as_deref().unwrap_or_default();
-    let node = interner.get(planned.requirements);
     let offer = &setup.problem.pools[planned.pool];
-    let shapes = &setup.supply.pools[planned.pool].shapes;
-    let mut fits = planned.asked(shapes).list.fits.clone();
+    let pool = &setup.supply.pools[planned.pool];
+    let list = planned.asked(&pool.shapes).list;
+    let mut fits = list.fits.clone();
     fits.sort_by_key(|fit| {
-        let free = &shapes[fit.shape as usize].free;
+        let free = &pool.shapes[fit.shape as usize].free;
         (-free.cpu_millis, -free.memory_bytes, fit.shape)
     });
-    let offered: Vec<(Fit, Vec<Option<&Requirement>>)> = fits
-        .into_iter()
-        .map(|fit| {
-            let one = &offer.types[shapes[fit.shape as usize].type_at];
-            let all = buys(setup.problem.rules, one, node).map(|buy| buy.requirements.get(label));
-            (fit, all.collect())
-        })
-        .collect();
     let in_domain = |domain: Domain| {
         let value = &key.values[domain as usize];
-        let can = |all: &[Option<&Requirement>]| all.iter().any(|one| one.is_none_or(|one| one.has(value)));
-        let fits = offered.iter().filter(|(_, all)| can(all)).map(|(fit, _)| *fit).collect();
-        (domain, fits)
+        let there = |buy: &BuyOption| buy.requirements.get(label).is_none_or(|one| one.has(value));
+        let allowed = list.allowed_and(pool, offer, there);
+        let is_sold = |fit: &&Fit| {
+            let type_at = pool.shapes[fit.shape as usize].type_at;
+            pool.terms.sold(&offer.types, type_at, &allowed).next().is_some()
+        };
+        (domain, fits.iter().filter(is_sold).copied().collect())
     };
     let possible = possible_domains(interner, groups, planned.pool, planned.requirements, id);
     possible.into_iter().map(in_domain).collect()

@@ -23,6 +23,16 @@ pub(super) struct Settled {
     pub price: Price,
 }
 
+impl Settled {
+    /// Whether what holds a node's pods is the same as of another.
+    fn is_left_as_much_as(&self, other: &Self) -> bool {
+        self.list.set == other.list.set && self.struck == other.struck
+    }
+}
+
+/// A domain in which a node that takes a pod may be: how full it is for those who spread, the price there, and what the node becomes.
+type Open = (u32, Price, Domain, Settled);
+
 /// A node that is asked to take a pod of a class.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Candidate<'r> {
@@ -90,7 +100,7 @@ impl Pass<'_, '_> {
             };
             return self.settle_key(of, narrower, next + 1);
         }
-        let mut open: Vec<(u32, Price, Domain, Settled)> = Vec::new();
+        let mut open: Vec<Open> = Vec::new();
         for domain in domains {
             let groups = &self.setup.groups;
             let ties = &self.setup.levels[class][level].ties;
@@ -104,12 +114,11 @@ impl Pass<'_, '_> {
                 open.push((load, settled.price, domain, settled));
             }
         }
-        // Of domains that cost the same, the one with more to choose from.
-        let alike =
-            |a: &(u32, Price, Domain, Settled), b: &(u32, Price, Domain, Settled)| (a.0, a.1) == (b.0, b.1);
+        // Of domains that cost the same, the one with more to choose from: those with the same to choose from need not be counted.
+        let differ = |a: &Open, b: &Open| (a.0, a.1) == (b.0, b.1) && !a.3.is_left_as_much_as(&b.3);
         let count = |at: usize| {
-            let one: &(u32, Price, Domain, Settled) = &open[at];
-            let among = open.iter().enumerate().any(|(other, two)| other != at && alike(one, two));
+            let one = &open[at];
+            let among = open.iter().any(|two| differ(one, two));
             if among { self.left(of, &one.3).left().count() } else { 0 }
         };
         let counts: Vec<usize> = (0..open.len()).map(count).collect();

@@ -466,24 +466,22 @@ fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
     let template = template(offer);
     let own = template.get(key);
     let conflicts = |of: &Requirements| {
-        of.iter()
-            .any(|(key, one)| template.get(key).is_some_and(|own| !own.intersects(one) && !one.is_absent()))
+        let mut own = template.iter();
+        own.any(|(key, own)| of.get(key).is_some_and(|one| !own.intersects(one) && !one.is_absent()))
     };
     let mut values = BTreeSet::new();
     let mut of_types = false;
     for one in offer.types.iter() {
         let possible = !conflicts(&one.requirements);
-        let listed = |of: &Requirements| of.get(key).filter(|one| !one.is_complement()).cloned();
-        let mut take = |of: Requirement, possible: bool| {
-            of_types = true;
-            let allowed = |value: &&Str| own.is_none_or(|own| own.has(value));
-            values.extend(of.values().iter().filter(allowed).filter(|_| possible).cloned());
-        };
         // A type may name more than it can be bought with.
-        let of_type = listed(&one.requirements);
+        let of_type = listed(&one.requirements, key);
         for buy in &one.offerings {
-            if let Some(of) = listed(&buy.requirements).or_else(|| of_type.clone()) {
-                take(of, possible && !conflicts(&buy.requirements));
+            let Some(of) = listed(&buy.requirements, key).or(of_type) else { continue };
+            of_types = true;
+            let is_new = |value: &&Str| !values.contains(*value) && own.is_none_or(|own| own.has(value));
+            let new: Vec<&Str> = of.values().iter().filter(is_new).collect();
+            if !new.is_empty() && possible && !conflicts(&buy.requirements) {
+                values.extend(new.into_iter().cloned());
             }
         }
     }
@@ -491,4 +489,9 @@ fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
         values.extend(own.values().iter().cloned());
     }
     values
+}
+
+/// What is said of a label, if it names the values.
+fn listed<'r>(of: &'r Requirements, key: &str) -> Option<&'r Requirement> {
+    of.get(key).filter(|one| !one.is_complement())
 }
