@@ -46,7 +46,9 @@ pub use hash::{NODE_POOL_HASH_VERSION, node_pool_hash};
 pub use lenient::{Lenient, lenient_object};
 pub use limit_range::{ContainerDefaults, container_defaults, with_defaults};
 pub use node::{instance_id, node_facts};
-pub use node_claim::{NodeClaimFacts, node_claim};
+pub use node_claim::{
+    DEADLINE_ANNOTATION, HASH_ANNOTATION, HASH_VERSION_ANNOTATION, NodeClaimFacts, node_claim,
+};
 pub use node_class::{NodeClass, ec2_node_class, kwok_node_class};
 pub use node_overlay::{NodeOverlayFacts, node_overlay};
 pub use node_pool::node_pool;

@@ -16,6 +16,15 @@ use crate::node::instance_id;
 use crate::quantity::{annotation, labels, object_name, resources, time};
 use crate::{crd, duration, requirement};
 
+/// The annotation with the hash of the NodePool's template that a claim was made of.
+pub const HASH_ANNOTATION: &str = "karpenter.sh/nodepool-hash";
+
+/// The annotation with the version of that hash.
+pub const HASH_VERSION_ANNOTATION: &str = "karpenter.sh/nodepool-hash-version";
+
+/// The annotation with the moment when what is left on a node that leaves is deleted.
+pub const DEADLINE_ANNOTATION: &str = "karpenter.sh/nodeclaim-termination-timestamp";
+
 /// What is known of a NodeClaim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeClaimFacts {
@@ -119,9 +128,9 @@ pub fn node_claim(claim: &crd::NodeClaim) -> Result<NodeClaimFacts, FieldError> 
     let requests = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref());
     let status_at = At::ROOT.field("status");
     let own = labels(metadata.labels.as_ref());
-    let hash = annotation(metadata, "karpenter.sh/nodepool-hash");
-    let version = annotation(metadata, "karpenter.sh/nodepool-hash-version");
-    let deadline = annotation(metadata, "karpenter.sh/nodeclaim-termination-timestamp");
+    let hash = annotation(metadata, HASH_ANNOTATION);
+    let version = annotation(metadata, HASH_VERSION_ANNOTATION);
+    let deadline = annotation(metadata, DEADLINE_ANNOTATION);
     let deadline = deadline.and_then(|text| text.parse::<Timestamp>().ok());
     let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(NodeName::from);
     Ok(NodeClaimFacts {

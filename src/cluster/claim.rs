@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
-use purser_api::crd;
+use purser_api::{DEADLINE_ANNOTATION, crd};
 use purser_engine::event::Seq;
 use purser_engine::model::{
     ClaimName, NodeTemplate, Requirement, Requirements, Resources, Span, Taint, TaintEffect, Time, label,
@@ -28,9 +28,6 @@ const LONGEST_MESSAGE: usize = 300;
 
 /// Conflicts in a row before somebody else gets a turn.
 const TRIES: u32 = 5;
-
-/// When what is left on a node that leaves is deleted.
-const DEADLINE: &str = "karpenter.sh/nodeclaim-termination-timestamp";
 
 /// The condition of a claim whose node is empty.
 pub(crate) const DRAINED: &str = "Drained";
@@ -237,10 +234,11 @@ impl Claims {
     ) -> Result<Option<String>, ClusterError> {
         let Some(claim) = self.get(name).await? else { return Ok(None) };
         let node = claim.data.pointer("/status/nodeName").and_then(Value::as_str).map(ToOwned::to_owned);
-        let says_when = claim.metadata.annotations.iter().flatten().any(|(key, _)| key == DEADLINE);
+        let says_when =
+            claim.metadata.annotations.iter().flatten().any(|(key, _)| key == DEADLINE_ANNOTATION);
         if let Some(deadline) = deadline.filter(|_| !says_when) {
             let patch = json!({"metadata": {"uid": claim.metadata.uid,
-                "annotations": {DEADLINE: moment(deadline)?}}});
+                "annotations": {DEADLINE_ANNOTATION: moment(deadline)?}}});
             let patched =
                 self.any.patch(name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop);
             unless_gone(patched).map_err(ClusterError::api(format!("annotating NodeClaim {name}")))?;

@@ -9,23 +9,20 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use kube::api::DynamicObject;
-use purser_api::NODE_POOL_HASH_VERSION;
+use purser_api::{HASH_ANNOTATION, HASH_VERSION_ANNOTATION, NODE_POOL_HASH_VERSION};
 use purser_engine::model::label;
 use serde_json::Value;
 
-const HASH: &str = "karpenter.sh/nodepool-hash";
-const HASH_VERSION: &str = "karpenter.sh/nodepool-hash-version";
-
 /// The annotations that say this hash.
 pub(crate) fn stamps(hash: &str) -> BTreeMap<String, String> {
-    [(HASH, hash), (HASH_VERSION, NODE_POOL_HASH_VERSION)]
+    [(HASH_ANNOTATION, hash), (HASH_VERSION_ANNOTATION, NODE_POOL_HASH_VERSION)]
         .map(|(key, value)| (key.to_owned(), value.to_owned()))
         .into()
 }
 
 /// Whether the hash that an object carries is of the version that we make.
 pub(crate) fn is_current(object: &DynamicObject) -> bool {
-    object.annotations().get(HASH_VERSION).is_some_and(|version| version == NODE_POOL_HASH_VERSION)
+    object.annotations().get(HASH_VERSION_ANNOTATION).is_some_and(|version| version == NODE_POOL_HASH_VERSION)
 }
 
 /// What a pool lacks of the annotations that say its hash; `None` for nothing.
@@ -43,7 +40,7 @@ pub(crate) fn for_claim(claim: &DynamicObject, hash: &str) -> Option<BTreeMap<St
     let mut stamps = stamps(hash);
     let conditions = claim.data.pointer("/status/conditions").and_then(Value::as_array);
     if conditions.into_iter().flatten().any(|one| one["type"] == "Drifted") {
-        stamps.remove(HASH);
+        stamps.remove(HASH_ANNOTATION);
     }
     Some(stamps)
 }
@@ -65,11 +62,14 @@ mod tests {
 
     #[test]
     fn a_hash_of_another_version_is_replaced_but_not_that_of_a_claim_that_drifted() {
-        assert_eq!(for_claim(&claim(json!({HASH: "1", HASH_VERSION: "v3"}), "Ready"), "2"), None);
-        let old = json!({HASH: "1", HASH_VERSION: "v2"});
+        assert_eq!(
+            for_claim(&claim(json!({HASH_ANNOTATION: "1", HASH_VERSION_ANNOTATION: "v3"}), "Ready"), "2"),
+            None
+        );
+        let old = json!({HASH_ANNOTATION: "1", HASH_VERSION_ANNOTATION: "v2"});
         assert_eq!(for_claim(&claim(old.clone(), "Ready"), "2"), Some(stamps("2")));
         let drifted = for_claim(&claim(old, "Drifted"), "2").expect("its version is another");
-        assert_eq!(drifted.into_keys().collect::<Vec<_>>(), [HASH_VERSION]);
+        assert_eq!(drifted.into_keys().collect::<Vec<_>>(), [HASH_VERSION_ANNOTATION]);
         assert_eq!(for_pool(&claim(json!(stamps("2")), "Ready"), "2"), None);
         assert_eq!(for_pool(&claim(json!(stamps("1")), "Ready"), "2"), Some(stamps("2")));
     }

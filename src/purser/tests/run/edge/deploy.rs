@@ -11,6 +11,7 @@ use kube::{Api, Client};
 use purser::cli::Cli;
 use purser_plane::Plane;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{Replica, any, deployment, deployments, plane, pool, running, until};
 
@@ -56,27 +57,26 @@ fn the_settings_of_the_manifest_are_settings() {
     }
 }
 
-/// Installs the manifests; gives a kubeconfig by which one may do what they allow.
-async fn install(plane: &Plane, client: &Client, folder: &Path) -> PathBuf {
+/// A plane with the manifests installed, a folder, and a kubeconfig in it by which one may do what they allow.
+async fn installed() -> (Plane, Client, TempDir, PathBuf) {
+    let (plane, client) = plane(&[]).await;
     for file in ["namespace.yaml", "rbac.yaml", "service.yaml"] {
         for manifest in manifests(file) {
-            apply(client, &manifest, false).await;
+            apply(&client, &manifest, false).await;
         }
     }
     let mut kubeconfig: Value =
         serde_saphyr::from_str(&std::fs::read_to_string(plane.kubeconfig()).unwrap()).unwrap();
     kubeconfig["users"][0]["user"]["as"] = json!("system:serviceaccount:purser:purser");
-    let file = folder.join("kubeconfig");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
     std::fs::write(&file, kubeconfig.to_string()).unwrap();
-    file
+    (plane, client, folder, file)
 }
 
 #[tokio::test]
 async fn what_is_forbidden_is_done_once_it_is_allowed() {
-    let (plane, client) = plane(&[]).await;
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let file = install(&plane, &client, folder).await;
+    let (_plane, client, folder, file) = installed().await;
     let roles = Api::<DynamicObject>::all_with(
         client.clone(),
         &ApiResource::from_gvk(&GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", "ClusterRole")),
@@ -96,7 +96,7 @@ async fn what_is_forbidden_is_done_once_it_is_allowed() {
     set(&without).await;
 
     pool(&client).await;
-    let replica = Replica::start_with(&file, folder, "only", "journal");
+    let replica = Replica::start_with(&file, folder.path(), "only", "journal");
     deployment(&client, "web", 1, json!({})).await;
     until("an order that is refused", &[&replica], async || replica.said().contains("cannot patch resource"))
         .await;
@@ -107,15 +107,12 @@ async fn what_is_forbidden_is_done_once_it_is_allowed() {
 
 #[tokio::test]
 async fn the_controller_needs_no_more_than_the_manifests_allow() {
-    let (plane, client) = plane(&[]).await;
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
-    let file = install(&plane, &client, folder).await;
+    let (_plane, client, folder, file) = installed().await;
     // Its pods would be pods without a place.
     apply(&client, &manifests("statefulset.yaml")[0], true).await;
 
     pool(&client).await;
-    let replica = Replica::start_with(&file, folder, "only", "journal");
+    let replica = Replica::start_with(&file, folder.path(), "only", "journal");
     deployment(&client, "web", 3, json!({})).await;
     until("pods that run", &[&replica], async || running(&client, "web").await == 3).await;
     let claims = any(&client, "karpenter.sh", "v1", "NodeClaim");
