@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::limits;
+use super::relist::LISTED_WITHIN;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
     ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase,
@@ -158,7 +159,7 @@ impl Intake<'_> {
             Observation::NoNodeOverlay(name) if state.overlays.contains_key(name) => {
                 Fact::NodeOverlayDeleted { name: name.clone() }.into()
             }
-            Observation::NodeClaim(facts) => match claim_fact(state, facts, self.told) {
+            Observation::NodeClaim(facts) => match claim_fact(state, facts, self.told, self.now) {
                 Some(fact) => fact.into(),
                 None => return,
             },
@@ -267,7 +268,7 @@ impl Intake<'_> {
                 }
                 Fact::PriceChanged { offering: offering.clone(), price: *price }.into()
             }
-            Observation::Instance(instance) => match instance_fact(state, instance) {
+            Observation::Instance(instance) => match instance_fact(state, instance, self.now) {
                 Some(fact) => fact.into(),
                 None => return,
             },
@@ -448,7 +449,7 @@ pub(super) fn is_as_known(state: &State, known: &Pod, facts: &PodFacts) -> bool 
 }
 
 /// What a claim that was seen is to the log: one to take over, the outcome of a launch, one that somebody changed, or no news.
-pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told) -> Option<Fact> {
+pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told, now: Time) -> Option<Fact> {
     let observed = || Some(Fact::NodeClaimObserved { claim: Arc::clone(facts) });
     let Some(claim) = state.claims.get(&facts.name) else {
         let departed = state.departed.get(&facts.name).filter(|_| told == Told::Live);
@@ -468,7 +469,8 @@ pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told) -> 
         return observed();
     }
     // The status tells of the instance as well as the launch's own answer, and may do so before it.
-    let instance = facts.instance.clone().filter(|id| instance.is_none() && !state.gone.contains_key(id))?;
+    let is_late = |id: &InstanceId| told == Told::Live && is_gone(state, id, facts.created, now);
+    let instance = facts.instance.clone().filter(|id| instance.is_none() && !is_late(id))?;
     let (instance_type, zone, capacity_type) = described(facts);
     let offers = state.types.get(&instance_type).map(|found| found.offerings.as_slice()).unwrap_or_default();
     let price = offers.iter().find(|one| one.zone == zone && one.capacity_type == capacity_type);
@@ -499,14 +501,21 @@ fn is_ended_news(state: &State, instance: &InstanceId) -> bool {
 }
 
 /// Whether an instance that is listed is no news.
-pub(super) fn is_no_news(state: &State, facts: &InstanceFacts) -> bool {
-    instance_fact(state, facts).is_none()
+pub(super) fn is_no_news(state: &State, facts: &InstanceFacts, now: Time) -> bool {
+    instance_fact(state, facts, now).is_none()
+}
+
+/// Whether what is told of an instance is only late, since it is gone. The instances of some providers come back under the same name, when
+/// the API server's store is put back to an earlier time, or a claim is launched again.
+fn is_gone(state: &State, instance: &InstanceId, launched: Time, now: Time) -> bool {
+    let since = state.gone.get(instance);
+    since.is_some_and(|since| launched <= *since && now.since(*since) < LISTED_WITHIN)
 }
 
 /// What an instance with our tags is to the log: the outcome of a launch, an orphan, or no news.
-fn instance_fact(state: &State, facts: &InstanceFacts) -> Option<Fact> {
+fn instance_fact(state: &State, facts: &InstanceFacts, now: Time) -> Option<Fact> {
     let instance = &facts.instance;
-    if state.is_claimed(instance) || state.gone.contains_key(instance) {
+    if state.is_claimed(instance) || is_gone(state, instance, facts.launched, now) {
         return None;
     }
     if let Some(claim) = facts.claim.as_ref().and_then(|claim| state.claims.get(claim))

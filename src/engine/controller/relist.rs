@@ -12,7 +12,7 @@ use crate::model::{ClaimName, InstanceId, Span, Time};
 use crate::port::{Input, InstanceFacts, Observation};
 use crate::state::{Claim, State};
 
-/// For so long after its launch an instance may be missing from the cloud's list.
+/// For so long after its launch an instance may be missing from the cloud's list, and after its end be on it.
 pub const LISTED_WITHIN: Span = Span::mins(2);
 
 /// Which of what is listed is passed on.
@@ -91,7 +91,7 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Observation::NodeClaimsListed => claims_are_listed = true,
             Observation::Instance(instance) => {
                 instances.insert(&instance.instance);
-                news[at] = !intake::is_no_news(state, instance);
+                news[at] = !intake::is_no_news(state, instance, now);
             }
             _ => {}
         }
@@ -166,7 +166,7 @@ pub(super) fn instances_with_absences<'a>(
     let mut inputs: Vec<Input> = Vec::new();
     for instance in listed {
         there.insert(&instance.instance);
-        if pass == Pass::All || !intake::is_no_news(state, instance) {
+        if pass == Pass::All || !intake::is_no_news(state, instance, now) {
             inputs.push(Observation::Instance(instance.clone()).into());
         }
     }
@@ -272,8 +272,8 @@ mod tests {
             let all = with_absences(&state, now, world.clone(), Pass::All);
             spared += all.len() - few.len();
             let (few, all) = (
-                intake::entries(&state, &few, Told::Live, Time(0)),
-                intake::entries(&state, &all, Told::Live, Time(0)),
+                intake::entries(&state, &few, Told::Live, now),
+                intake::entries(&state, &all, Told::Live, now),
             );
             assert_eq!(few, all, "round {round}");
             let instances: Vec<InstanceFacts> = world
@@ -282,7 +282,7 @@ mod tests {
                 .collect();
             let of = |pass| {
                 let inputs = instances_with_absences(&state, now, &instances, pass);
-                intake::entries(&state, &inputs, Told::Live, Time(0))
+                intake::entries(&state, &inputs, Told::Live, now)
             };
             assert_eq!(of(Pass::News), of(Pass::All), "round {round}");
             records += few.len();

@@ -326,6 +326,35 @@ fn an_instance_without_a_claim_is_collected_after_a_while() {
 }
 
 #[test]
+fn an_instance_that_comes_back_under_its_name_is_one_that_is_there() {
+    let claims = [finished("a"), finished("b")];
+    let mut lab = Lab::new(world(&claims));
+    lab.until(secs(150));
+    lab.see([Observation::NoNodeClaim("a".into()), Observation::NoNodeClaim("b".into())]);
+    lab.see(claims.each_ref().map(|claim| Observation::NoNode(node_of(claim).name)));
+    lab.see(["i-a", "i-b"].map(|id| Observation::NoInstance(id.into())));
+    assert!(lab.state().claims.is_empty(), "{:?}", lab.state().claims);
+    // For a while it is only late to be listed.
+    let size = lab.state().size;
+    lab.until(secs(200));
+    instances(&mut lab, &claims.each_ref().map(instance_of));
+    assert_eq!(lab.state().size, size);
+    // The claim of one of them is there again, as it was before it was launched, and is launched again under the same name.
+    lab.see([seen(&ClaimFacts { uid: Uid(8), ..by_hand("a") })]);
+    lab.see([Observation::Instance(InstanceFacts { launched: secs(201), ..instance_of(&claims[0]) })]);
+    assert_eq!(lab.state().claims[&"a".into()].instance.as_ref().unwrap().id.as_str(), "i-a");
+    // The other has no claim, and is listed for longer than anything that is only late.
+    lab.until(secs(280));
+    lab.take_orders();
+    instances(&mut lab, &claims.each_ref().map(instance_of));
+    lab.until(secs(350));
+    let collected =
+        |order: &Effect| matches!(order, Effect::Collect { instance } if instance.as_str() == "i-b");
+    assert!(lab.take_orders().iter().any(collected));
+    lab.verify();
+}
+
+#[test]
 fn a_claim_whose_object_vanished_is_removed_with_its_node() {
     let claims = [finished("a"), finished("b")];
     let mut lab = Lab::new(world(&claims));
