@@ -30,6 +30,7 @@ mod retained;
 mod seal;
 mod segment;
 mod segment_read;
+mod sled_file;
 mod snapshot;
 mod tail;
 mod tail_read;

@@ -23,7 +23,7 @@ pub(super) const PIECE_MAGIC: [u8; 4] = [0xf5, b'P', b'c', 0x1e];
 const PIECE_DATA_LEN: usize = 3840;
 /// Several small pieces share a value up to this length, which makes large batches cheap.
 const VALUE_LEN: usize = 4000;
-const SLED_SEGMENT_LEN: usize = 512 * 1024;
+pub(super) const SLED_SEGMENT_LEN: usize = 512 * 1024;
 const SLED_CACHE_LEN: u64 = 16 * 1024 * 1024;
 
 /// A part of a record as it is framed in the tail: most records are one piece.

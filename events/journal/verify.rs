@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::catalog::SegmentEntry;
+use super::disk::At as _;
 use super::error::ReadError;
 use super::identity::Identity;
 use super::layout::Layout;
@@ -16,7 +17,7 @@ use super::note::VerifierKey;
 use super::record::Record;
 use super::segment::SegmentHeader;
 use super::segment_read::SegmentFile;
-use super::tail_read::TailContents;
+use super::sled_file;
 use super::verify_files as files;
 use super::verify_identity as first;
 use super::verify_view::View;
@@ -329,10 +330,10 @@ impl Pass<'_> {
     }
 
     /// Checks the hot tail that follows the sealed records; says whether there is one.
-    fn tail(&mut self, layout: &Layout, tails: &[(u64, Option<TailContents>)]) -> bool {
+    fn tail(&mut self, layout: &Layout, view: &View) -> Result<bool, ReadError> {
         let first = self.frontier.size();
         let mut found = false;
-        for (tail, contents) in tails {
+        for (tail, contents) in &view.tails {
             let dir = layout.tail(*tail);
             let Some(contents) = contents.as_ref().filter(|_| *tail == first) else {
                 let text = "its records are sealed, or segments before it are missing";
@@ -343,13 +344,17 @@ impl Pass<'_> {
             let db = dir.join("db");
             if let Some(damage) = &contents.damage {
                 self.findings.add(&db, damage.seq, FindingKind::Damaged, &damage.reason);
+            } else if !view.live
+                && let Some((file, reason)) = sled_file::damage(&dir).at(&dir)?
+            {
+                self.findings.add(&file, None, FindingKind::Damaged, &reason);
             }
             for (record, leaf) in &contents.records {
                 self.record(&db, record, *leaf);
             }
             (self.progress)(self.records, self.total.max(self.records));
         }
-        found
+        Ok(found)
     }
 }
 
@@ -454,7 +459,7 @@ pub fn verify(
         pass.segment(&layout, entry);
         next = entry.end().unwrap_or_else(|| after_damaged(&entries, entry.first, &view.checkpoints));
     }
-    let tail = pass.tail(&layout, &view.tails);
+    let tail = pass.tail(&layout, &view)?;
     let size = pass.frontier.size();
     let Pass { mut findings, roots, frontier, records, .. } = pass;
     if let Some(later) = view.checkpoints.iter().copied().find(|checkpoint| *checkpoint > size) {
