@@ -290,6 +290,11 @@ impl World {
         if let Some(others) = self.others.take() {
             others.abort();
         }
+        if matches!(self.trouble, Trouble::Outages | Trouble::Past) {
+            // After many failures it tries again only after up to a quarter of an hour.
+            self.case.plane().kill(Component::ControllerManager).unwrap();
+            self.case.plane().run(Component::ControllerManager).await.unwrap();
+        }
         // The one that loses its Lease last may not have ended yet.
         tokio::time::sleep(Duration::from_secs(3)).await;
         self.revive();

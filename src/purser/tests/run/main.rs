@@ -103,8 +103,8 @@ async fn create(api: &Api<DynamicObject>, manifest: Value) {
 
 /// Waits until something holds; if it does not come about, shows what the controller said.
 async fn until(what: &str, folder: &Path, holds: impl AsyncFn() -> bool) {
-    // Instances are compared with claims every two minutes.
-    for _ in 0..1_800 {
+    // One that nobody claims may be listed for two minutes before that counts, is found within two more, and collected after another.
+    for _ in 0..3_600 {
         if holds().await {
             return;
         }
