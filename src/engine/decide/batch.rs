@@ -30,6 +30,9 @@ const PAUSES: i64 = 4;
 /// So many pods in quick succession are held for the work of one who makes more.
 const MANY: i64 = 10;
 
+/// Pods follow each other quickly if the mean pause is no longer, or no longer than `batch_idle`.
+const QUICK: Span = Span(100_000);
+
 /// Whether no more pods need be waited for.
 pub(super) fn is_complete<T: Tracer>(
     pass: &mut Pass<'_>,
@@ -73,7 +76,7 @@ impl Arrivals {
         let pause = Span(self.last.since(self.first).0 / (self.count - 1).max(1));
         let longest_pause = Span(idle.0.saturating_mul(10)).min(LONGEST_PAUSE).max(idle);
         let quiet = Span(pause.0 * PAUSES).max(idle).min(longest_pause);
-        let keep_coming = self.count >= MANY && pause <= idle;
+        let keep_coming = self.count >= MANY && pause <= QUICK.max(idle);
         let longest = Span(most.0.saturating_mul(10)).min(LONGEST).max(most);
         (self.last + quiet).min(self.first + if keep_coming { longest } else { most })
     }
@@ -83,7 +86,7 @@ impl Arrivals {
 mod tests {
     use super::*;
 
-    const IDLE: Span = Span(100_000);
+    const IDLE: Span = Span(50_000);
     const MAX: Span = Span::secs(1);
 
     /// When the window ends, in milliseconds, for pods that come at these milliseconds and then no more.
@@ -98,8 +101,8 @@ mod tests {
 
     #[test]
     fn a_window_grows_with_what_comes() {
-        assert_eq!(end(IDLE, MAX, &[0]), 100, "one pod waits as short as it is set");
-        assert_eq!(end(IDLE, MAX, &every(0, 500)), 100, "and so do many that come at once");
+        assert_eq!(end(IDLE, MAX, &[0]), 50, "one pod waits as short as it is set");
+        assert_eq!(end(IDLE, MAX, &every(0, 500)), 50, "and so do many that come at once");
         assert_eq!(
             end(IDLE, MAX, &every(50, 5)),
             400,

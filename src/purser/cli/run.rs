@@ -33,7 +33,7 @@ pub struct RunOptions {
         long,
         env = "BATCH_IDLE_DURATION",
         value_name = "DURATION",
-        default_value = "100ms",
+        default_value = "50ms",
         value_parser = positive
     )]
     pub batch_idle_duration: Span,
