@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::limits;
 use super::relist::LISTED_WITHIN;
+use super::{limits, returned};
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
     ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase,
@@ -452,9 +452,8 @@ pub(super) fn is_as_known(state: &State, known: &Pod, facts: &PodFacts) -> bool 
 pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told, now: Time) -> Option<Fact> {
     let observed = || Some(Fact::NodeClaimObserved { claim: Arc::clone(facts) });
     let Some(claim) = state.claims.get(&facts.name) else {
-        let departed = state.departed.get(&facts.name).filter(|_| told == Told::Live);
-        let is_known = departed.is_some_and(|(_, uid)| uid.is_none_or(|uid| uid == facts.uid))
-            || state.strangers.get(&facts.name) == Some(facts);
+        let is_late = told == Told::Live && returned::is_late(state, facts, now);
+        let is_known = is_late || state.strangers.get(&facts.name) == Some(facts);
         return if is_known { None } else { observed() };
     };
     let removal = claim.disrupting.as_ref();

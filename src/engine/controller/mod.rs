@@ -10,12 +10,14 @@ mod intake;
 pub mod limits;
 mod orders;
 mod relist;
+mod returned;
 
 pub use orders::order;
 pub use relist::LISTED_WITHIN;
 
 use self::intake::Told;
 use self::relist::Pass;
+use self::returned::Returned;
 use crate::decide::{Evaluation, Memo, NoTrace, decide};
 use crate::event::{Control, Decision, Event, Seq};
 use crate::model::{Str, Time};
@@ -70,6 +72,7 @@ pub struct Controller<J> {
     witness: Box<dyn Witness>,
     /// What was said of buffers and overlays.
     told: Notices,
+    returned: Returned,
 }
 
 /// What waits while the journal has no space.
@@ -145,6 +148,7 @@ impl<J: Journal> Controller<J> {
             announced: Vec::new(),
             witness,
             told: Notices::default(),
+            returned: Returned::default(),
         };
         let inputs = relist::with_absences(&controller.state, now, world, Pass::News);
         // The settings among the preamble do not matter to what is news.
@@ -173,6 +177,7 @@ impl<J: Journal> Controller<J> {
     /// If the journal cannot be written, other than for want of space.
     pub fn step(&mut self, now: Time, inputs: Vec<Input>) -> Result<Step, JournalError> {
         assert!(now >= self.state.now, "time went back from {} to {now}", self.state.now);
+        self.returned.look(&self.state, now, &inputs);
         match self.stall.take() {
             None => {
                 let entries = intake::entries(&self.state, &inputs, Told::Live, now);
@@ -225,7 +230,7 @@ impl<J: Journal> Controller<J> {
         self.step(now, inputs)
     }
 
-    /// Takes in the cloud's list of instances: those without a claim are found, and those that are gone.
+    /// Takes in the cloud's list of instances: those without a claim are found, and those that are gone; and claims that are there again.
     ///
     /// # Errors
     /// As [`Controller::step`].
@@ -234,7 +239,8 @@ impl<J: Journal> Controller<J> {
         now: Time,
         listed: impl IntoIterator<Item = &'a InstanceFacts>,
     ) -> Result<Step, JournalError> {
-        let inputs = relist::instances_with_absences(&self.state, now, listed, self.pass());
+        let mut inputs = relist::instances_with_absences(&self.state, now, listed, self.pass());
+        inputs.extend(self.returned.take(&self.state, now));
         self.step(now, inputs)
     }
 

@@ -355,6 +355,27 @@ fn an_instance_that_comes_back_under_its_name_is_one_that_is_there() {
 }
 
 #[test]
+fn a_claim_that_is_seen_after_its_end_is_late_word_or_there_again() {
+    let claims = [finished("a"), finished("b")];
+    let mut lab = Lab::new(world(&claims));
+    lab.until(secs(150));
+    lab.see(claims.each_ref().map(|claim| Observation::NoNodeClaim(claim.name.clone())));
+    lab.see(claims.each_ref().map(|claim| Observation::NoNode(node_of(claim).name)));
+    lab.see(["i-a", "i-b"].map(|id| Observation::NoInstance(id.into())));
+    let size = lab.state().size;
+    lab.see(claims.each_ref().map(seen));
+    lab.see([Observation::NoNodeClaim("b".into())]);
+    assert_eq!(lab.state().size, size, "they are gone");
+    lab.until(secs(200));
+    instances(&mut lab, &[]);
+    assert_eq!(lab.state().size, size, "word may still be late");
+    lab.until(secs(280));
+    instances(&mut lab, &[instance_of(&claims[0])]);
+    assert!(lab.state().claims.contains_key(&"a".into()) && !lab.state().claims.contains_key(&"b".into()));
+    lab.verify();
+}
+
+#[test]
 fn a_claim_whose_object_vanished_is_removed_with_its_node() {
     let claims = [finished("a"), finished("b")];
     let mut lab = Lab::new(world(&claims));

@@ -1,0 +1,50 @@
+//! Claims that are seen though they are gone: either word that comes late, which is soon followed by word of their end, or claims that are
+//! there again, since the store of the API server was put back to an earlier time. Their objects are the same in both cases.
+//!
+//! **Invariant:** what was seen of a claim after its end is forgotten when its end is heard of again, and is else taken in when it can no longer be
+//! late.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::relist::LISTED_WITHIN;
+use crate::model::{ClaimFacts, ClaimName, Time};
+use crate::port::{Input, Observation};
+use crate::state::State;
+
+/// Whether what is told of a claim is only late, since it is gone.
+pub(super) fn is_late(state: &State, facts: &ClaimFacts, now: Time) -> bool {
+    let departed = state.departed.get(&facts.name);
+    departed.is_some_and(|(since, uid)| {
+        uid.is_none_or(|uid| uid == facts.uid) && now.since(*since) < LISTED_WITHIN
+    })
+}
+
+/// What was told late, as it seemed.
+#[derive(Debug, Default)]
+pub(super) struct Returned(BTreeMap<ClaimName, Arc<ClaimFacts>>);
+
+impl Returned {
+    /// Looks through what is about to be taken in.
+    pub(super) fn look(&mut self, state: &State, now: Time, inputs: &[Input]) {
+        for input in inputs {
+            match &input.observation {
+                Observation::NodeClaim(facts) if is_late(state, facts, now) => {
+                    self.0.insert(facts.name.clone(), Arc::clone(facts));
+                }
+                Observation::NoNodeClaim(name) => {
+                    self.0.remove(name);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Those that are there again.
+    pub(super) fn take(&mut self, state: &State, now: Time) -> Vec<Input> {
+        let (late, there): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.0).into_iter().partition(|(_, facts)| is_late(state, facts, now));
+        self.0 = late;
+        there.into_values().map(|facts| Observation::NodeClaim(facts).into()).collect()
+    }
+}
