@@ -71,7 +71,7 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
     let mut own = Choices::of(&recipe.settings);
     let claims_count = devices::count(&recipe.settings);
     let mut gates = Choices::of(&recipe.gates);
-    let settings = json!({
+    let mut settings = json!({
         "preferencePolicy": own.pick(&["Respect", "Respect", "Ignore"]),
         "minValuesPolicy": own.pick(&["Strict", "BestEffort"]),
         "ignoreDRARequests": !claims_count,
@@ -80,6 +80,10 @@ pub(crate) fn scenario(recipe: &Recipe) -> Value {
         "wellKnownLabels": ["size"],
         "reservationIDLabel": "example.com/reservation",
     });
+    // Those of a lower priority are most of the pods.
+    if gates.with(20) {
+        settings["expendablePodsPriorityCutoff"] = json!(50);
+    }
     let mut objects = vec![
         object("v1", "Namespace", "default", json!({"labels": {"name": "default"}}), json!({})),
         object("v1", "Namespace", "other", json!({"labels": {"name": "other"}}), json!({})),

@@ -143,6 +143,9 @@ async fn churn_once(trouble: Trouble, seed: u64) {
     for claim in launches.iter().flat_map(|log| &log.decided) {
         assert!(decided.insert(claim), "{claim} was decided upon in two logs");
     }
+    // A claim that is there again, as it was before its launch, is launched again: its instance is gone.
+    let again: BTreeSet<&ClaimName> = launches.iter().flat_map(|log| &log.again).collect();
+    assert!(again.is_empty() || trouble == Trouble::Past, "{again:?} were launched again");
     for node in &seen.nodes {
         assert!(decided.contains(&ClaimName::new(node.as_str())), "nobody decided to launch {node}");
     }

@@ -226,8 +226,9 @@ async fn pods_get_nodes_and_empty_nodes_go_though_the_controller_is_killed() {
 }
 
 fn every_decision_is_right_and_no_claim_is_launched_twice(journal: &Path) -> BTreeMap<ClaimName, InstanceId> {
-    let Launches { decided, instances, lost: _ } = every_decision_is_right(journal);
+    let Launches { decided, instances, lost: _, again } = every_decision_is_right(journal);
     assert_eq!(decided.len(), instances.len(), "each launch that was decided has its one instance");
+    assert!(again.is_empty(), "{again:?} were launched again");
     instances
 }
 
@@ -236,6 +237,8 @@ struct Launches {
     decided: BTreeSet<ClaimName>,
     /// Without those of which nothing was heard before the controller was killed.
     instances: BTreeMap<ClaimName, InstanceId>,
+    /// Claims that were launched again after their instance was gone.
+    again: BTreeSet<ClaimName>,
     /// Pods that were bound to nodes which were about to vanish: by a scheduler that had not heard of their marks yet.
     lost: BTreeSet<PodKey>,
 }
@@ -246,15 +249,24 @@ fn every_decision_is_right(journal: &Path) -> Launches {
     assert!(report.findings.is_empty(), "{}: {:?}", journal.display(), report.findings);
     let reader = Reader::open(journal, Arc::new(Purser)).unwrap();
     let mut again = Reexecution::default();
-    let mut launches =
-        Launches { decided: BTreeSet::new(), instances: BTreeMap::new(), lost: BTreeSet::new() };
-    let (mut bound, mut vanishing) = (BTreeSet::new(), BTreeSet::new());
+    let mut launches = Launches {
+        decided: BTreeSet::new(),
+        instances: BTreeMap::new(),
+        again: BTreeSet::new(),
+        lost: BTreeSet::new(),
+    };
+    let (mut bound, mut vanishing, mut gone) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for record in Events::read(&reader, Seq(0)) {
         let record = record.unwrap();
         match &record.event {
             Event::Fact(Fact::InstanceLaunched { claim, instance, .. }) => {
-                let before = launches.instances.insert(claim.clone(), instance.clone());
-                assert!(before.is_none(), "{claim} was launched twice");
+                if let Some(before) = launches.instances.insert(claim.clone(), instance.clone()) {
+                    assert!(gone.remove(&before), "{claim} was launched twice");
+                    launches.again.insert(claim.clone());
+                }
+            }
+            Event::Fact(Fact::InstanceGone { instance }) => {
+                gone.insert(instance.clone());
             }
             Event::Fact(Fact::PodBound { pod, node } | Fact::PodObserved { pod, node: Some(node), .. }) => {
                 let is_first = bound.insert(pod.clone());
