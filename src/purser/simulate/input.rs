@@ -153,6 +153,11 @@ impl Input {
     }
 }
 
+/// Whether this names the built-in day, whatever lies in the folder.
+fn is_built_in(trace: &Path) -> bool {
+    trace.as_os_str() == "day"
+}
+
 enum TraceKind {
     Day,
     Csv(String),
@@ -161,7 +166,7 @@ enum TraceKind {
 
 impl TraceKind {
     fn of(trace: &Path) -> anyhow::Result<Self> {
-        if trace.as_os_str() == "day" {
+        if is_built_in(trace) {
             return Ok(Self::Day);
         }
         if !trace.exists() {
@@ -256,8 +261,8 @@ fn digest(scenario: &Scenario, settings: &Settings, options: &SimulateOptions) -
     if *settings != Settings::default() {
         part("settings", format!("{settings:?}").as_bytes());
     }
-    let named = [Some(&options.trace), options.nodepools.as_ref(), options.catalogue.as_ref()];
-    for path in named.into_iter().flatten().filter(|path| path.exists()) {
+    let trace = Some(&options.trace).filter(|trace| !is_built_in(trace));
+    for path in [trace, options.nodepools.as_ref(), options.catalogue.as_ref()].into_iter().flatten() {
         let files = if path.is_dir() { purser_api::manifest_files(path)? } else { vec![path.clone()] };
         for file in files {
             let bytes =

@@ -134,6 +134,16 @@ fn the_same_input_gives_the_same_summary_and_a_folder_in_use_is_left_alone() {
     let first = summary(&one, &[]);
     assert_eq!(summary(&two, &[]), first);
     assert!(first["pods"]["bound"].as_u64().unwrap() > 100);
+    // What lies about under the name of the built-in day is not asked for.
+    std::fs::create_dir(dir.path().join("day")).unwrap();
+    std::fs::write(dir.path().join("day/pod.json"), "{}").unwrap();
+    let beside = Command::new(env!("CARGO_BIN_EXE_purser"))
+        .args(["simulate", "--until", "6m", "-o", "json", "--journal", "four"])
+        .current_dir(&dir)
+        .output()
+        .unwrap();
+    let beside: Value = serde_json::from_slice(&beside.stdout).unwrap();
+    assert_eq!(beside["journal"]["root"], first["journal"]["root"]);
     assert_ne!(
         summary(&dir.path().join("three"), &["--seed", "2"])["journal"]["root"],
         first["journal"]["root"]

@@ -68,6 +68,11 @@ impl Case {
         self.controllers.get_mut(journal).is_some_and(|one| one.0.try_wait().unwrap().is_none())
     }
 
+    /// Leaves out of account the controllers that have ended by themselves.
+    pub(super) fn forget_ended(&mut self) {
+        self.controllers.retain(|_, one| one.0.try_wait().unwrap().is_none());
+    }
+
     /// Stops the controllers in good order; gives the folder with their journals.
     pub(super) fn stop(&mut self) -> PathBuf {
         std::mem::take(&mut self.controllers).into_values().for_each(Controller::stop);
