@@ -13,14 +13,17 @@ const ITEMS: usize = 24;
 const ROUNDS: usize = 15;
 
 /// So often every bin is drawn, at most.
-const SWEEPS: u64 = 12;
+const SWEEPS: u64 = 40;
 
-/// Another sweep follows if one saved at least one part in so many.
+/// A sweep is of use if it saves at least one part in so many.
 const LEAST_SAVED: i128 = 1_000;
+
+/// So many sweeps of no use in a row are the end: other lots may do better.
+const USELESS: u64 = 4;
 
 /// Makes what is packed cheaper where it can, for so much work at most; and the work that it took.
 pub(super) fn improve(bins: &[Bin], items: &[Item], filled: &mut Vec<Filled>, budget: u64) -> u64 {
-    let mut work = 0;
+    let (mut work, mut useless) = (0, 0);
     for sweep in 0..SWEEPS {
         let before = price(bins, filled);
         let mut lots: Vec<(u64, Filled)> =
@@ -43,7 +46,8 @@ pub(super) fn improve(bins: &[Bin], items: &[Item], filled: &mut Vec<Filled>, bu
             }
         }
         let after = price(bins, filled);
-        if work >= budget || (before - after) * LEAST_SAVED < before {
+        useless = if (before - after) * LEAST_SAVED < before { useless + 1 } else { 0 };
+        if work >= budget || useless == USELESS {
             break;
         }
     }
