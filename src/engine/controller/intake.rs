@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::relist::LISTED_WITHIN;
-use super::{limits, returned};
+use super::{late, limits};
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
     ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase,
@@ -452,7 +451,7 @@ pub(super) fn is_as_known(state: &State, known: &Pod, facts: &PodFacts) -> bool 
 pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told, now: Time) -> Option<Fact> {
     let observed = || Some(Fact::NodeClaimObserved { claim: Arc::clone(facts) });
     let Some(claim) = state.claims.get(&facts.name) else {
-        let is_late = told == Told::Live && returned::is_late(state, facts, now);
+        let is_late = told == Told::Live && late::is_late_claim(state, facts, now);
         let is_known = is_late || state.strangers.get(&facts.name) == Some(facts);
         return if is_known { None } else { observed() };
     };
@@ -468,7 +467,8 @@ pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told, now
         return observed();
     }
     // The status tells of the instance as well as the launch's own answer, and may do so before it.
-    let is_late = |id: &InstanceId| told == Told::Live && is_gone(state, id, facts.created, now);
+    let is_late =
+        |id: &InstanceId| told == Told::Live && late::is_late_instance(state, id, facts.created, now);
     let instance = facts.instance.clone().filter(|id| instance.is_none() && !is_late(id))?;
     let (instance_type, zone, capacity_type) = described(facts);
     let offers = state.types.get(&instance_type).map(|found| found.offerings.as_slice()).unwrap_or_default();
@@ -504,17 +504,10 @@ pub(super) fn is_no_news(state: &State, facts: &InstanceFacts, now: Time) -> boo
     instance_fact(state, facts, now).is_none()
 }
 
-/// Whether what is told of an instance is only late, since it is gone. The instances of some providers come back under the same name, when
-/// the API server's store is put back to an earlier time, or a claim is launched again.
-fn is_gone(state: &State, instance: &InstanceId, launched: Time, now: Time) -> bool {
-    let since = state.gone.get(instance);
-    since.is_some_and(|since| launched <= *since && now.since(*since) < LISTED_WITHIN)
-}
-
 /// What an instance with our tags is to the log: the outcome of a launch, an orphan, or no news.
 fn instance_fact(state: &State, facts: &InstanceFacts, now: Time) -> Option<Fact> {
     let instance = &facts.instance;
-    if state.is_claimed(instance) || is_gone(state, instance, facts.launched, now) {
+    if state.is_claimed(instance) || late::is_late_instance(state, instance, facts.launched, now) {
         return None;
     }
     if let Some(claim) = facts.claim.as_ref().and_then(|claim| state.claims.get(claim))

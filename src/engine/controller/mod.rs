@@ -7,17 +7,17 @@
 //! Decisions are taken once after each batch of observations, at the time of that batch; a replay relies on it.
 
 mod intake;
+mod late;
 pub mod limits;
 mod orders;
 mod relist;
-mod returned;
 
 pub use orders::order;
 pub use relist::LISTED_WITHIN;
 
 use self::intake::Told;
+use self::late::Returned;
 use self::relist::Pass;
-use self::returned::Returned;
 use crate::decide::{Evaluation, Memo, NoTrace, decide};
 use crate::event::{Control, Decision, Event, Seq};
 use crate::model::{Str, Time};

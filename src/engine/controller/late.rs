@@ -1,5 +1,7 @@
-//! Claims that are seen though they are gone: either word that comes late, which is soon followed by word of their end, or claims that are
-//! there again, since the store of the API server was put back to an earlier time. Their objects are the same in both cases.
+//! What is told of claims and instances that are gone: word that comes late, or something that is there again.
+//!
+//! Claims come back as they were where the store of the API server is put back to an earlier time, and so do the instances of a provider
+//! whose instances are Nodes; and one that is launched anew for a claim has the name of the one before.
 //!
 //! **Invariant:** what was seen of a claim after its end is forgotten when its end is heard of again, and is else taken in when it can no longer be
 //! late.
@@ -8,19 +10,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::relist::LISTED_WITHIN;
-use crate::model::{ClaimFacts, ClaimName, Time};
+use crate::model::{ClaimFacts, ClaimName, InstanceId, Time};
 use crate::port::{Input, Observation};
 use crate::state::State;
 
-/// Whether what is told of a claim is only late, since it is gone.
-pub(super) fn is_late(state: &State, facts: &ClaimFacts, now: Time) -> bool {
+/// Whether what is told of a claim is only late.
+pub(super) fn is_late_claim(state: &State, facts: &ClaimFacts, now: Time) -> bool {
     let departed = state.departed.get(&facts.name);
     departed.is_some_and(|(since, uid)| {
         uid.is_none_or(|uid| uid == facts.uid) && now.since(*since) < LISTED_WITHIN
     })
 }
 
-/// What was told late, as it seemed.
+/// Whether what is told of an instance that was launched at this time, at the earliest, is only late.
+pub(super) fn is_late_instance(state: &State, instance: &InstanceId, launched: Time, now: Time) -> bool {
+    let since = state.gone.get(instance);
+    since.is_some_and(|since| launched <= *since && now.since(*since) < LISTED_WITHIN)
+}
+
+/// Claims that were told of late, as it seemed.
 #[derive(Debug, Default)]
 pub(super) struct Returned(BTreeMap<ClaimName, Arc<ClaimFacts>>);
 
@@ -29,7 +37,7 @@ impl Returned {
     pub(super) fn look(&mut self, state: &State, now: Time, inputs: &[Input]) {
         for input in inputs {
             match &input.observation {
-                Observation::NodeClaim(facts) if is_late(state, facts, now) => {
+                Observation::NodeClaim(facts) if is_late_claim(state, facts, now) => {
                     self.0.insert(facts.name.clone(), Arc::clone(facts));
                 }
                 Observation::NoNodeClaim(name) => {
@@ -43,7 +51,7 @@ impl Returned {
     /// Those that are there again.
     pub(super) fn take(&mut self, state: &State, now: Time) -> Vec<Input> {
         let (late, there): (BTreeMap<_, _>, _) =
-            std::mem::take(&mut self.0).into_iter().partition(|(_, facts)| is_late(state, facts, now));
+            std::mem::take(&mut self.0).into_iter().partition(|(_, facts)| is_late_claim(state, facts, now));
         self.0 = late;
         there.into_values().map(|facts| Observation::NodeClaim(facts).into()).collect()
     }
