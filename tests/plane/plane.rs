@@ -314,8 +314,17 @@ impl Plane {
 
     async fn wait_until_serving(&mut self) -> Result<(), PlaneError> {
         let client = self.client().await?;
-        let namespaces: Api<Namespace> = Api::all(client);
-        self.wait("an API server that answers", async || namespaces.get("default").await.is_ok()).await
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        // What starts next waits ten seconds for it to be healthy, which on a busy machine it may not be for longer.
+        let is_healthy = async || {
+            let mut asked = http::Request::new(Vec::new());
+            *asked.uri_mut() = http::Uri::from_static("/healthz");
+            client.request_text(asked).await.is_ok()
+        };
+        self.wait("an API server that answers", async || {
+            is_healthy().await && namespaces.get("default").await.is_ok()
+        })
+        .await
     }
 
     /// Pods are refused until their namespace has its service account.
