@@ -30,17 +30,26 @@ pub(super) fn damage(dir: &Path) -> io::Result<Option<(PathBuf, String)>> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        // Sled writes these in one go, with their checksum at the end.
-        if (name == "conf" || name.starts_with("snap.")) && !ends_with_checksum(&fs::read(&path)?) {
+        let is_right = match &*name {
+            "conf" => ends_with_checksum(&fs::read(&path)?, 0),
+            snapshot if snapshot.starts_with("snap.") => ends_with_checksum(&fs::read(&path)?, 8),
+            _ => true,
+        };
+        if !is_right {
             return Ok(Some((path, "no record is affected, but its checksum is wrong".to_owned())));
         }
     }
     Ok(None)
 }
 
-fn ends_with_checksum(bytes: &[u8]) -> bool {
-    let parts = bytes.split_last_chunk::<4>();
-    parts.is_some_and(|(body, crc)| crc32fast::hash(body) == u32::from_le_bytes(*crc))
+/// Whether bytes that sled wrote in one go end with their length, in so many bytes, and their checksum.
+fn ends_with_checksum(bytes: &[u8], length_len: usize) -> bool {
+    let Some((rest, crc)) = bytes.split_last_chunk::<4>() else { return false };
+    let Some((body, length)) = rest.split_at_checked(rest.len().saturating_sub(length_len)) else {
+        return false;
+    };
+    let is_length = length.is_empty() || *length == (body.len() as u64).to_le_bytes();
+    is_length && crc32fast::hash(body) == u32::from_le_bytes(*crc)
 }
 
 fn damage_of_database(bytes: &[u8]) -> Option<String> {
