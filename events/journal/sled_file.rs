@@ -10,7 +10,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::tail::SLED_SEGMENT_LEN;
+use super::tail::{SLED_SEGMENT_LEN, is_sled_snapshot};
 
 const SEGMENT_HEADER_LEN: usize = 20;
 /// Closer to the end of a segment than this no message begins.
@@ -32,7 +32,7 @@ pub(super) fn damage(dir: &Path) -> io::Result<Option<(PathBuf, String)>> {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_right = match &*name {
             "conf" => ends_with_checksum(&fs::read(&path)?, 0),
-            snapshot if snapshot.starts_with("snap.") => ends_with_checksum(&fs::read(&path)?, 8),
+            name if is_sled_snapshot(name) => ends_with_checksum(&fs::read(&path)?, 8),
             _ => true,
         };
         if !is_right {

@@ -243,6 +243,11 @@ pub(super) fn remove_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether a file in a tail's folder is one of sled's snapshots.
+pub(super) fn is_sled_snapshot(name: &str) -> bool {
+    name.starts_with("snap.")
+}
+
 /// Copies the plain files of a tail's folder.
 pub(super) fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
     fs::create_dir_all(to)?;

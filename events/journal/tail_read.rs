@@ -12,7 +12,7 @@ use super::bytes::Cursor;
 use super::layout::Layout;
 use super::merkle::{Frontier, Hash};
 use super::record::Record;
-use super::tail::{PIECE_MAGIC, Piece, copy_dir, guarded, open_sled, remove_dir};
+use super::tail::{PIECE_MAGIC, Piece, copy_dir, guarded, is_sled_snapshot, open_sled, remove_dir};
 
 /// What a tail holds.
 #[derive(Debug, Default)]
@@ -225,7 +225,7 @@ fn remove_sled_snapshots(dir: &Path) -> io::Result<bool> {
     let mut removed = false;
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("snap.") {
+        if is_sled_snapshot(&entry.file_name().to_string_lossy()) {
             fs::remove_file(entry.path())?;
             removed = true;
         }

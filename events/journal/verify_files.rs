@@ -16,6 +16,7 @@ use super::note::{SigningKey, VerifierKey};
 use super::record::LogId;
 use super::retained::{RetainedNote, read_retained};
 use super::snapshot;
+use super::tail::is_sled_snapshot;
 use super::verify::{FindingKind, Findings, Roots, VerifyOptions};
 use super::verify_view::View;
 
@@ -130,7 +131,7 @@ pub(super) fn strange(layout: &Layout) -> Result<Vec<PathBuf>, FileError> {
         if let Some(first) = parse_tail(&name) {
             let tail = layout.tail(first);
             for name in names(&tail)? {
-                let known = name == "conf" || name == "db" || name.starts_with("snap.");
+                let known = name == "conf" || name == "db" || is_sled_snapshot(&name);
                 let empty_blobs = name == "blobs" && names(&tail.join("blobs"))?.is_empty();
                 if !known && !empty_blobs {
                     strange.push(tail.join(name));

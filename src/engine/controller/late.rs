@@ -9,23 +9,22 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::relist::LISTED_WITHIN;
 use crate::model::{ClaimFacts, ClaimName, InstanceId, Time};
 use crate::port::{Input, Observation};
-use crate::state::State;
+use crate::state::{REMEMBER_GONE, State};
 
 /// Whether what is told of a claim is only late.
 pub(super) fn is_late_claim(state: &State, facts: &ClaimFacts, now: Time) -> bool {
     let departed = state.departed.get(&facts.name);
     departed.is_some_and(|(since, uid)| {
-        uid.is_none_or(|uid| uid == facts.uid) && now.since(*since) < LISTED_WITHIN
+        uid.is_none_or(|uid| uid == facts.uid) && now.since(*since) < REMEMBER_GONE
     })
 }
 
 /// Whether what is told of an instance that was launched at this time, at the earliest, is only late.
 pub(super) fn is_late_instance(state: &State, instance: &InstanceId, launched: Time, now: Time) -> bool {
     let since = state.gone.get(instance);
-    since.is_some_and(|since| launched <= *since && now.since(*since) < LISTED_WITHIN)
+    since.is_some_and(|since| launched <= *since && now.since(*since) < REMEMBER_GONE)
 }
 
 /// Claims that were told of late, as it seemed.

@@ -12,7 +12,7 @@ use crate::model::{ClaimName, InstanceId, Span, Time};
 use crate::port::{Input, InstanceFacts, Observation};
 use crate::state::{Claim, State};
 
-/// For so long after its launch an instance may be missing from the cloud's list, and after its end be on it.
+/// For so long after its launch an instance may be missing from the cloud's list.
 pub const LISTED_WITHIN: Span = Span::mins(2);
 
 /// Which of what is listed is passed on.

@@ -10,7 +10,7 @@ use crate::model::{
 };
 
 /// For so long an instance or a claim that is gone is remembered, since word of it may still come.
-const REMEMBER_GONE: Span = Span::mins(15);
+pub const REMEMBER_GONE: Span = Span::mins(2);
 
 impl State {
     // === pods ===

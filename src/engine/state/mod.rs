@@ -20,6 +20,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 pub(crate) use adopt::described;
+pub use change::REMEMBER_GONE;
 pub use claim::{Claim, ClaimPhase, Disrupting, Eviction, Instance};
 pub use claims::Claims;
 pub use occupancy::Occupancy;

@@ -325,15 +325,21 @@ fn an_instance_without_a_claim_is_collected_after_a_while() {
     lab.verify();
 }
 
-#[test]
-fn an_instance_that_comes_back_under_its_name_is_one_that_is_there() {
+/// Two claims that are gone since second 150, with their nodes and instances.
+fn gone() -> (Lab, [ClaimFacts; 2]) {
     let claims = [finished("a"), finished("b")];
     let mut lab = Lab::new(world(&claims));
     lab.until(secs(150));
-    lab.see([Observation::NoNodeClaim("a".into()), Observation::NoNodeClaim("b".into())]);
+    lab.see(claims.each_ref().map(|claim| Observation::NoNodeClaim(claim.name.clone())));
     lab.see(claims.each_ref().map(|claim| Observation::NoNode(node_of(claim).name)));
     lab.see(["i-a", "i-b"].map(|id| Observation::NoInstance(id.into())));
     assert!(lab.state().claims.is_empty(), "{:?}", lab.state().claims);
+    (lab, claims)
+}
+
+#[test]
+fn an_instance_that_comes_back_under_its_name_is_one_that_is_there() {
+    let (mut lab, claims) = gone();
     // For a while it is only late to be listed.
     let size = lab.state().size;
     lab.until(secs(200));
@@ -356,12 +362,7 @@ fn an_instance_that_comes_back_under_its_name_is_one_that_is_there() {
 
 #[test]
 fn a_claim_that_is_seen_after_its_end_is_late_word_or_there_again() {
-    let claims = [finished("a"), finished("b")];
-    let mut lab = Lab::new(world(&claims));
-    lab.until(secs(150));
-    lab.see(claims.each_ref().map(|claim| Observation::NoNodeClaim(claim.name.clone())));
-    lab.see(claims.each_ref().map(|claim| Observation::NoNode(node_of(claim).name)));
-    lab.see(["i-a", "i-b"].map(|id| Observation::NoInstance(id.into())));
+    let (mut lab, claims) = gone();
     let size = lab.state().size;
     lab.see(claims.each_ref().map(seen));
     lab.see([Observation::NoNodeClaim("b".into())]);

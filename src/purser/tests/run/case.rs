@@ -65,12 +65,12 @@ impl Case {
 
     /// Whether the controller that has a journal of this name runs.
     pub(super) fn is_running(&mut self, journal: &str) -> bool {
-        self.controllers.get_mut(journal).is_some_and(|one| one.0.try_wait().unwrap().is_none())
+        self.controllers.get_mut(journal).is_some_and(Controller::is_running)
     }
 
     /// Leaves out of account the controllers that have ended by themselves.
     pub(super) fn forget_ended(&mut self) {
-        self.controllers.retain(|_, one| one.0.try_wait().unwrap().is_none());
+        self.controllers.retain(|_, one| one.is_running());
     }
 
     /// Stops the controllers in good order; gives the folder with their journals.
