@@ -28,6 +28,7 @@ mod code;
 mod control;
 mod convert;
 mod decision;
+mod device;
 mod fact;
 mod kind;
 mod log;

@@ -3,6 +3,8 @@
 //! **Invariant:** a sentence says what the record says and nothing that it does not; a new kind of event does not compile before it
 //! has one.
 
+mod devices;
+
 use purser_engine::controller::limits::{refused, refused_problem, refused_requirements, refused_selector};
 use purser_engine::event::{Control, Decision, Divergence, Event, Fact, Interruption, LaunchFailure, Target};
 use purser_engine::model::{ClaimFacts, Limits, NodePool, OfferingKey, PodPhase, VolumeLimits};
@@ -219,6 +221,16 @@ fn of_fact(fact: &Fact) -> String {
         Fact::VolumeAttachmentDeleted { attachment, node } => {
             format!("volumeattachment {attachment} of node {node} is gone")
         }
+        Fact::DeviceSelectorDefined { .. }
+        | Fact::ClaimKindDefined { .. }
+        | Fact::ResourceClaimObserved { .. }
+        | Fact::ResourceClaimDeleted { .. }
+        | Fact::ClaimTemplateObserved { .. }
+        | Fact::ClaimTemplateDeleted { .. }
+        | Fact::PodClaimsObserved { .. }
+        | Fact::DevicePoolObserved { .. }
+        | Fact::DevicePoolDeleted { .. }
+        | Fact::WideSelectorsObserved { .. } => devices::of(fact),
     }
 }
 

@@ -3,7 +3,9 @@
 //! **Invariant:** every name in an event is found; a new kind of event does not compile before it is given its place here.
 
 use purser_engine::event::{Control, Decision, Event, Fact, Target};
-use purser_engine::model::{ClaimName, InstanceId, NodeName, PodKey, PoolName, Uid};
+use purser_engine::model::{
+    ClaimName, DeviceReach, InstanceId, NodeName, PodKey, PoolName, ResourceClaim, Uid,
+};
 use purser_engine::reason::Reason;
 
 /// A thing that an event can be about.
@@ -119,14 +121,23 @@ fn of_fact(fact: &Fact) -> Vec<Subject<'_>> {
         | Fact::InstanceTypeRemoved { .. }
         | Fact::CatalogueObserved { .. }
         | Fact::PriceChanged { .. }
-        | Fact::OfferingUnavailable { .. } => Vec::new(),
+        | Fact::OfferingUnavailable { .. }
+        | Fact::DeviceSelectorDefined { .. }
+        | Fact::ClaimKindDefined { .. }
+        | Fact::ResourceClaimDeleted { .. }
+        | Fact::ClaimTemplateObserved { .. }
+        | Fact::ClaimTemplateDeleted { .. }
+        | Fact::WideSelectorsObserved { .. } => Vec::new(),
         Fact::PodObserved { pod, node, .. } => {
             [Some(Pod(pod)), node.as_ref().map(Node)].into_iter().flatten().collect()
         }
         Fact::PodBound { pod, node } => vec![Pod(pod), Node(node)],
-        Fact::PodPhaseChanged { pod, .. } | Fact::PodDeleted { pod } | Fact::EvictionBlocked { pod, .. } => {
-            vec![Pod(pod)]
-        }
+        Fact::PodPhaseChanged { pod, .. }
+        | Fact::PodClaimsObserved { pod, .. }
+        | Fact::PodDeleted { pod }
+        | Fact::EvictionBlocked { pod, .. } => vec![Pod(pod)],
+        Fact::ResourceClaimObserved { facts, .. } => nodes_of(facts).map(Node).collect(),
+        Fact::DevicePoolObserved { key, .. } | Fact::DevicePoolDeleted { key } => vec![Node(&key.node)],
         Fact::NodeObserved { node, instance, .. } => {
             [Some(Node(node)), instance.as_ref().map(Instance)].into_iter().flatten().collect()
         }
@@ -160,6 +171,19 @@ fn of_fact(fact: &Fact) -> Vec<Subject<'_>> {
             vec![Instance(instance)]
         }
     }
+}
+
+/// The nodes from which alone the devices of a claim can be reached.
+fn nodes_of(claim: &ResourceClaim) -> impl Iterator<Item = &NodeName> {
+    let reach = match claim {
+        ResourceClaim::Allocated(holding) => holding.reach.as_ref().ok(),
+        ResourceClaim::Open(_) | ResourceClaim::Refused(_) => None,
+    };
+    let nodes = match reach {
+        Some(DeviceReach::Nodes(nodes)) => Some(nodes),
+        Some(DeviceReach::Labels(_) | DeviceReach::Anywhere) | None => None,
+    };
+    nodes.into_iter().flatten()
 }
 
 fn of_decision(decision: &Decision) -> Vec<Subject<'_>> {

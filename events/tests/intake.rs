@@ -95,6 +95,7 @@ fn pod(name: &str, spec: PodSpec) -> PodFacts {
         node: None,
         started: None,
         deletion_grace: None,
+        claims: Vec::new(),
     }
 }
 

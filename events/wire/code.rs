@@ -137,6 +137,14 @@ wire_enum! {
         Unknown = 3 "unknown",
     }
 
+    /// Where a pod's resource claim comes from.
+    ClaimSourceCode "claim source" {
+        Named = 1 "named",
+        Made = 2 "made",
+        Template = 3 "template",
+        NotNeeded = 4 "not-needed",
+    }
+
     /// What a target is the name of.
     TargetCode "target" { Node = 1 "node", Claim = 2 "claim" }
 }
@@ -167,6 +175,7 @@ pub(crate) const ALL: &[Codes] = &[
     BudgetUnit::CODES,
     LaunchFailureCode::CODES,
     TargetCode::CODES,
+    ClaimSourceCode::CODES,
 ];
 
 #[cfg(test)]

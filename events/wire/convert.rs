@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use purser_engine::event::{LabelSetId, Seq, SpecId};
 use purser_engine::model::{
-    ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, Labels, NodeName, NodePool, PodSpec,
-    PoolName, Price, ResourceName, Span, Str, TypeName, Zone,
+    ClaimFacts, ClaimKind, ClaimName, ClassName, DevicePool, DeviceSelector, InstanceId, InstanceType,
+    KindId, Labels, NodeName, NodePool, PodSpec, PoolName, Price, ResourceName, SelectorId, Span, Str,
+    TypeName, Zone,
 };
 
 /// The wire form of a domain type.
@@ -96,7 +97,7 @@ macro_rules! integers {
 }
 
 // Times are `TimeV1`, since a moment has a readable form; a span's field says its unit, and so does a price's.
-integers!(Span(i64), Price(i64), Seq(u64), SpecId(u32), LabelSetId(u32));
+integers!(Span(i64), Price(i64), Seq(u64), SpecId(u32), LabelSetId(u32), SelectorId(u32), KindId(u32));
 
 macro_rules! names {
     ($($domain:ident),*) => {$(
@@ -158,7 +159,7 @@ macro_rules! shared {
     )*};
 }
 
-shared!(ClaimFacts, PodSpec, Labels, NodePool, InstanceType);
+shared!(ClaimFacts, PodSpec, Labels, NodePool, InstanceType, DeviceSelector, ClaimKind, DevicePool);
 
 #[cfg(test)]
 mod tests {

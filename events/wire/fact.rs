@@ -7,6 +7,10 @@ use purser_engine::event::Fact;
 use super::claim::{ClaimFactsV1, ClaimFactsV2};
 use super::cloud::{InstanceTypeV1, LaunchFailureV1, OfferingKeyV1};
 use super::code::{CapacityTypeCode, InterruptionCode, PodPhaseCode};
+use super::device::{
+    ClaimKindV1, ClaimSourceV1, DevicePoolKeyV1, DevicePoolV1, DeviceSelectorV1, ResourceClaimV1,
+    SelectorsV1, WantedV1,
+};
 use super::map::{LabelsV1, MapV1};
 use super::pod::{LabelSelectorV1, PodKeyV1, PodSpecV1, PodSpecV2};
 use super::pool::NodePoolV1;
@@ -302,4 +306,49 @@ kinds! { Fact as Observation;
         attachment: String,
         node: String,
     }
+
+    /// A device selector (CEL expressions, and amounts of capacity) got a number, by which kinds of claims and devices refer to it.
+    145 "device-selector-defined" DeviceSelectorDefined => DeviceSelectorDefinedV1 @ 1 {
+        id: u32,
+        selector: DeviceSelectorV1,
+    }
+
+    /// What resource claims ask for got a number, by which they refer to it.
+    146 "claim-kind-defined" ClaimKindDefined => ClaimKindDefinedV1 @ 1 { id: u32, kind: ClaimKindV1 }
+
+    /// A ResourceClaim appeared, or changed in what it asks for or has.
+    147 "resource-claim-observed" ResourceClaimObserved => ResourceClaimObservedV1 @ 1 {
+        claim: PodKeyV1,
+        facts: ResourceClaimV1,
+    }
+
+    /// A ResourceClaim is no more.
+    148 "resource-claim-deleted" ResourceClaimDeleted => ResourceClaimDeletedV1 @ 1 { claim: PodKeyV1 }
+
+    /// A ResourceClaimTemplate appeared, or what claims of it ask for changed.
+    149 "claim-template-observed" ClaimTemplateObserved => ClaimTemplateObservedV1 @ 1 {
+        template: PodKeyV1,
+        wanted: WantedV1 = kind,
+    }
+
+    /// A ResourceClaimTemplate is no more.
+    150 "claim-template-deleted" ClaimTemplateDeleted => ClaimTemplateDeletedV1 @ 1 { template: PodKeyV1 }
+
+    /// Where the resource claims of a pod come from became known, or changed.
+    151 "pod-claims-observed" PodClaimsObserved => PodClaimsObservedV1 @ 1 {
+        pod: PodKeyV1,
+        claims: Vec<ClaimSourceV1>,
+    }
+
+    /// A driver published devices of a node, or they look different to those who ask for devices.
+    152 "device-pool-observed" DevicePoolObserved => DevicePoolObservedV1 @ 1 {
+        key: DevicePoolKeyV1,
+        pool: DevicePoolV1,
+    }
+
+    /// A driver publishes devices of a node no longer.
+    153 "device-pool-deleted" DevicePoolDeleted => DevicePoolDeletedV1 @ 1 { key: DevicePoolKeyV1 }
+
+    /// Which device selectors may take devices that are not of one node alone.
+    154 "wide-selectors-observed" WideSelectorsObserved => WideSelectorsObservedV1 @ 1 { selectors: SelectorsV1 }
 }

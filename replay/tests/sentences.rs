@@ -302,6 +302,82 @@ fn objects() -> Vec<(Fact, &'static str)> {
     ]
 }
 
+fn devices() -> Vec<(Fact, &'static str)> {
+    let claim = || PodKey::new("shop", "gpu");
+    let key = || DevicePoolKey { node: "ip-1".into(), driver: "gpu.dev".into(), pool: "p".into() };
+    let ask = |selector, count| DeviceAsk { name: None, selector: SelectorId(selector), count };
+    let alternatives = vec![ask(1, DeviceCount::Exactly(2)), ask(2, DeviceCount::All)];
+    let constraint = SameAttribute { attribute: "pcieRoot".into(), asks: [(0, 0)].into() };
+    let kind = ClaimKind {
+        requests: vec![DeviceRequest { name: "gpus".into(), alternatives }],
+        constraints: vec![constraint],
+    };
+    let selector = DeviceSelector {
+        expressions: vec!["device.driver == 'gpu.dev'".into()],
+        capacity: [("memory".into(), DeviceAmount(1_500_000_000))].into(),
+    };
+    let device = |usable| PublishedDevice {
+        name: "a".into(),
+        usable,
+        attributes: Default::default(),
+        counters: Vec::new(),
+        capacity: None,
+        takers: Default::default(),
+    };
+    let pool = DevicePool {
+        complete: false,
+        counters: Vec::new(),
+        devices: vec![device(true), device(false)],
+        undecided: Default::default(),
+    };
+    let held = AllocatedDevice { name: key().device(&"a".into()), consumed: Default::default() };
+    let holding = Holding { devices: vec![held], reach: Ok(DeviceReach::Nodes(["ip-1".into()].into())) };
+    let sources = vec![ClaimSource::Named("gpu".into()), ClaimSource::Template("t".into())];
+    let observed = |facts| Fact::ResourceClaimObserved { claim: claim(), facts };
+    vec![
+        (
+            Fact::DeviceSelectorDefined { id: SelectorId(1), selector: selector.into() },
+            "device selector 1: device.driver == 'gpu.dev' and memory >= 1.5",
+        ),
+        (
+            Fact::ClaimKindDefined { id: KindId(4), kind: kind.into() },
+            "claim kind 4: gpus is 2 of selector 1 or else all of selector 2, alike in pcieRoot",
+        ),
+        (observed(ResourceClaim::Open(KindId(4))), "resourceclaim shop/gpu has no devices yet, kind 4"),
+        (
+            observed(ResourceClaim::Refused(Reason::new(ReasonId::DeviceObjectMissing, []))),
+            "resourceclaim shop/gpu cannot be had: device-object-missing",
+        ),
+        (
+            observed(ResourceClaim::Allocated(holding)),
+            "resourceclaim shop/gpu has 1 device (gpu.dev/p/a) on node ip-1",
+        ),
+        (Fact::ResourceClaimDeleted { claim: claim() }, "resourceclaim shop/gpu is gone"),
+        (
+            Fact::ClaimTemplateObserved { template: claim(), kind: Ok(KindId(4)) },
+            "resourceclaimtemplate shop/gpu makes claims of kind 4",
+        ),
+        (Fact::ClaimTemplateDeleted { template: claim() }, "resourceclaimtemplate shop/gpu is gone"),
+        (
+            Fact::PodClaimsObserved { pod: PodKey::new("shop", "web"), claims: sources },
+            "pod shop/web has resourceclaim gpu, a resourceclaim yet to be made of template t",
+        ),
+        (
+            Fact::PodClaimsObserved { pod: PodKey::new("shop", "web"), claims: Vec::new() },
+            "the resource claims of pod shop/web are no longer known",
+        ),
+        (
+            Fact::DevicePoolObserved { key: key(), pool: pool.into() },
+            "device pool gpu.dev/p on node ip-1 has 2 devices, 1 of them not usable, and was not published in full",
+        ),
+        (Fact::DevicePoolDeleted { key: key() }, "device pool gpu.dev/p on node ip-1 is gone"),
+        (
+            Fact::WideSelectorsObserved { selectors: [SelectorId(1)].into() },
+            "devices that are not of one node alone may be taken by 1 device selector",
+        ),
+    ]
+}
+
 fn cloud() -> Vec<(Fact, &'static str)> {
     let offer = InstanceType {
         name: "m7g.large".into(),
@@ -479,7 +555,7 @@ fn decisions() -> Vec<(Decision, &'static str)> {
 
 #[test]
 fn every_kind_has_its_sentence() {
-    let facts = [pods_and_nodes(), objects(), cloud()].into_iter().flatten();
+    let facts = [pods_and_nodes(), objects(), devices(), cloud()].into_iter().flatten();
     let all = controls()
         .into_iter()
         .map(|(control, says)| (Event::from(control), says))

@@ -168,6 +168,7 @@ pub(crate) fn pod(name: &str, cpu_millis: i64) -> PodFacts {
         node: None,
         started: None,
         deletion_grace: None,
+        claims: Vec::new(),
     }
 }
 

@@ -194,6 +194,7 @@ mod tests {
             node: Some("n".into()),
             started: None,
             deletion_grace: None,
+            claims: Vec::new(),
         };
         let pod = Pod { status: Some(Default::default()), ..Pod::default() };
         quiet.saw_pod(&pod, &facts, secs(11));

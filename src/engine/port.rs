@@ -3,17 +3,19 @@
 //! **Invariant:** observations are level-based. Each says how something is, not what happened to it, so that one which is
 //! lost, repeated or late does no harm: the next list of the world sets things right.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::event::{Event, Interruption, LaunchFailure, LaunchOption, Place, Seq};
 use crate::model::{
-    CapacityBuffer, CapacityType, ClaimFacts, ClaimName, DisruptionReason, InstanceId, InstanceType,
-    LabelSelector, Labels, NodeFacts, NodeName, NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey,
-    PodSpec, PoolName, Price, Requirements, Resources, Str, Time, TypeName, Uid, VolumeAttachment,
-    VolumeClaim, VolumeLimits, Zone,
+    AskedKind, CapacityBuffer, CapacityType, ClaimFacts, ClaimName, DevicePool, DevicePoolKey,
+    DeviceSelector, DisruptionReason, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName,
+    NodeOverlay, NodePool, OfferingKey, PodFacts, PodKey, PodSpec, PoolName, Price, Questions, Requirements,
+    ResourceClaim, Resources, Str, Time, TypeName, Uid, VolumeAttachment, VolumeClaim, VolumeLimits, Zone,
 };
 use crate::notice::Notice;
+use crate::reason::Reason;
 use crate::settings::Settings;
 
 /// How something in the world is.
@@ -79,6 +81,34 @@ pub enum Observation {
     VolumeAttachment(Str, VolumeAttachment),
     /// A VolumeAttachment is not.
     NoVolumeAttachment(Str),
+    /// A ResourceClaim is.
+    ResourceClaim(PodKey, ResourceClaim<Arc<AskedKind>>),
+    /// A ResourceClaim is not.
+    NoResourceClaim(PodKey),
+    /// A ResourceClaimTemplate is: what claims of it ask for, or why they cannot be had.
+    ClaimTemplate(PodKey, Result<Arc<AskedKind>, Reason>),
+    /// A ResourceClaimTemplate is not.
+    NoClaimTemplate(PodKey),
+    /// A driver publishes devices of a node.
+    DevicePool {
+        /// The pool and its node.
+        key: DevicePoolKey,
+        /// The devices.
+        pool: Arc<DevicePool<Arc<DeviceSelector>>>,
+        /// What this answers.
+        asked: Arc<Questions>,
+    },
+    /// A driver publishes no devices of a node.
+    NoDevicePool(DevicePoolKey),
+    /// These selectors may take devices that are not of one node alone.
+    WideSelectors {
+        /// All of them.
+        selectors: BTreeSet<Arc<DeviceSelector>>,
+        /// What this answers.
+        asked: Arc<Questions>,
+    },
+    /// No devices are looked at.
+    NoWideSelectors,
     /// A CapacityBuffer is, and comes to this.
     CapacityBuffer(PodKey, CapacityBuffer),
     /// A CapacityBuffer is not, or comes to nothing.

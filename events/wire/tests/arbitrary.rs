@@ -1,5 +1,7 @@
 //! Arbitrary events: those with structure, and one of each shape of the others.
 
+mod devices;
+
 use std::sync::Arc;
 
 use proptest::collection::{btree_map, btree_set, vec};
@@ -345,6 +347,7 @@ fn fact() -> BoxedStrategy<Fact> {
         1 => (offering_key(), price()).prop_map(|(offering, price)| Fact::PriceChanged { offering, price }),
         1 => (offering_key(), time()).prop_map(|(offering, until)| Fact::OfferingUnavailable { offering, until }),
         1 => (named(), failure()).prop_map(|(claim, failure)| Fact::LaunchFailed { claim, failure }),
+        5 => devices::fact(),
     ]
     .boxed()
 }

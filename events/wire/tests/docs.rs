@@ -75,6 +75,7 @@ in, never in a newer one.
 | `..._us` | a length of time, in microseconds |
 | `..._microusd_per_hour` | a price, in millionths of a US dollar per hour |
 | `cpu_millis`, `..._bytes`, `pods`, `other` | amounts: thousandths of a core, bytes, a number; other resources by name, in their own unit |
+| amounts of devices' counters and capacities | a decimal number in units, as text; in binary, billionths |
 | UIDs | with hyphens, lower case |
 | enumerations | a word (see the codes below); in binary, a byte |
 | lists of pods | groups of neighbours with the same namespace, in order |

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a sample, once its golden file is released, stays as it is; another case gets another sample.
 
+mod devices;
 mod parts;
 
 use std::sync::Arc;
@@ -43,6 +44,7 @@ pub(crate) fn all() -> Vec<Sample> {
         .chain(pods())
         .chain(nodes())
         .chain(objects())
+        .chain(devices::all())
         .chain(cloud())
         .chain(decisions())
         .collect()

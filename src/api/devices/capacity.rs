@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::api::resource::v1::{CapacityRequestPolicy, DeviceCapacity};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use purser_engine::model::DeviceAmount;
+use purser_engine::model::{DeviceAmount, Str};
 
 pub(super) fn amount(written: &Quantity) -> Option<DeviceAmount> {
     DeviceAmount::parse(&written.0).ok()
@@ -17,13 +17,13 @@ pub(super) fn amount(written: &Quantity) -> Option<DeviceAmount> {
 /// What a request takes of each capacity of a shared device, in order of their names; `None` if the device is not for it.
 pub(super) fn of_shared(
     capacity: &BTreeMap<String, DeviceCapacity>,
-    wanted: &BTreeMap<String, DeviceAmount>,
+    wanted: &BTreeMap<Str, DeviceAmount>,
 ) -> Option<Vec<DeviceAmount>> {
-    if wanted.keys().any(|name| !capacity.contains_key(name)) {
+    if wanted.keys().any(|name| !capacity.contains_key(&**name)) {
         return None;
     }
     let taken = capacity.iter().map(|(name, has)| {
-        let taken = taken(has, wanted.get(name).copied())?;
+        let taken = taken(has, wanted.get(name.as_str()).copied())?;
         (taken <= amount(&has.value)?).then_some(taken)
     });
     taken.collect()
@@ -32,10 +32,10 @@ pub(super) fn of_shared(
 /// Whether a device that is given whole has as much as is wanted.
 pub(super) fn is_enough(
     capacity: &BTreeMap<String, DeviceCapacity>,
-    wanted: &BTreeMap<String, DeviceAmount>,
+    wanted: &BTreeMap<Str, DeviceAmount>,
 ) -> bool {
     wanted.iter().all(|(name, wanted)| {
-        let has = capacity.get(name).and_then(|has| amount(&has.value));
+        let has = capacity.get(&**name).and_then(|has| amount(&has.value));
         has.is_some_and(|has| *wanted <= has)
     })
 }

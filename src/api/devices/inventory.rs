@@ -9,76 +9,52 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use cel::common::types::{CelBool, CelInt, CelMapKey, CelString};
 use k8s_openapi::api::resource::v1::{
-    CounterSet, Device as WrittenDevice, DeviceAttribute, DeviceRequestAllocationResult, ResourceClaim,
-    ResourceSliceSpec,
+    CounterSet, Device as WrittenDevice, DeviceAttribute, DeviceCapacity, ResourceSliceSpec,
 };
-use purser_engine::model::{
-    Device, DeviceAmount, DeviceName, Inventory, InventoryId, NodeName, SelectorId, Str,
-};
+use purser_engine::model::{DeviceAmount, DevicePool, DevicePoolKey, NodeName, PublishedDevice, Str};
 use semver::Version;
 
+use super::SliceTemplate;
+use super::asking::Question;
 use super::capacity::{amount, is_enough, of_shared};
-use super::claims::{Asked, Book, Kind, allocation};
 use super::selector::Subject;
 use super::values::{CelDevice, CelQuantity, CelSemver, Domains, Owned};
-use super::{DeviceObjects, SliceTemplate};
 
-/// Devices that are in use.
-#[derive(Default)]
-pub(super) struct Allocated<'o>(BTreeMap<DeviceName, Vec<&'o DeviceRequestAllocationResult>>);
-
-impl<'o> Allocated<'o> {
-    pub(super) fn add(&mut self, claim: &'o ResourceClaim) {
-        let devices = allocation(claim).and_then(|allocation| allocation.devices.as_ref());
-        let results = devices.and_then(|devices| devices.results.as_ref()).into_iter().flatten();
-        // Access for administrators takes nothing away from others.
-        for one in results.filter(|one| one.admin_access != Some(true)) {
-            let (driver, pool) = (one.driver.as_str().into(), one.pool.as_str().into());
-            let name = DeviceName { driver, pool, device: one.device.as_str().into() };
-            self.0.entry(name).or_default().push(one);
-        }
-    }
-
-    fn of(&self, name: &DeviceName) -> &[&'o DeviceRequestAllocationResult] {
-        self.0.get(name).map(Vec::as_slice).unwrap_or_default()
-    }
+/// What is asked of devices: each selector with what it is called, and attributes by which devices have to be alike.
+pub struct Answering<'a, S> {
+    /// Selectors.
+    pub questions: &'a [(S, Question)],
+    /// Attributes by their full names.
+    pub attributes: &'a BTreeSet<Str>,
 }
 
 /// The devices of one pool that are on one node.
 struct Pool<'o> {
     driver: &'o str,
-    name: &'o str,
     devices: Vec<&'o WrittenDevice>,
     counters: Vec<&'o CounterSet>,
     /// Whether all of it is known.
     complete: bool,
 }
 
-/// Whether a slice, or a device that says so itself, is of a node alone.
-fn is_on(slice: &ResourceSliceSpec, device: &WrittenDevice, node: &str) -> bool {
-    let name = match slice.per_device_node_selection {
+/// The node that a slice, or a device that says so itself, is of alone; `None` if it may be of several.
+fn node<'o>(slice: &'o ResourceSliceSpec, device: &'o WrittenDevice) -> Option<&'o str> {
+    match slice.per_device_node_selection {
         Some(true) => device.node_name.as_deref(),
         _ => slice.node_name.as_deref(),
-    };
-    name == Some(node)
-}
-
-/// Whether a slice, or a device that says so itself, may be of several nodes.
-fn is_anywhere(slice: &ResourceSliceSpec, device: &WrittenDevice) -> bool {
-    let name = match slice.per_device_node_selection {
-        Some(true) => device.node_name.as_deref(),
-        _ => slice.node_name.as_deref(),
-    };
-    name.is_none()
-}
-
-/// The pools of the cluster as they were last published: their slices, and whether they are all there.
-fn pools(objects: &DeviceObjects) -> BTreeMap<(&str, &str), (Vec<&ResourceSliceSpec>, bool)> {
-    let mut pools: BTreeMap<(&str, &str), Vec<&ResourceSliceSpec>> = BTreeMap::new();
-    for slice in objects.slices.values().map(|slice| &slice.spec) {
-        pools.entry((&slice.driver, &slice.pool.name)).or_default().push(slice);
     }
-    pools.into_iter().map(|(key, slices)| (key, newest(slices))).collect()
+}
+
+/// The slices of each pool, by driver and name.
+pub(super) fn pools<'o>(
+    slices: impl Iterator<Item = &'o ResourceSliceSpec>,
+) -> BTreeMap<(Str, Str), Vec<&'o ResourceSliceSpec>> {
+    let mut pools: BTreeMap<(Str, Str), Vec<&ResourceSliceSpec>> = BTreeMap::new();
+    for slice in slices {
+        let key = (slice.driver.as_str().into(), slice.pool.name.as_str().into());
+        pools.entry(key).or_default().push(slice);
+    }
+    pools
 }
 
 /// The slices of a pool as they were last published, and whether they are all there.
@@ -93,131 +69,141 @@ fn newest(mut slices: Vec<&ResourceSliceSpec>) -> (Vec<&ResourceSliceSpec>, bool
     (slices, complete)
 }
 
-impl<'o> Book<'o> {
-    /// The devices of a node, if there are any. Of drivers that have not published any yet, if the node is still starting, those that its type
-    /// will have.
-    pub fn of_node(&mut self, node: &NodeName, expected: &'o [SliceTemplate]) -> Option<InventoryId> {
-        let objects = self.objects;
-        let mut here: Vec<Pool<'o>> = Vec::new();
-        for ((driver, name), (slices, complete)) in pools(objects) {
-            let all = slices.iter().flat_map(|slice| slice.devices.iter().flatten().map(|d| (*slice, d)));
-            let devices: Vec<_> = all
-                .filter(|(slice, device)| is_on(slice, device, node.as_str()))
-                .map(|(_, device)| device)
-                .collect();
-            let empty_but_here = slices.iter().any(|slice| slice.node_name.as_deref() == Some(node.as_str()));
-            if devices.is_empty() && !empty_but_here {
-                continue;
+impl<S: Ord + Clone> Answering<'_, S> {
+    /// The nodes that have devices of a pool, or slices of it that say that there are none, with those devices. All slices of the pool are wanted,
+    /// in order of their names.
+    pub fn on_nodes(&self, slices: Vec<&ResourceSliceSpec>) -> BTreeMap<NodeName, DevicePool<S>> {
+        let (slices, complete) = newest(slices);
+        let mut here: BTreeMap<&str, Vec<&WrittenDevice>> = BTreeMap::new();
+        for slice in &slices {
+            here.extend(
+                slice
+                    .node_name
+                    .as_deref()
+                    .filter(|name| !here.contains_key(name))
+                    .map(|name| (name, Vec::new())),
+            );
+            for device in slice.devices.iter().flatten() {
+                if let Some(name) = node(slice, device) {
+                    here.entry(name).or_default().push(device);
+                }
             }
-            let counters = slices.iter().flat_map(|slice| slice.shared_counters.iter().flatten()).collect();
-            here.push(Pool { driver, name, devices, counters, complete });
         }
-        let published: BTreeSet<&str> = here.iter().map(|pool| pool.driver).collect();
-        here.extend(of_templates(expected).into_iter().filter(|pool| !published.contains(pool.driver)));
-        self.inventory(&here)
-    }
-
-    /// The devices of each node of an instance type, if there are any.
-    pub fn of_type(&mut self, templates: &'o [SliceTemplate]) -> Option<InventoryId> {
-        if templates.is_empty() {
-            return None;
-        }
-        self.inventory(&of_templates(templates))
+        let counters: Vec<&CounterSet> =
+            slices.iter().flat_map(|slice| slice.shared_counters.iter().flatten()).collect();
+        let driver = slices.first().map(|slice| slice.driver.as_str()).unwrap_or_default();
+        let read = |(name, devices): (&str, _)| {
+            let pool = Pool { driver, devices, counters: counters.clone(), complete };
+            (NodeName::from(name), self.read(&pool))
+        };
+        here.into_iter().map(read).collect()
     }
 
     /// Selectors that may take devices which are not of one node alone.
-    fn reaching_out(&self) -> BTreeSet<SelectorId> {
-        let mut taking = Taking { asked: &self.asked, undecided: BTreeSet::new() };
+    pub fn wide<'o>(&self, slices: impl Iterator<Item = &'o ResourceSliceSpec>) -> BTreeSet<S> {
+        let mut undecided = BTreeSet::new();
         let mut found = BTreeSet::new();
-        for slice in self.objects.slices.values().map(|slice| &slice.spec) {
-            for device in slice.devices.iter().flatten().filter(|device| is_anywhere(slice, device)) {
-                found.extend(taking.takers(&slice.driver, device).into_keys());
+        for slice in slices {
+            for device in slice.devices.iter().flatten().filter(|device| node(slice, device).is_none()) {
+                found.extend(self.takers(&slice.driver, device, &mut undecided).into_keys());
             }
         }
         // One of which it cannot be said counts as meant.
-        found.extend(taking.undecided);
+        found.extend(undecided);
         found
     }
 
-    fn inventory(&mut self, pools: &[Pool<'o>]) -> Option<InventoryId> {
-        if pools.is_empty() {
-            return None;
-        }
-        let known = self.reaching_out.take().unwrap_or_else(|| self.reaching_out());
-        let mut incomplete = known.clone();
-        self.reaching_out = Some(known);
-        let mut taking = Taking { asked: &self.asked, undecided: BTreeSet::new() };
-        if pools.iter().any(|pool| !pool.complete) {
-            incomplete.extend((0..self.asked.len() as u32).map(SelectorId));
-        }
-        let (mut devices, mut left) = (Vec::new(), Vec::new());
-        for pool in pools {
-            let mut counters: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-            for set in &pool.counters {
-                for (name, counter) in &set.counters {
-                    counters.insert((&set.name, name), left.len());
-                    left.push(amount(&counter.value).unwrap_or_default());
-                }
-            }
-            for written in &pool.devices {
-                let name = DeviceName {
-                    driver: pool.driver.into(),
-                    pool: pool.name.into(),
-                    device: written.name.as_str().into(),
-                };
-                let in_use = self.allocated.of(&name);
-                let consumed = written.consumes_counters.iter().flatten().flat_map(|of| {
-                    of.counters.iter().map(|(name, counter)| {
-                        let at = counters.get(&(of.counter_set.as_str(), name.as_str()));
-                        Some((*at?, amount(&counter.value)?))
-                    })
-                });
-                let consumed: Option<Vec<(usize, DeviceAmount)>> = consumed.collect();
-                if let (Some(consumed), false) = (&consumed, in_use.is_empty()) {
-                    for (at, amount) in consumed {
-                        left[*at].0 -= amount.0;
-                    }
-                }
-                let shared = written.allow_multiple_allocations == Some(true);
-                let usable = pool.complete && consumed.is_some() && is_usable(written);
-                let values = &mut self.values;
-                let attributes = self.attributes.iter().filter_map(|(name, number)| {
-                    let next = values.len() as u32;
-                    let value = attribute(written, pool.driver, name)?;
-                    Some((*number, *values.entry(value).or_insert(next)))
-                });
-                devices.push(Device {
-                    available: usable && (shared || in_use.is_empty()),
-                    attributes: attributes.collect(),
-                    // What a shared device takes of counters is taken already once it is in use.
-                    counters: consumed.filter(|_| in_use.is_empty()).unwrap_or_default(),
-                    room: shared.then(|| room(written, in_use)),
-                    takers: taking.takers(pool.driver, written),
-                    name,
-                });
+    fn read(&self, pool: &Pool<'_>) -> DevicePool<S> {
+        let mut numbers: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+        let mut counters = Vec::new();
+        for set in &pool.counters {
+            for (name, counter) in &set.counters {
+                numbers.insert((&set.name, name), counters.len());
+                counters.push(amount(&counter.value).unwrap_or_default());
             }
         }
-        let inventory = Inventory::new(devices, left, taking.undecided, incomplete);
-        let next = InventoryId(self.inventories.len() as u32);
-        Some(*self.inventories.entry(inventory).or_insert(next))
+        let mut undecided = BTreeSet::new();
+        let device = |written: &&WrittenDevice| {
+            let consumed = written.consumes_counters.iter().flatten().flat_map(|of| {
+                of.counters.iter().map(|(name, counter)| {
+                    let at = numbers.get(&(of.counter_set.as_str(), name.as_str()));
+                    Some((*at?, amount(&counter.value)?))
+                })
+            });
+            let consumed: Option<Vec<(usize, DeviceAmount)>> = consumed.collect();
+            let attributes = self.attributes.iter();
+            let shared = written.allow_multiple_allocations == Some(true);
+            PublishedDevice {
+                name: written.name.as_str().into(),
+                usable: consumed.is_some() && is_usable(written),
+                attributes: attributes
+                    .filter_map(|name| Some((name.clone(), attribute(written, pool.driver, name)?)))
+                    .collect(),
+                counters: consumed.unwrap_or_default(),
+                capacity: shared.then(|| capacity(written)),
+                takers: self.takers(pool.driver, written, &mut undecided),
+            }
+        };
+        let devices = pool.devices.iter().map(device).collect();
+        DevicePool { complete: pool.complete, counters, devices, undecided }
+    }
+
+    /// The selectors that take a device, with what each needs of its capacities if it is shared.
+    fn takers(
+        &self,
+        driver: &str,
+        device: &WrittenDevice,
+        undecided: &mut BTreeSet<S>,
+    ) -> BTreeMap<S, Vec<DeviceAmount>> {
+        let mut takers = BTreeMap::new();
+        if self.questions.is_empty() {
+            return takers;
+        }
+        let subject = Subject::new(cel_device(driver, device));
+        let shared = device.allow_multiple_allocations == Some(true);
+        let none = BTreeMap::new();
+        let capacity = device.capacity.as_ref().unwrap_or(&none);
+        for (id, question) in self.questions {
+            let Some(selectors) = &question.selectors else {
+                undecided.insert(id.clone());
+                continue;
+            };
+            // In their order: what a class rules out is never asked more.
+            let mut verdicts = selectors.iter().map(|selector| selector.takes(&subject));
+            match verdicts.find(|verdict| *verdict != Ok(true)) {
+                None if shared => {
+                    takers.extend(of_shared(capacity, &question.capacity).map(|taken| (id.clone(), taken)))
+                }
+                None if is_enough(capacity, &question.capacity) => {
+                    takers.insert(id.clone(), Vec::new());
+                }
+                None | Some(Ok(_)) => {}
+                Some(Err(_)) => {
+                    undecided.insert(id.clone());
+                }
+            }
+        }
+        takers
     }
 }
 
-fn of_templates(templates: &[SliceTemplate]) -> Vec<Pool<'_>> {
-    let mut pools: BTreeMap<(&str, &str), Pool<'_>> = BTreeMap::new();
-    for slice in templates {
-        let (driver, name) = (slice.driver.as_str(), slice.pool.name.as_str());
-        let pool = pools.entry((driver, name)).or_insert_with(|| Pool {
-            driver,
-            name,
-            devices: Vec::new(),
-            counters: Vec::new(),
+/// The pools that templates of slices make on a node.
+pub(super) fn of_templates<S: Ord + Clone>(
+    answering: Answering<'_, S>,
+    node: &NodeName,
+    templates: &[SliceTemplate],
+) -> Vec<(DevicePoolKey, DevicePool<S>)> {
+    let of_pool = |((driver, name), slices): ((Str, Str), Vec<&SliceTemplate>)| {
+        let pool = Pool {
+            driver: &driver,
+            devices: slices.iter().flat_map(|slice| slice.devices.iter().flatten()).collect(),
+            counters: slices.iter().flat_map(|slice| slice.shared_counters.iter().flatten()).collect(),
             complete: true,
-        });
-        pool.devices.extend(slice.devices.iter().flatten());
-        pool.counters.extend(slice.shared_counters.iter().flatten());
-    }
-    pools.into_values().collect()
+        };
+        let read = answering.read(&pool);
+        (DevicePoolKey { node: node.clone(), driver, pool: name }, read)
+    };
+    pools(templates.iter()).into_iter().map(of_pool).collect()
 }
 
 /// Whether a device can be given to claims that ask for nothing out of the ordinary.
@@ -229,65 +215,27 @@ fn is_usable(device: &WrittenDevice) -> bool {
     !tainted && !maps
 }
 
-/// What is left of each capacity of a shared device, in order of their names.
-fn room(device: &WrittenDevice, in_use: &[&DeviceRequestAllocationResult]) -> Vec<DeviceAmount> {
-    let left = |(name, has): (&String, &k8s_openapi::api::resource::v1::DeviceCapacity)| {
-        let consumed = |one: &&DeviceRequestAllocationResult| {
-            one.consumed_capacity.as_ref().and_then(|all| all.get(name)).and_then(amount)
-        };
-        let taken: i128 = in_use.iter().filter_map(consumed).map(|amount| amount.0).sum();
-        DeviceAmount(amount(&has.value).unwrap_or_default().0 - taken)
+/// How much there is of each capacity of a device.
+fn capacity(device: &WrittenDevice) -> BTreeMap<Str, DeviceAmount> {
+    let has = |(name, has): (&String, &DeviceCapacity)| {
+        (Str::from(name.as_str()), amount(&has.value).unwrap_or_default())
     };
-    device.capacity.iter().flatten().map(left).collect()
+    device.capacity.iter().flatten().map(has).collect()
 }
 
-/// The value of an attribute by its full name; one without a domain is of the driver's.
-fn attribute(device: &WrittenDevice, driver: &str, name: &str) -> Option<(Kind, Str)> {
+/// The value of an attribute by its full name, with its type in front; one without a domain is of the driver's.
+fn attribute(device: &WrittenDevice, driver: &str, name: &str) -> Option<Str> {
     let all = device.attributes.as_ref()?;
     let own = || name.strip_prefix(driver)?.strip_prefix('/').and_then(|own| all.get(own));
     let value = all.get(name).or_else(own)?;
-    match value {
-        DeviceAttribute { string: Some(text), .. } => Some((Kind::Text, text.as_str().into())),
-        DeviceAttribute { int: Some(number), .. } => Some((Kind::Number, number.to_string().into())),
-        DeviceAttribute { bool: Some(is), .. } => Some((Kind::Bool, is.to_string().into())),
-        DeviceAttribute { version: Some(version), .. } => Some((Kind::Version, version.as_str().into())),
-        _ => None,
-    }
-}
-
-/// Which selectors take a device.
-struct Taking<'a> {
-    asked: &'a [Asked],
-    /// Those that could not be evaluated.
-    undecided: BTreeSet<SelectorId>,
-}
-
-impl Taking<'_> {
-    fn takers(&mut self, driver: &str, device: &WrittenDevice) -> BTreeMap<SelectorId, Vec<DeviceAmount>> {
-        let subject = Subject::new(cel_device(driver, device));
-        let shared = device.allow_multiple_allocations == Some(true);
-        let none = BTreeMap::new();
-        let capacity = device.capacity.as_ref().unwrap_or(&none);
-        let mut takers = BTreeMap::new();
-        for (asked, id) in self.asked.iter().zip(0..) {
-            let id = SelectorId(id);
-            // In their order: what a class rules out is never asked more.
-            let mut verdicts = asked.selectors.iter().map(|selector| selector.takes(&subject));
-            match verdicts.find(|verdict| *verdict != Ok(true)) {
-                None if shared => {
-                    takers.extend(of_shared(capacity, &asked.capacity).map(|taken| (id, taken)))
-                }
-                None if is_enough(capacity, &asked.capacity) => {
-                    takers.insert(id, Vec::new());
-                }
-                None | Some(Ok(_)) => {}
-                Some(Err(_)) => {
-                    self.undecided.insert(id);
-                }
-            }
-        }
-        takers
-    }
+    let text = match value {
+        DeviceAttribute { string: Some(text), .. } => format!("string {text}"),
+        DeviceAttribute { int: Some(number), .. } => format!("int {number}"),
+        DeviceAttribute { bool: Some(is), .. } => format!("bool {is}"),
+        DeviceAttribute { version: Some(version), .. } => format!("version {version}"),
+        _ => return None,
+    };
+    Some(text.into())
 }
 
 /// A device as selectors see it.

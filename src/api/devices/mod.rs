@@ -1,11 +1,12 @@
 //! Dynamic resource allocation: ResourceClaims, ResourceClaimTemplates, DeviceClasses and ResourceSlices (`resource.k8s.io`), made facts for the
 //! scheduler.
 //!
-//! Start at [`Book`]: it takes the claims of pods first, and then the devices of nodes and instance types, on which it answers every selector that
-//! those claims have. `claims` reads what is asked, `inventory` what there is, `selector` and `values` are about CEL.
+//! Start at [`Asking`], which reads what claims ask for, and [`Answering`], which reads what of it there is. [`Book`] is both for a scenario: it takes
+//! the claims of pods first, and then the devices of nodes and instance types. `selector` and `values` are about CEL.
 //!
 //! **Invariant:** an object that is wrong concerns the pods that rest on it and no others: they get a reason that names it.
 
+mod asking;
 mod capacity;
 mod claims;
 mod inventory;
@@ -18,10 +19,12 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::api::resource::v1::{
     DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice, ResourceSliceSpec,
 };
-use purser_engine::model::{PodKey, Str};
+use purser_engine::model::{ClaimSource, PodKey, Str};
 use serde_json::{Value, json};
 
+pub use asking::{Asking, Question, holding};
 pub use claims::Book;
+pub use inventory::Answering;
 
 /// The form in which instance types say what devices they have: a ResourceSlice without a node.
 pub type SliceTemplate = ResourceSliceSpec;
@@ -46,19 +49,6 @@ pub struct ClaimRef {
     pub name: Str,
     /// Where it comes from.
     pub source: ClaimSource,
-}
-
-/// Where a pod's claim comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClaimSource {
-    /// A ResourceClaim, which other pods may name too.
-    Named(Str),
-    /// A ResourceClaim that was made of a template for this pod alone.
-    Made(Str),
-    /// A ResourceClaimTemplate of which a claim is yet to be made.
-    Template(Str),
-    /// Kubernetes found that none is needed.
-    NotNeeded,
 }
 
 /// The claims that a pod names.

@@ -1,6 +1,8 @@
 //! What is read of claims and slices, and what the engine gets of them.
 
-use purser_engine::model::{DeviceAmount, DeviceCount, DeviceReach, Inventory, NodeName, PodClaim};
+use purser_engine::model::{
+    ClaimSource, DeviceAmount, DeviceCount, DeviceReach, Inventory, NodeName, PodClaim,
+};
 use purser_engine::reason::{Reason, ReasonId};
 use serde_json::{Value, json};
 
@@ -52,7 +54,7 @@ fn there(
     let mut book = Book::new(objects, Default::default());
     let claims = claims.iter().map(|name| book.claims(&"default".into(), &[named(name)])).collect();
     let id = book.of_node(&NodeName::from("n"), &[]);
-    let (_, inventories) = book.finish();
+    let (_, inventories, _) = book.finish();
     (claims, id.map(|id| inventories[id.0 as usize].clone()))
 }
 
@@ -121,7 +123,7 @@ fn what_is_taken_of_a_capacity_is_what_its_policy_allows() {
     let taken = |policy: Value, wanted: Option<&str>| {
         let has = json!({"m": {"value": "40", "requestPolicy": policy}});
         let has = serde_json::from_value(has).unwrap();
-        let wanted = wanted.map(|wanted| ("m".to_owned(), quantity(wanted))).into_iter().collect();
+        let wanted = wanted.map(|wanted| ("m".into(), quantity(wanted))).into_iter().collect();
         capacity::of_shared(&has, &wanted).map(|taken| taken[0])
     };
     let range = json!({"default": "12", "validRange": {"min": "10", "max": "30", "step": "5"}});
@@ -141,7 +143,7 @@ fn what_is_taken_of_a_capacity_is_what_its_policy_allows() {
         assert_eq!(taken(policy.clone(), wanted), expected.map(quantity), "{policy} {wanted:?}");
     }
     let has = serde_json::from_value(json!({"m": {"value": "40"}})).unwrap();
-    assert_eq!(capacity::of_shared(&has, &[("other".to_owned(), quantity("1"))].into()), None);
+    assert_eq!(capacity::of_shared(&has, &[("other".into(), quantity("1"))].into()), None);
 }
 
 #[test]

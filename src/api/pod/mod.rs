@@ -95,6 +95,7 @@ pub fn pod_facts(pod: &Pod, priorities: &Priorities, origin: Origin) -> Result<P
         created: time(metadata.creation_timestamp.as_ref()),
         started: start.filter(|_| facts.is_held_for_a_time()).map(|start| time(Some(start))),
         deletion_grace,
+        claims: Vec::new(),
         spec: Arc::new(facts),
         phase,
         node,

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** an observation that State already has makes no record, and each record that is made fits the journal.
 
+mod devices;
+
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -9,8 +11,9 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use super::{late, limits};
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
-    ClaimFacts, ClaimName, InstanceId, Labels, NodeFacts, NodeName, NodeOverlay, PodFacts, PodKey, PodPhase,
-    PodSpec, PoolName, Price, Time, VolumeAttachment, VolumeClaim,
+    ClaimFacts, ClaimKind, ClaimName, DevicePoolKey, DeviceSelector, InstanceId, KindId, Labels, NodeFacts,
+    NodeName, NodeOverlay, PodFacts, PodKey, PodPhase, PodSpec, PoolName, Price, SelectorId, Time,
+    VolumeAttachment, VolumeClaim,
 };
 use crate::port::{Entry, Input, InstanceFacts, Observation};
 use crate::state::{Buffer, Claim, Pod, State, described};
@@ -34,6 +37,8 @@ pub(super) fn entries(state: &State, inputs: &[Input], told: Told, now: Time) ->
         entries: Vec::new(),
         specs: FxHashMap::default(),
         label_sets: FxHashMap::default(),
+        selectors: FxHashMap::default(),
+        kinds: FxHashMap::default(),
         launched: FxHashSet::default(),
     };
     for (at, input) in inputs.iter().enumerate() {
@@ -78,6 +83,10 @@ enum Object<'a> {
     DaemonSet(&'a PodKey),
     DisruptionBudget(&'a PodKey),
     CapacityBuffer(&'a PodKey),
+    ResourceClaim(&'a PodKey),
+    ClaimTemplate(&'a PodKey),
+    DevicePool(&'a DevicePoolKey),
+    WideSelectors,
 }
 
 fn object(observation: &Observation) -> Option<Object<'_>> {
@@ -108,6 +117,14 @@ fn object(observation: &Observation) -> Option<Object<'_>> {
         Observation::CapacityBuffer(key, _) | Observation::NoCapacityBuffer(key) => {
             Some(Object::CapacityBuffer(key))
         }
+        Observation::ResourceClaim(key, _) | Observation::NoResourceClaim(key) => {
+            Some(Object::ResourceClaim(key))
+        }
+        Observation::ClaimTemplate(key, _) | Observation::NoClaimTemplate(key) => {
+            Some(Object::ClaimTemplate(key))
+        }
+        Observation::DevicePool { key, .. } | Observation::NoDevicePool(key) => Some(Object::DevicePool(key)),
+        Observation::WideSelectors { .. } | Observation::NoWideSelectors => Some(Object::WideSelectors),
         _ => None,
     }
 }
@@ -124,6 +141,8 @@ struct Intake<'a> {
     /// Defined in this batch.
     specs: FxHashMap<Arc<PodSpec>, SpecId>,
     label_sets: FxHashMap<Arc<Labels>, LabelSetId>,
+    selectors: FxHashMap<Arc<DeviceSelector>, SelectorId>,
+    kinds: FxHashMap<Arc<ClaimKind>, KindId>,
     /// Claims whose instance is news of this batch: the cloud's list, the launch's answer and the claim's status all tell of it.
     launched: FxHashSet<ClaimName>,
 }
@@ -246,6 +265,34 @@ impl Intake<'_> {
             Observation::NoCapacityBuffer(buffer) if state.buffers.contains_key(buffer) => {
                 Fact::CapacityBufferDeleted { buffer: buffer.clone() }.into()
             }
+            Observation::ResourceClaim(claim, facts) => match self.resource_claim(claim, facts) {
+                Some(fact) => fact.into(),
+                None => return,
+            },
+            Observation::NoResourceClaim(claim) if state.resource_claims.contains_key(claim) => {
+                Fact::ResourceClaimDeleted { claim: claim.clone() }.into()
+            }
+            Observation::ClaimTemplate(template, kind) => match self.claim_template(template, kind) {
+                Some(fact) => fact.into(),
+                None => return,
+            },
+            Observation::NoClaimTemplate(template) if state.claim_templates.contains_key(template) => {
+                Fact::ClaimTemplateDeleted { template: template.clone() }.into()
+            }
+            Observation::DevicePool { key, pool, asked } => match self.device_pool(key, pool, asked) {
+                Some(fact) => fact.into(),
+                None => return,
+            },
+            Observation::NoDevicePool(key) if state.device_pools.contains_key(key) => {
+                Fact::DevicePoolDeleted { key: key.clone() }.into()
+            }
+            Observation::WideSelectors { selectors, asked } => match self.wide_selectors(selectors, asked) {
+                Some(fact) => fact.into(),
+                None => return,
+            },
+            Observation::NoWideSelectors if !state.wide_selectors.is_empty() => {
+                Fact::WideSelectorsObserved { selectors: Default::default() }.into()
+            }
             Observation::InstanceType(offer) if state.types.get(&offer.name) != Some(offer) => {
                 Fact::InstanceTypeObserved { instance_type: Arc::clone(offer) }.into()
             }
@@ -336,12 +383,14 @@ impl Intake<'_> {
                     if known.phase != facts.phase || (known.started, known.ends) != self.times(facts) {
                         self.pod_moved(input, facts);
                     }
+                    self.pod_claims(input, facts, true);
                 }
                 (None, Some(node)) if facts.phase == PodPhase::Bound => {
                     self.push(input, Fact::PodBound { pod, node: node.clone() }.into());
                     if facts.started.is_some() {
                         self.pod_moved(input, facts);
                     }
+                    self.pod_claims(input, facts, true);
                 }
                 _ => self.observed(input, facts),
             }
@@ -364,6 +413,7 @@ impl Intake<'_> {
         if facts.started.is_some() || facts.deletion_grace.is_some() {
             self.pod_moved(input, facts);
         }
+        self.pod_claims(input, facts, false);
     }
 
     fn pod_moved(&mut self, input: &Input, facts: &PodFacts) {
@@ -444,6 +494,7 @@ pub(super) fn is_as_known(state: &State, known: &Pod, facts: &PodFacts) -> bool 
         && known.started.is_some() == facts.started.is_some()
         // It may have been given less time.
         && facts.deletion_grace.is_none()
+        && known.claims == facts.claims
         && *state.spec(known.spec) == facts.spec
 }
 

@@ -14,13 +14,16 @@
 //! - a CapacityBuffer has no pods;
 //! - a PodDisruptionBudget selects nothing (the API server, which grants evictions, still knows all of it);
 //! - a Namespace has no labels;
-//! - a PersistentVolumeClaim can be used by no pod.
+//! - a PersistentVolumeClaim can be used by no pod;
+//! - a ResourceClaim, or one that a ResourceClaimTemplate makes, cannot be had, unless it is allocated;
+//! - a pool of devices has none that could be given to anybody.
 //!
 //! Settings that are too large are not taken, and those before stay in force.
 //! Of a CSINode the drivers that are too many are passed over, as if the node did not say how many volumes of theirs it attaches.
 //!
 //! **Invariant:** whatever is observed, each record that is made of it fits; and of an object that fits nothing is changed.
 
+mod devices;
 mod parts;
 mod size;
 
@@ -175,6 +178,18 @@ pub(super) fn fitting(observation: &Observation) -> Option<Cow<'_, Observation>>
         }
         Observation::VolumeAttachment(name, attachment) => without_odd_claim(attachment)
             .map(|attachment| Observation::VolumeAttachment(name.clone(), attachment)),
+        Observation::ResourceClaim(key, claim) => {
+            devices::claim(key, claim).map(|claim| Observation::ResourceClaim(key.clone(), claim))
+        }
+        Observation::ClaimTemplate(key, kind) => {
+            devices::template(key, kind).map(|kind| Observation::ClaimTemplate(key.clone(), kind))
+        }
+        Observation::DevicePool { key, pool, asked } => devices::pool(pool).map(|pool| {
+            let pool = Arc::new(pool);
+            Observation::DevicePool { key: key.clone(), pool, asked: Arc::clone(asked) }
+        }),
+        Observation::WideSelectors { selectors, asked } => devices::wide(selectors)
+            .map(|selectors| Observation::WideSelectors { selectors, asked: Arc::clone(asked) }),
         Observation::LaunchFailed(claim, failure) => {
             shorter_failure(failure).map(|failure| Observation::LaunchFailed(claim.clone(), failure))
         }
@@ -204,8 +219,13 @@ fn names(observation: &Observation) -> [Option<&str>; 3] {
         Observation::VolumeAttachment(name, attachment) => {
             [Some(&**name), Some(attachment.node.as_str()), Some(&*attachment.volume)]
         }
+        Observation::DevicePool { key, .. } => {
+            [Some(key.node.as_str()), Some(&*key.driver), Some(&*key.pool)]
+        }
         Observation::DaemonSet(key, _)
         | Observation::CapacityBuffer(key, _)
+        | Observation::ResourceClaim(key, _)
+        | Observation::ClaimTemplate(key, _)
         | Observation::DisruptionBudget { budget: key, .. }
         | Observation::EvictionBlocked(key, _) => [Some(&*key.namespace), Some(&*key.name), None],
         Observation::Node(node) => {
@@ -276,6 +296,11 @@ fn without_largest<T: Clone>(whole: &T, parts: &[Part<T>], consequence: &str) ->
 }
 
 fn pod_stand_in(pod: &PodFacts) -> Option<PodFacts> {
+    if size::list(&pod.claims, size::source) > MAX_OBJECT_BYTES {
+        // As where claims are not looked at: nothing is launched for it.
+        let without = PodFacts { claims: Vec::new(), ..pod.clone() };
+        return Some(pod_stand_in(&without).unwrap_or(without));
+    }
     let consequence = "nothing is launched for it, and nothing disrupts it of its own accord";
     let (mut spec, text) = without_largest(&*pod.spec, &POD_PARTS, consequence)?;
     spec.labels.insert(REFUSED.into(), text);

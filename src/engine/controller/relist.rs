@@ -38,6 +38,10 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     let mut volume_limits = FxHashSet::default();
     let mut attachments = FxHashSet::default();
     let mut buffers = FxHashSet::default();
+    let mut resource_claims = FxHashSet::default();
+    let mut claim_templates = FxHashSet::default();
+    let mut device_pools = FxHashSet::default();
+    let mut wide_selectors_are_listed = false;
     let mut instances = FxHashSet::default();
     let mut claims = FxHashSet::default();
     let mut claims_are_listed = false;
@@ -85,6 +89,16 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
             Observation::CapacityBuffer(key, _) => {
                 buffers.insert(key);
             }
+            Observation::ResourceClaim(key, _) => {
+                resource_claims.insert(key);
+            }
+            Observation::ClaimTemplate(key, _) => {
+                claim_templates.insert(key);
+            }
+            Observation::DevicePool { key, .. } => {
+                device_pools.insert(key);
+            }
+            Observation::WideSelectors { .. } => wide_selectors_are_listed = true,
             Observation::NodeClaim(claim) => {
                 claims.insert(&claim.name);
             }
@@ -118,6 +132,10 @@ pub(super) fn with_absences(state: &State, now: Time, world: Vec<Observation>, p
     absent.extend(lacking(state.volume_limits.keys(), &volume_limits, Observation::NoVolumeLimits));
     absent.extend(lacking(state.volume_attachments.keys(), &attachments, Observation::NoVolumeAttachment));
     absent.extend(lacking(state.buffers.keys(), &buffers, Observation::NoCapacityBuffer));
+    absent.extend(lacking(state.resource_claims.keys(), &resource_claims, Observation::NoResourceClaim));
+    absent.extend(lacking(state.claim_templates.keys(), &claim_templates, Observation::NoClaimTemplate));
+    absent.extend(lacking(state.device_pools.keys(), &device_pools, Observation::NoDevicePool));
+    absent.extend((!wide_selectors_are_listed).then_some(Observation::NoWideSelectors));
     for (name, known) in &state.types {
         match types.get(name) {
             None => absent.push(Observation::NoInstanceType(name.clone())),
@@ -191,14 +209,16 @@ fn absent_instances<'a>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::Arc;
 
     use super::intake::Told;
     use super::*;
     use crate::event::{Event, Fact};
     use crate::model::{
-        CapacityType, InstanceType, Labels, NodeFacts, Offering, PodFacts, PodKey, PodPhase, PodSpec, Price,
-        Requirements, Resources, Str, Uid,
+        CapacityType, ClaimKind, ClaimSource, DeviceAsk, DeviceCount, DevicePool, DevicePoolKey,
+        DeviceRequest, DeviceSelector, InstanceType, Labels, NodeFacts, Offering, PodFacts, PodKey, PodPhase,
+        PodSpec, Price, PublishedDevice, Questions, Requirements, ResourceClaim, Resources, Str, Uid,
     };
 
     /// The smallest generator that does (xorshift).
@@ -217,7 +237,8 @@ mod tests {
     fn any(random: &mut Random) -> Observation {
         let (number, variant) = (random.below(8), random.below(3));
         let labels = Labels::from([("v".into(), Str::from(variant.to_string()))]);
-        match random.below(4) {
+        match random.below(5) {
+            4 => about_devices(random.below(4), number, variant),
             0 | 1 => Observation::Pod(PodFacts {
                 key: PodKey::new("default", format!("pod-{number}")),
                 uid: Uid(u128::from(random.below(2))),
@@ -227,6 +248,7 @@ mod tests {
                 node: (variant > 0).then(|| format!("node-{variant}").as_str().into()),
                 started: None,
                 deletion_grace: None,
+                claims: vec![ClaimSource::Named("shared".into()); (variant / 2) as usize],
             }),
             2 => Observation::Node(NodeFacts {
                 name: format!("node-{number}").as_str().into(),
@@ -259,12 +281,50 @@ mod tests {
         }
     }
 
+    /// Some claim, template or pool of devices, likewise.
+    fn about_devices(which: u64, number: u64, variant: u64) -> Observation {
+        let selector = |variant: u64| {
+            let expressions = vec![format!("device.driver == '{variant}'").into()];
+            Arc::new(DeviceSelector { expressions, ..DeviceSelector::default() })
+        };
+        let key = PodKey::new("default", format!("claim-{number}"));
+        let ask = DeviceAsk { name: None, selector: selector(variant), count: DeviceCount::All };
+        let requests = vec![DeviceRequest { name: "r".into(), alternatives: vec![ask] }];
+        let kind = Arc::new(ClaimKind { requests, constraints: Vec::new() });
+        let asked =
+            Arc::new(Questions { selectors: [selector(variant)].into(), attributes: BTreeSet::new() });
+        match which {
+            0 => Observation::ResourceClaim(key, ResourceClaim::Open(kind)),
+            1 => Observation::ClaimTemplate(key, Ok(kind)),
+            2 => Observation::WideSelectors { selectors: asked.selectors.clone(), asked },
+            _ => {
+                let node = format!("node-{number}").as_str().into();
+                let key = DevicePoolKey { node, driver: "d".into(), pool: "p".into() };
+                let device = PublishedDevice {
+                    name: "gpu".into(),
+                    usable: number.is_multiple_of(2),
+                    attributes: Default::default(),
+                    counters: Vec::new(),
+                    capacity: None,
+                    takers: [(selector(variant), Vec::new())].into(),
+                };
+                let pool = DevicePool {
+                    complete: true,
+                    counters: Vec::new(),
+                    devices: vec![device],
+                    undecided: BTreeSet::new(),
+                };
+                Observation::DevicePool { key, pool: Arc::new(pool), asked }
+            }
+        }
+    }
+
     #[test]
     fn what_is_not_passed_on_would_have_made_no_record() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let mut state = State::default();
         let (mut records, mut spared) = (0, 0);
-        for round in 0..400 {
+        for round in 0..800 {
             let now = Time(round * 60_000_000);
             let count = random.below(30);
             let world: Vec<Observation> = (0..count).map(|_| any(&mut random)).collect();

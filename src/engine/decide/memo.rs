@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::FxHashMap;
 
+use super::devices::Wanted;
 use super::hosts::Hosts;
 use crate::event::{Seq, SpecId, Target};
 use crate::model::{OfferingKey, PodKey, PoolName, Resources, Time, TypeName};
@@ -41,8 +42,8 @@ pub struct Memo {
     /// Specs of pods that do not want others beside them, among the first so many.
     pub(super) wary: BTreeSet<SpecId>,
     pub(super) wary_to: usize,
-    /// Specs for which no place was found, and what was looked at.
-    pub(super) hopeless: FxHashMap<SpecId, Hopeless>,
+    /// Specs for which no place was found, with what the claims of their pods came to, and what was looked at.
+    pub(super) hopeless: FxHashMap<(SpecId, Option<Wanted>), Hopeless>,
 }
 
 /// Where room for buffers was found.

@@ -6,6 +6,7 @@
 mod adopt;
 mod batch;
 mod buffers;
+mod devices;
 mod drain;
 mod emptiness;
 mod hosts;

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::devices::{Wanted, by_claims, claims, devices};
 use super::memo::{Hopeless, Memo};
 use super::record;
 use super::trace::{Note, Tracer};
@@ -40,7 +41,10 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
     let mut unusable: BTreeMap<Reason, Vec<PodKey>> = BTreeMap::new();
     let mut running = Running::default();
     for (spec, keys) in pending {
-        if !memo.is_hopeless(pass, spec) {
+        for (wanted, keys) in by_claims(pass.state, spec, keys) {
+            if memo.is_hopeless(pass, (spec, wanted)) {
+                continue;
+            }
             for key in keys {
                 match pending_pod(pass.state, &mut running, key) {
                     Ok(pod) => pods.push(pod),
@@ -73,6 +77,7 @@ pub(super) fn decide<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, tracer: &m
 /// Finds places for pods for which nothing is launched.
 fn use_what_is_there<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, pods: &[PendingPod], tracer: &mut T) {
     let full: Vec<PoolOffer> = memo.offers.iter().map(PoolOffer::full).collect();
+    let devices = devices(pass.state, &memo.hosts, pods);
     let problem = Problem {
         rules: &rules(&pass.state.settings),
         pools: &full,
@@ -81,7 +86,7 @@ fn use_what_is_there<T: Tracer>(pass: &mut Pass<'_>, memo: &mut Memo, pods: &[Pe
         pods,
         namespaces: &pass.state.namespaces,
         wary: &memo.wary,
-        devices: None,
+        devices: devices.as_ref(),
         // Nothing is launched.
         attachable: &Attachable::default(),
     };
@@ -101,6 +106,7 @@ pub(super) fn solve<T: Tracer>(
 ) -> Plan {
     let state = pass.state;
     let rules = rules(&state.settings);
+    let devices = devices(state, &memo.hosts, pods);
     let problem = Problem {
         rules: &rules,
         pools: &memo.offers,
@@ -109,7 +115,7 @@ pub(super) fn solve<T: Tracer>(
         pods,
         namespaces: &state.namespaces,
         wary: &memo.wary,
-        devices: None,
+        devices: devices.as_ref(),
         attachable: &attachable(state, pods),
     };
     if !T::ON {
@@ -257,8 +263,9 @@ fn lapsed<'a>(pass: &mut Pass<'a>) -> Vec<&'a PodKey> {
 
 impl Memo {
     /// Whether a spec was found to have no place and nothing has changed since that could give it one.
-    fn is_hopeless(&self, pass: &mut Pass<'_>, spec: SpecId) -> bool {
-        let Some(known) = self.hopeless.get(&spec).copied() else { return false };
+    fn is_hopeless(&self, pass: &mut Pass<'_>, of: (SpecId, Option<Wanted>)) -> bool {
+        let Some(known) = self.hopeless.get(&of).copied() else { return false };
+        let (spec, _) = of;
         if pass.state.supply_changed.0 >= known.size || known.until.is_some_and(|until| until <= pass.now) {
             return false;
         }
@@ -282,6 +289,9 @@ impl Memo {
     }
 }
 
+/// Of more it is not remembered: claims that pods share have names, and so no two may be alike.
+const MOST_HOPELESS: usize = 1 << 16;
+
 /// What a solved problem comes to as decisions.
 fn conclude<T: Tracer>(
     pass: &mut Pass<'_>,
@@ -302,11 +312,16 @@ fn conclude<T: Tracer>(
         nominate(pass, &target, &of);
     }
     self::launch(pass, memo, pods, &plan.launches, Purpose::Pods, tracer);
+    if memo.hopeless.len() > MOST_HOPELESS {
+        memo.hopeless.clear();
+    }
     for unplaced in &plan.unplaced {
         let Some((_, reason)) = unplaced.reasons.first() else { continue };
         let until = next_retry(pass);
         for pod in &unplaced.pods {
-            memo.hopeless.insert(pods[*pod].spec, Hopeless { size: pass.state.size, until });
+            let pod = &pods[*pod];
+            let of = (pod.spec, claims(pass.state, pod.spec, &pod.key));
+            memo.hopeless.insert(of, Hopeless { size: pass.state.size, until });
         }
         refuse(pass, keys(&unplaced.pods), reason);
     }

@@ -2,14 +2,17 @@
 //!
 //! **Invariant:** a fact says how something is, never what is to be done about it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{LabelSetId, SpecId};
 use crate::model::{
-    CapacityType, ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels,
-    NodeName, NodePool, OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, Resources,
-    Str, Taint, Time, TypeName, Uid, VolumeLimits, Zone,
+    CapacityType, ClaimFacts, ClaimKind, ClaimName, ClaimSource, ClassName, DevicePool, DevicePoolKey,
+    DeviceSelector, InstanceId, InstanceType, KindId, LabelSelector, Labels, NodeName, NodePool, OfferingKey,
+    PodKey, PodPhase, PodSpec, PoolName, Price, Requirements, ResourceClaim, Resources, SelectorId, Str,
+    Taint, Time, TypeName, Uid, VolumeLimits, Zone,
 };
+use crate::reason::Reason;
 
 /// About the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -372,6 +375,68 @@ pub enum Fact {
         attachment: Str,
         /// The node.
         node: NodeName,
+    },
+    /// A device selector got a number.
+    DeviceSelectorDefined {
+        /// The number.
+        id: SelectorId,
+        /// The selector.
+        selector: Arc<DeviceSelector>,
+    },
+    /// What resource claims ask for got a number.
+    ClaimKindDefined {
+        /// The number.
+        id: KindId,
+        /// What they ask for.
+        kind: Arc<ClaimKind>,
+    },
+    /// A ResourceClaim appeared, or changed in what it asks for or has.
+    ResourceClaimObserved {
+        /// Its namespace and name.
+        claim: PodKey,
+        /// How it is.
+        facts: ResourceClaim,
+    },
+    /// A ResourceClaim is no more.
+    ResourceClaimDeleted {
+        /// Its namespace and name.
+        claim: PodKey,
+    },
+    /// A ResourceClaimTemplate appeared, or what claims of it ask for changed.
+    ClaimTemplateObserved {
+        /// Its namespace and name.
+        template: PodKey,
+        /// What claims of it ask for, or why they cannot be had.
+        kind: Result<KindId, Reason>,
+    },
+    /// A ResourceClaimTemplate is no more.
+    ClaimTemplateDeleted {
+        /// Its namespace and name.
+        template: PodKey,
+    },
+    /// Where the resource claims of a pod come from became known, or changed.
+    PodClaimsObserved {
+        /// The pod.
+        pod: PodKey,
+        /// Where each comes from, in the pod's order; none if that is no longer known.
+        claims: Vec<ClaimSource>,
+    },
+    /// A driver published devices of a node, or they look different to those who ask for devices.
+    DevicePoolObserved {
+        /// The pool and its node.
+        key: DevicePoolKey,
+        /// The devices.
+        pool: Arc<DevicePool>,
+    },
+    /// A driver publishes devices of a node no longer.
+    DevicePoolDeleted {
+        /// The pool and its node.
+        key: DevicePoolKey,
+    },
+    /// Which selectors may take devices that are not of one node alone.
+    WideSelectorsObserved {
+        /// All of them.
+        selectors: BTreeSet<SelectorId>,
     },
 }
 

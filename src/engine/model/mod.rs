@@ -22,8 +22,10 @@ mod volume;
 pub use buffer::CapacityBuffer;
 pub use claim::ClaimFacts;
 pub use device::{
-    ClaimKind, Device, DeviceAmount, DeviceAsk, DeviceCount, DeviceName, DeviceReach, DeviceRequest,
-    Inventory, InventoryId, KindId, MOST_DEVICES, PodClaim, SameAttribute, SelectorId, SharedId,
+    AllocatedDevice, AskedKind, ClaimKind, ClaimSource, Device, DeviceAmount, DeviceAsk, DeviceCount,
+    DeviceName, DevicePool, DevicePoolKey, DeviceReach, DeviceRequest, DeviceSelector, Holding, Inventory,
+    InventoryId, KindId, MOST_DEVICES, PodClaim, PublishedDevice, Questions, ResourceClaim, SameAttribute,
+    SelectorId, SharedId, claims_of_pod,
 };
 pub use instance_type::{CapacityType, InstanceType, Offering, OfferingKey};
 pub use name::{

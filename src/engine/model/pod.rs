@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Labels, NodeName, Operator, Requirements, Resources, Span, Str, Time, Toleration};
+use super::{ClaimSource, Labels, NodeName, Operator, Requirements, Resources, Span, Str, Time, Toleration};
 
 /// The name of a pod.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +83,8 @@ pub struct PodFacts {
     /// Within what time of being told so it has to be gone (`metadata.deletionGracePeriodSeconds`), where it is bound and being deleted. The moment
     /// itself (`metadata.deletionTimestamp`) is by the API server's clock, and what follows from it is timed by ours.
     pub deletion_grace: Option<Span>,
+    /// Where each of its resource claims comes from, in the order of its spec; empty where claims are not looked at.
+    pub claims: Vec<ClaimSource>,
 }
 
 /// The lowest priority of the classes that only Kubernetes itself has.

@@ -8,12 +8,15 @@
 //! **Invariant:** a [`Ledger`] never gives more than its inventory has: a device to one claim alone unless it is shared, of capacities and
 //! counters no more than there is. The search ends after a fixed number of steps, never by a clock.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::pass::Placement;
 use super::problem::Devices;
 use super::setup::Setup;
 use super::{DevicePlace, Launch, PodDevices};
 use crate::model::{
-    ClaimKind, Device, DeviceAmount, DeviceAsk, DeviceCount, Inventory, KindId, MOST_DEVICES, SameAttribute,
+    ClaimKind, Device, DeviceAmount, DeviceAsk, DeviceCount, Inventory, KindId, MOST_DEVICES, PodClaim,
+    SameAttribute, SelectorId, SharedId, Str,
 };
 
 /// So many devices are looked at for the claims of one pod on one node.
@@ -77,6 +80,7 @@ impl Ledger {
         }
         let mut search = Search {
             inventory,
+            wide: &devices.wide,
             kinds: &kinds,
             left: self.clone(),
             chosen: vec![Vec::new(); kinds.len()],
@@ -102,6 +106,42 @@ impl Ledger {
         let mut left = self.clone();
         left.given.push(Vec::new());
         left
+    }
+}
+
+/// What hosts have left beside pods that are expected there, and where those will have allocated the claims that others use too.
+#[derive(Debug, Default)]
+pub(super) struct Expected {
+    pub ledgers: BTreeMap<u32, Ledger>,
+    pub shared: BTreeMap<SharedId, u32>,
+}
+
+impl Expected {
+    pub(super) fn new(devices: &Devices) -> Self {
+        let mut all = Self::default();
+        for (host, pods) in &devices.expected {
+            let Some(inventory) = devices.hosts[*host].map(|id| devices.inventory(id)) else { continue };
+            let mut left = Ledger::new(inventory);
+            for claims in pods {
+                let target = *host as u32;
+                let kind = |claim: &PodClaim| match claim {
+                    PodClaim::Own(kind) => Some(*kind),
+                    PodClaim::Shared(id, kind) => {
+                        // One that is expected elsewhere too goes there, or comes from there.
+                        all.shared.insert(*id, target).is_none().then_some(*kind)
+                    }
+                    PodClaim::Allocated(_) => None,
+                };
+                let wanted: Vec<KindId> = claims.iter().filter_map(kind).collect();
+                // A pod for which there is nothing any more is about to be looked at again.
+                if let (Ok(with), _) = left.with(devices, inventory, &wanted) {
+                    left = with;
+                }
+            }
+            left.given.clear();
+            all.ledgers.insert(*host as u32, left);
+        }
+        all
     }
 }
 
@@ -142,19 +182,21 @@ pub(super) fn given(
 
 /// The value that devices must share, and how many have it so far.
 #[derive(Debug, Clone, Copy, Default)]
-struct Pin {
-    value: u32,
+struct Pin<'s> {
+    value: Option<&'s Str>,
     devices: u32,
 }
 
 struct Search<'s> {
     inventory: &'s Inventory,
+    /// Selectors that may take devices which are not of one node alone.
+    wide: &'s BTreeSet<SelectorId>,
     kinds: &'s [&'s ClaimKind],
     left: Ledger,
     /// What each claim has so far.
     chosen: Vec<Vec<Given>>,
     /// For each claim and constraint.
-    pins: Vec<Vec<Pin>>,
+    pins: Vec<Vec<Pin<'s>>>,
     steps: u32,
 }
 
@@ -231,7 +273,8 @@ impl<'s> Search<'s> {
             (0..devices.len()).filter(|at| devices[*at].takers.contains_key(&selector)).collect();
         self.steps += all.len() as u32 + 1;
         let possible = !all.is_empty()
-            && self.inventory.is_complete_for(selector)
+            && self.inventory.is_complete()
+            && !self.wide.contains(&selector)
             && self.chosen[want.claim].len() + all.len() <= MOST_DEVICES
             && !self.gave_up();
         if !possible {
@@ -269,7 +312,7 @@ impl<'s> Search<'s> {
         let counted = !first || device.counters.iter().all(|(at, amount)| *amount <= self.left.counters[*at]);
         let pins = &self.pins[want.claim];
         let alike = self.constraints(want).all(|(number, one)| match device.attributes.get(&one.attribute) {
-            Some(value) => pins[number].devices == 0 || pins[number].value == *value,
+            Some(value) => pins[number].devices == 0 || pins[number].value == Some(value),
             None => false,
         });
         if !(free && counted && alike) {
@@ -309,7 +352,7 @@ impl<'s> Search<'s> {
         }
         for (number, one) in self.constraints(want) {
             let pin = &mut self.pins[want.claim][number];
-            pin.value = device.attributes.get(&one.attribute).copied().unwrap_or_default();
+            pin.value = device.attributes.get(&one.attribute);
             pin.devices = pin.devices.saturating_add_signed(by);
         }
     }

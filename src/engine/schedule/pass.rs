@@ -145,7 +145,7 @@ impl<'s, 'a> Pass<'s, 'a> {
             ledger: setup.problem.pools.iter().map(|offer| offer.used.clone()).collect(),
             counts: setup.counts.clone(),
             used: FxHashMap::default(),
-            shared: BTreeMap::new(),
+            shared: setup.expected.shared.clone(),
             given: BTreeMap::new(),
             left_out: left_out.to_vec(),
             reservations: reservations::left(setup.problem.pools),

@@ -10,7 +10,8 @@ use super::attach::Attachable;
 use crate::event::SpecId;
 use crate::model::{
     ClaimKind, HostPort, InstanceType, Inventory, InventoryId, KindId, Labels, Limits, NodePool, PodClaim,
-    PodGroup, PodKey, PodSpec, Price, Requirements, Resources, Str, Taint, Time, TypeName, Uid, label,
+    PodGroup, PodKey, PodSpec, Price, Requirements, Resources, SelectorId, Str, Taint, Time, TypeName, Uid,
+    label,
 };
 use crate::reason::Reason;
 use crate::settings::{MinValuesPolicy, PreferencePolicy};
@@ -42,9 +43,11 @@ pub struct Problem<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Devices {
     /// Kinds of claims, by number.
-    pub kinds: Vec<ClaimKind>,
+    pub kinds: Vec<Arc<ClaimKind>>,
     /// Inventories, by number.
     pub inventories: Vec<Inventory>,
+    /// Selectors that may take devices which are not of one node alone.
+    pub wide: BTreeSet<SelectorId>,
     /// The claims of each pod of the problem, or why none of them can be had.
     pub pods: Vec<Result<Vec<PodClaim>, Reason>>,
     /// The devices of each host.
@@ -53,6 +56,8 @@ pub struct Devices {
     pub types: Vec<Vec<Option<InventoryId>>>,
     /// The claims of each DaemonSet of the pools.
     pub daemons: Vec<Vec<KindId>>,
+    /// The claims of pods that are expected on a host, by the host's place; pod by pod.
+    pub expected: BTreeMap<usize, Vec<Vec<PodClaim>>>,
 }
 
 impl Devices {

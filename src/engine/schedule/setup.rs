@@ -9,6 +9,7 @@ use rustc_hash::FxHashMap;
 
 use super::bits::Bits;
 use super::class::{Claims, Class, Wishes, classes, first_refused, wishes};
+use super::devices::Expected;
 use super::fits::Fit;
 use super::pass::NodeDevices;
 use super::problem::{Host, HostLabels, PoolOffer, Problem};
@@ -56,6 +57,8 @@ pub(super) struct Setup<'a> {
     pub buyable: RefCell<Buyable>,
     /// The devices of new nodes.
     pub stocks: Stocks,
+    /// The devices of hosts that pods are expected to take.
+    pub expected: Expected,
     /// The devices of new nodes of a pool, once pods of a class came.
     pub fresh: FxHashMap<(usize, Vec<KindId>), Option<NodeDevices>>,
     /// How many kinds of levels there are.
@@ -173,6 +176,7 @@ impl<'a> Setup<'a> {
             looks_at: RefCell::default(),
             buyable: RefCell::default(),
             stocks: Stocks::new(&problem),
+            expected: problem.devices.map(Expected::new).unwrap_or_default(),
             fresh: FxHashMap::default(),
             sizes,
             pinned: pinned(&groups),

@@ -287,8 +287,9 @@ fn of_host(setup: &Setup<'_>, placement: &Placement, class: usize, at: usize) ->
         return Some((reason.id, reason.to_string()));
     }
     if let Some(devices) = setup.problem.devices {
+        let expected = || setup.expected.ledgers.get(&(at as u32)).cloned();
         let fresh = || Some(Ledger::new(devices.inventory(devices.hosts[at]?)));
-        let left = used.and_then(|used| used.devices.clone()).or_else(fresh);
+        let left = used.and_then(|used| used.devices.clone()).or_else(expected).or_else(fresh);
         if let Some((id, claim)) = shortage(setup, class, devices.hosts[at].zip(left.as_ref())) {
             return Some((id, format!("claim {claim}")));
         }

@@ -132,6 +132,16 @@ impl Persist for u128 {
     }
 }
 
+impl Persist for i128 {
+    fn put(&self, out: &mut Vec<u8>) {
+        (*self as u128).put(out);
+    }
+
+    fn get(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        Ok(u128::get(from)? as Self)
+    }
+}
+
 impl Persist for bool {
     fn put(&self, out: &mut Vec<u8>) {
         out.push(u8::from(*self));
@@ -171,6 +181,20 @@ impl<T: Persist> Persist for Option<T> {
 
     fn get(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
         if bool::get(from)? { T::get(from).map(Some) } else { Ok(None) }
+    }
+}
+
+impl<T: Persist, E: Persist> Persist for Result<T, E> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_ok().put(out);
+        match self {
+            Ok(value) => value.put(out),
+            Err(error) => error.put(out),
+        }
+    }
+
+    fn get(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
+        if bool::get(from)? { T::get(from).map(Ok) } else { E::get(from).map(Err) }
     }
 }
 

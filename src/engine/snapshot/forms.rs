@@ -69,7 +69,20 @@ macro_rules! plain_enums {
 }
 
 names!(NodeName, ClaimName, PoolName, ClassName, InstanceId, TypeName, Zone);
-wrappers!(Time, Span, Price, Uid, Seq, SpecId, LabelSetId, LabelSelector, FeatureGates);
+wrappers!(
+    Time,
+    Span,
+    Price,
+    Uid,
+    Seq,
+    SpecId,
+    LabelSetId,
+    LabelSelector,
+    FeatureGates,
+    SelectorId,
+    KindId,
+    DeviceAmount
+);
 
 plain_enums! {
     PodPhase { Pending = 0, Held = 1, Bound = 2, Terminating = 3, Ended = 4 }
@@ -132,7 +145,7 @@ structs! {
         launch_retry, eviction_retry, nomination_window, garbage_collect_after, preference_policy, min_values_policy,
         default_spread, feature_gates, expendable_below,
     }
-    Pod { uid, spec, created, phase, node, started, ends, waiting_since, plan }
+    Pod { uid, spec, created, phase, node, started, ends, waiting_since, plan, claims }
     Planned { pods, requests }
     Node { facts, changed, conditions, planned }
     Pool { facts, changed }
@@ -143,6 +156,17 @@ structs! {
     VolumeClaim { topologies, driver, problem }
     VolumeAttachment { node, volume, claim }
     Orphan { claim, seen, collected }
+    DeviceSelector { expressions, capacity }
+    ClaimKind { requests, constraints }
+    DeviceRequest { name, alternatives }
+    DeviceAsk { name, selector, count }
+    SameAttribute { attribute, asks }
+    DevicePoolKey { node, driver, pool }
+    DevicePool { complete, counters, devices, undecided }
+    PublishedDevice { name, usable, attributes, counters, capacity, takers }
+    DeviceName { driver, pool, device }
+    AllocatedDevice { name, consumed }
+    Holding { devices, reach }
     Occupancy { pods, used, used_by_daemons, workload_pods, last_pod_event, freed }
     Instance { id, instance_type, zone, capacity_type, price, launched, interruption, is_gone }
     Eviction { attempts, asked, blocked, forced }
@@ -266,6 +290,26 @@ enums! {
             Ok(Self::Other { names: Persist::get(from)?, selector: Persist::get(from)? })
         },
     }
+    ClaimSource {
+        0 => Self::Named(name) => [name] => |from: &mut Reader<'_>| Ok(Self::Named(Persist::get(from)?)),
+        1 => Self::Made(name) => [name] => |from: &mut Reader<'_>| Ok(Self::Made(Persist::get(from)?)),
+        2 => Self::Template(name) => [name] => |from: &mut Reader<'_>| Ok(Self::Template(Persist::get(from)?)),
+        3 => Self::NotNeeded => [] => |_: &mut Reader<'_>| Ok(Self::NotNeeded),
+    }
+    DeviceCount {
+        0 => Self::Exactly(count) => [count] => |from: &mut Reader<'_>| Ok(Self::Exactly(Persist::get(from)?)),
+        1 => Self::All => [] => |_: &mut Reader<'_>| Ok(Self::All),
+    }
+    DeviceReach {
+        0 => Self::Nodes(names) => [names] => |from: &mut Reader<'_>| Ok(Self::Nodes(Persist::get(from)?)),
+        1 => Self::Labels(places) => [places] => |from: &mut Reader<'_>| Ok(Self::Labels(Persist::get(from)?)),
+        2 => Self::Anywhere => [] => |_: &mut Reader<'_>| Ok(Self::Anywhere),
+    }
+    ResourceClaim {
+        0 => Self::Open(kind) => [kind] => |from: &mut Reader<'_>| Ok(Self::Open(Persist::get(from)?)),
+        1 => Self::Refused(reason) => [reason] => |from: &mut Reader<'_>| Ok(Self::Refused(Persist::get(from)?)),
+        2 => Self::Allocated(holding) => [holding] => |from: &mut Reader<'_>| Ok(Self::Allocated(Persist::get(from)?)),
+    }
     Target {
         0 => Self::Node(node) => [node] => |from: &mut Reader<'_>| Ok(Self::Node(Persist::get(from)?)),
         1 => Self::Claim(claim) => [claim] => |from: &mut Reader<'_>| Ok(Self::Claim(Persist::get(from)?)),
@@ -289,6 +333,10 @@ impl Persist for State {
         parts.label_sets.len().put(out);
         parts.label_sets.iter().for_each(|labels| labels.put(out));
         parts.occupancy.put(out);
+        parts.selectors.len().put(out);
+        parts.selectors.iter().for_each(|selector| selector.put(out));
+        parts.claim_kinds.len().put(out);
+        parts.claim_kinds.iter().for_each(|kind| kind.put(out));
         self.size.put(out);
         self.now.put(out);
         self.origin.put(out);
@@ -311,6 +359,10 @@ impl Persist for State {
         self.volume_claims.put(out);
         self.volume_limits.put(out);
         self.volume_attachments.put(out);
+        self.resource_claims.put(out);
+        self.claim_templates.put(out);
+        self.device_pools.put(out);
+        self.wide_selectors.put(out);
         self.types.put(out);
         self.catalogue.put(out);
         self.unavailable.put(out);
@@ -326,7 +378,8 @@ impl Persist for State {
         let specs: Vec<Arc<PodSpec>> = Persist::get(from)?;
         let label_sets: Vec<Arc<Labels>> = Persist::get(from)?;
         let occupancy = Persist::get(from)?;
-        let mut state = Self::from_tables(specs, label_sets, occupancy);
+        let selectors = Persist::get(from)?;
+        let mut state = Self::from_tables(specs, label_sets, occupancy, selectors, Persist::get(from)?);
         state.size = Persist::get(from)?;
         state.now = Persist::get(from)?;
         state.origin = Persist::get(from)?;
@@ -348,6 +401,10 @@ impl Persist for State {
         state.volume_claims = Persist::get(from)?;
         state.volume_limits = Persist::get(from)?;
         state.volume_attachments = Persist::get(from)?;
+        state.resource_claims = Persist::get(from)?;
+        state.claim_templates = Persist::get(from)?;
+        state.device_pools = Persist::get(from)?;
+        state.wide_selectors = Persist::get(from)?;
         state.types = Persist::get(from)?;
         state.catalogue = Persist::get(from)?;
         state.unavailable = Persist::get(from)?;

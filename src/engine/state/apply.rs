@@ -75,6 +75,7 @@ impl State {
                     ends: None,
                     waiting_since: time,
                     plan: Plan::None,
+                    claims: Vec::new(),
                 };
                 self.pods.insert(pod.clone(), facts);
                 self.attach(seq, time, pod);
@@ -304,6 +305,16 @@ impl State {
                 self.volume_attached(attachment, facts);
             }
             Fact::VolumeAttachmentDeleted { attachment, .. } => self.volume_detached(attachment),
+            Fact::DeviceSelectorDefined { .. }
+            | Fact::ClaimKindDefined { .. }
+            | Fact::ResourceClaimObserved { .. }
+            | Fact::ResourceClaimDeleted { .. }
+            | Fact::ClaimTemplateObserved { .. }
+            | Fact::ClaimTemplateDeleted { .. }
+            | Fact::PodClaimsObserved { .. }
+            | Fact::DevicePoolObserved { .. }
+            | Fact::DevicePoolDeleted { .. }
+            | Fact::WideSelectorsObserved { .. } => self.apply_device_fact(seq, fact),
         }
     }
 }

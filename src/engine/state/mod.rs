@@ -9,6 +9,7 @@ mod apply_decision;
 mod change;
 mod claim;
 mod claims;
+mod devices;
 mod displaced;
 mod occupancy;
 mod touched;
@@ -30,9 +31,10 @@ pub use crate::model::{NodeOverlay, VolumeAttachment, VolumeClaim};
 
 use crate::event::{Divergence, LabelSetId, Seq, SpecId, Target};
 use crate::model::{
-    ClaimFacts, ClaimName, ClassName, InstanceId, InstanceType, LabelSelector, Labels, NodeFacts, NodeName,
-    NodePool, OfferingKey, PodKey, PodPhase, PodSpec, PoolName, Resources, Str, Time, TypeName, Uid,
-    VolumeLimits,
+    ClaimFacts, ClaimKind, ClaimName, ClaimSource, ClassName, DeviceName, DevicePool, DevicePoolKey,
+    DeviceSelector, InstanceId, InstanceType, KindId, LabelSelector, Labels, NodeFacts, NodeName, NodePool,
+    OfferingKey, PodKey, PodPhase, PodSpec, PoolName, ResourceClaim, Resources, SelectorId, Str, Time,
+    TypeName, Uid, VolumeLimits,
 };
 use crate::reason::Reason;
 use crate::settings::Settings;
@@ -82,6 +84,14 @@ pub struct State {
     pub volume_limits: BTreeMap<NodeName, VolumeLimits>,
     /// VolumeAttachments, by name.
     pub volume_attachments: BTreeMap<Str, VolumeAttachment>,
+    /// ResourceClaims.
+    pub resource_claims: BTreeMap<PodKey, ResourceClaim>,
+    /// What claims of each ResourceClaimTemplate ask for, or why they cannot be had.
+    pub claim_templates: BTreeMap<PodKey, Result<KindId, Reason>>,
+    /// Devices that drivers published, those of a node side by side. They may be known before the node, and for a moment after it.
+    pub device_pools: BTreeMap<DevicePoolKey, Arc<DevicePool>>,
+    /// Selectors that may take devices which are not of one node alone.
+    pub wide_selectors: BTreeSet<SelectorId>,
     /// Instance types on offer.
     pub types: BTreeMap<TypeName, Arc<InstanceType>>,
     /// Digest of the catalogue that was read in full last.
@@ -109,6 +119,14 @@ pub struct State {
     occupancy: BTreeMap<NodeName, Occupancy>,
     /// The names of the VolumeAttachments of each node that has any.
     attached: BTreeMap<NodeName, BTreeSet<Str>>,
+    selectors: Vec<Arc<DeviceSelector>>,
+    selector_ids: FxHashMap<Arc<DeviceSelector>, SelectorId>,
+    claim_kinds: Vec<Arc<ClaimKind>>,
+    claim_kind_ids: FxHashMap<Arc<ClaimKind>, KindId>,
+    /// The claims that have each device.
+    in_use: BTreeMap<DeviceName, BTreeSet<PodKey>>,
+    /// The nodes on which devices of each pool are, by driver and name.
+    pool_nodes: BTreeMap<(Str, Str), BTreeSet<NodeName>>,
     waiting: BTreeSet<PodKey>,
     /// Those of them that are not expected anywhere.
     unplanned: BTreeSet<PodKey>,
@@ -139,6 +157,8 @@ pub struct Pod {
     pub waiting_since: Time,
     /// What was decided about it while it waits.
     pub plan: Plan,
+    /// Where each of its resource claims comes from, in the order of its spec; empty where that is not known.
+    pub claims: Vec<ClaimSource>,
 }
 
 /// A pod that was bound otherwise than planned.

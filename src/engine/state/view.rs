@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{Claim, Node, Occupancy, Plan, Pod, State, Touched, VolumeAttachment};
 use crate::event::{LabelSetId, SpecId};
 use crate::model::{
-    ClaimName, InstanceId, Labels, NodeName, PodKey, PodPhase, PodSpec, Price, Resources, Span, Taint, Time,
+    ClaimKind, ClaimName, DeviceSelector, InstanceId, KindId, Labels, NodeName, PodKey, PodPhase, PodSpec,
+    Price, ResourceClaim, Resources, SelectorId, Span, Taint, Time,
 };
 
 impl State {
@@ -159,11 +160,19 @@ pub(crate) struct Parts<'a> {
     pub(crate) specs: &'a [Arc<PodSpec>],
     pub(crate) label_sets: &'a [Arc<Labels>],
     pub(crate) occupancy: &'a BTreeMap<NodeName, Occupancy>,
+    pub(crate) selectors: &'a [Arc<DeviceSelector>],
+    pub(crate) claim_kinds: &'a [Arc<ClaimKind>],
 }
 
 impl State {
     pub(crate) fn parts(&self) -> Parts<'_> {
-        Parts { specs: &self.specs, label_sets: &self.label_sets, occupancy: &self.occupancy }
+        Parts {
+            specs: &self.specs,
+            label_sets: &self.label_sets,
+            occupancy: &self.occupancy,
+            selectors: &self.selectors,
+            claim_kinds: &self.claim_kinds,
+        }
     }
 
     /// A State with these tables and nothing else; to be filled, then indexed.
@@ -171,9 +180,15 @@ impl State {
         specs: Vec<Arc<PodSpec>>,
         label_sets: Vec<Arc<Labels>>,
         occupancy: BTreeMap<NodeName, Occupancy>,
+        selectors: Vec<Arc<DeviceSelector>>,
+        claim_kinds: Vec<Arc<ClaimKind>>,
     ) -> Self {
         let numbered = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let of_selectors = selectors.iter().enumerate();
+        let of_kinds = claim_kinds.iter().enumerate();
         Self {
+            selector_ids: of_selectors.map(|(at, one)| (Arc::clone(one), SelectorId(numbered(at)))).collect(),
+            claim_kind_ids: of_kinds.map(|(at, one)| (Arc::clone(one), KindId(numbered(at)))).collect(),
             spec_ids: specs
                 .iter()
                 .enumerate()
@@ -187,14 +202,25 @@ impl State {
             specs,
             label_sets,
             occupancy,
+            selectors,
+            claim_kinds,
             ..Self::default()
         }
     }
 
-    /// Whether every spec that is named is defined.
+    /// Whether every spec, selector and kind of claims that is named is defined.
     pub(crate) fn refers_only_to_what_it_has(&self) -> bool {
         let known = |id: SpecId| (id.0 as usize) < self.specs.len();
-        self.pods.values().all(|pod| known(pod.spec))
+        let is_selector = |id: &SelectorId| (id.0 as usize) < self.selectors.len();
+        let is_kind = |id: &KindId| (id.0 as usize) < self.claim_kinds.len();
+        let claim_is_known = |claim: &ResourceClaim| match claim {
+            ResourceClaim::Open(kind) => is_kind(kind),
+            ResourceClaim::Refused(_) | ResourceClaim::Allocated(_) => true,
+        };
+        self.claim_kinds.iter().flat_map(|kind| kind.selectors()).all(is_selector)
+            && self.resource_claims.values().all(claim_is_known)
+            && self.claim_templates.values().flatten().all(is_kind)
+            && self.pods.values().all(|pod| known(pod.spec))
             && self.daemon_sets.values().all(|id| known(*id))
             && self.buffers.values().all(|buffer| known(buffer.spec))
     }
@@ -220,6 +246,7 @@ impl State {
         for (name, attachment) in &self.volume_attachments {
             self.attached.entry(attachment.node.clone()).or_default().insert(name.clone());
         }
+        self.index_devices();
         self.touched = Touched::from(self.size);
     }
 }

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use purser_api::devices::{Book, ClaimSource, SliceTemplate};
+use purser_api::devices::{Book, SliceTemplate};
 use purser_api::scenario::{Scenario, ScenarioPod, ScenarioType};
-use purser_engine::model::{InventoryId, NodeName, PodClaim, PodKey, PoolName, TypeName, label};
+use purser_engine::model::{ClaimSource, InventoryId, NodeName, PodClaim, PodKey, PoolName, TypeName, label};
 use purser_engine::schedule::{DevicePlace, Devices, Given, Host, PendingPod, Plan, PodDevices, PoolOffer};
 use serde::Serialize;
 
@@ -91,8 +91,8 @@ pub(super) fn devices(
         offer.types.iter().map(|one| &one.name).map(of_type).collect()
     };
     let types = pools.iter().map(of_pool).collect();
-    let (kinds, inventories) = book.finish();
-    Some(Devices { kinds, inventories, pods, hosts, types, daemons })
+    let (kinds, inventories, wide) = book.finish();
+    Some(Devices { kinds, inventories, wide, pods, hosts, types, daemons, expected: BTreeMap::new() })
 }
 
 /// An instance type of a pool by its name; of two the first counts.

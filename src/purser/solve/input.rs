@@ -127,6 +127,7 @@ fn expand_workloads(scenario: &mut Scenario) {
                     node: None,
                     started: None,
                     deletion_grace: None,
+                    claims: Vec::new(),
                 },
                 provisionable: true,
                 ignored: None,

@@ -368,6 +368,7 @@ impl World {
             node: own.node.map(|node| self.nodes.get(node).facts.name.clone()),
             started: own.bound.filter(|_| spec.is_held_for_a_time()),
             deletion_grace: None,
+            claims: Vec::new(),
         }
     }
 

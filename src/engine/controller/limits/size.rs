@@ -3,16 +3,22 @@
 //! **Invariant:** what is computed here is never less than what the wire form takes, whatever the values are: five bytes for
 //! the length of a text or list, and nine for a number.
 
+use std::collections::BTreeMap;
+
 use crate::model::{
-    Budget, LabelSelector, Labels, NamespaceSelector, Offering, OfferingKey, PodAffinity, Requirement,
-    Requirements, Resources, Taint, Toleration, TopologySpread,
+    AllocatedDevice, AskedKind, Budget, ClaimSource, DeviceAmount, DevicePool, DeviceReach, DeviceSelector,
+    LabelSelector, Labels, NamespaceSelector, Offering, OfferingKey, PodAffinity, Requirement, Requirements,
+    Resources, Str, Taint, Toleration, TopologySpread,
 };
 
 /// A length, or a number of 32 bits.
 const LEN: usize = 5;
 
 /// A number of 64 bits.
-const NUMBER: usize = 9;
+pub(super) const NUMBER: usize = 9;
+
+/// An amount of a device's: a number of 64 bits, or what it takes beyond.
+const AMOUNT: usize = 17;
 
 pub(super) fn text(text: &str) -> usize {
     LEN + text.len()
@@ -81,4 +87,59 @@ pub(super) fn limit(driver: &str) -> usize {
 
 pub(super) fn offering_key(offering: &OfferingKey) -> usize {
     text(offering.instance_type.as_str()) + text(offering.zone.as_str()) + 1
+}
+
+fn amounts(amounts: &BTreeMap<Str, DeviceAmount>) -> usize {
+    LEN + amounts.keys().map(|name| text(name) + AMOUNT).sum::<usize>()
+}
+
+pub(super) fn selector_of_devices(selector: &DeviceSelector) -> usize {
+    LEN + list(&selector.expressions, |expression| text(expression)) + amounts(&selector.capacity)
+}
+
+pub(super) fn kind(kind: &AskedKind) -> usize {
+    let requests = list(&kind.requests, |request| {
+        let ask = |name: Option<&Str>| 1 + name.map_or(0, |name| text(name)) + LEN + 1 + NUMBER;
+        text(&request.name) + list(&request.alternatives, |one| ask(one.name.as_ref()))
+    });
+    let constraints = list(&kind.constraints, |one| text(&one.attribute) + LEN + one.asks.len() * 2 * NUMBER);
+    LEN + requests + constraints
+}
+
+pub(super) fn source(source: &ClaimSource) -> usize {
+    1 + match source {
+        ClaimSource::Named(name) | ClaimSource::Made(name) | ClaimSource::Template(name) => text(name),
+        ClaimSource::NotNeeded => LEN,
+    }
+}
+
+pub(super) fn allocated(device: &AllocatedDevice) -> usize {
+    let name = &device.name;
+    text(&name.driver) + text(&name.pool) + text(&name.device) + amounts(&device.consumed)
+}
+
+pub(super) fn reach(reach: &DeviceReach) -> usize {
+    1 + match reach {
+        DeviceReach::Nodes(names) => LEN + names.iter().map(|name| text(name.as_str())).sum::<usize>(),
+        DeviceReach::Labels(places) => list(places, requirements),
+        DeviceReach::Anywhere => 0,
+    }
+}
+
+pub(super) fn pool<S>(pool: &DevicePool<S>) -> usize {
+    let devices = list(&pool.devices, |device| {
+        let attributes = device.attributes.iter().map(|(name, value)| text(name) + text(value));
+        let takers = device.takers.values().map(|needs| LEN + LEN + needs.len() * AMOUNT);
+        text(&device.name)
+            + 1
+            + LEN
+            + attributes.sum::<usize>()
+            + LEN
+            + device.counters.len() * (NUMBER + AMOUNT)
+            + 1
+            + device.capacity.as_ref().map_or(0, amounts)
+            + LEN
+            + takers.sum::<usize>()
+    });
+    1 + LEN + pool.counters.len() * AMOUNT + devices + LEN + pool.undecided.len() * LEN
 }

@@ -76,7 +76,7 @@ impl Pass<'_, '_> {
                 },
                 PodClaim::Allocated(DeviceReach::Nodes(names)) => {
                     let host = self.setup.problem.hosts.get(target as usize)?;
-                    names.get(&host.name)?;
+                    names.iter().find(|name| *name.as_shared() == host.name)?;
                 }
                 PodClaim::Allocated(DeviceReach::Labels(_) | DeviceReach::Anywhere) => {}
             }
@@ -96,7 +96,8 @@ impl Pass<'_, '_> {
             return Ok(None);
         };
         let wanted = self.unallocated(class, target).ok_or(Answer::Never)?;
-        let known = self.at.used.get(&target).and_then(|used| used.devices.as_ref());
+        let used = self.at.used.get(&target).and_then(|used| used.devices.as_ref());
+        let known = used.or_else(|| self.setup.expected.ledgers.get(&target));
         if wanted.is_empty() {
             return Ok(known.map(Ledger::with_none));
         }

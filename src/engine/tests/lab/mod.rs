@@ -211,6 +211,7 @@ pub fn pod(name: &str, spec: &PodSpec) -> PodFacts {
         node: None,
         started: None,
         deletion_grace: None,
+        claims: Vec::new(),
     }
 }
 
