@@ -11,6 +11,7 @@ mod buffers;
 mod claim;
 mod condition;
 mod daemons;
+mod devices;
 mod error;
 mod evict;
 mod executor;
@@ -46,7 +47,7 @@ pub use pools::Pools;
 pub use quiet::Quiet;
 pub use recorder::{About, DECISION, Kind, Notice, Outbox, Recorder};
 pub use status::Statuses;
-pub use watch::{Answers, Watches};
+pub use watch::{Answers, Scope, Watches};
 
 /// Tells the time. Only whoever drives the controller reads a clock.
 pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;

@@ -18,16 +18,25 @@ use purser_engine::model::{ClaimFacts, ClaimName, InstanceId, NodeName, PodKey, 
 use purser_engine::port::Observation;
 
 use crate::daemons::Daemons;
+use crate::devices::Devices;
 use crate::kwok::{Instances, Kubelet};
 use crate::pools::{Pool, Pools};
 use crate::watching::Key;
 
 pub(crate) type Told = Result<Vec<Observation>, FieldError>;
 
-pub(crate) fn pod(pod: &Pod, kubelet: &Kubelet, daemons: &Daemons, pools: &Pools, now: Time) -> Told {
+pub(crate) fn pod(
+    pod: &Pod,
+    kubelet: &Kubelet,
+    daemons: &Daemons,
+    devices: &Devices,
+    pools: &Pools,
+    now: Time,
+) -> Told {
     kubelet.saw(pod);
     // The API server has given it its priority.
-    let facts = pod_facts(pod, &Priorities::default(), Origin::Cluster)?;
+    let mut facts = pod_facts(pod, &Priorities::default(), Origin::Cluster)?;
+    facts.claims = devices.claims_of(pod);
     pools.quiet().saw_pod(pod, &facts, now);
     let of_daemons = daemons.saw_pod(pod, &facts);
     Ok(of_daemons.into_iter().chain([Observation::Pod(facts)]).collect())

@@ -1,7 +1,7 @@
 //! Watches: one for each kind, all told through one channel.
 //!
 //! **Invariant:** which kinds are watched is decided here, and what else is kept of them is with whoever reads them. What only an open
-//! feature gate makes count is watched only then.
+//! feature gate or a setting makes count is watched only then.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::{LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use k8s_openapi::api::storage::v1::{CSINode, StorageClass, VolumeAttachment};
 use kube::api::DynamicObject;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::Now;
 use crate::buffers::Buffers;
 use crate::daemons::Daemons;
+use crate::devices::Devices;
 use crate::error::ClusterError;
 use crate::kwok::{Instances, Kubelet};
 use crate::overlays::Overlays;
@@ -57,6 +59,15 @@ impl Answers {
     }
 }
 
+/// What is watched beside what always is.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// Feature gates.
+    pub gates: &'a FeatureGates,
+    /// Whether devices are, and claims on them.
+    pub devices: bool,
+}
+
 /// The watches of a cluster. They end when this is dropped.
 pub struct Watches {
     words: mpsc::Receiver<Word>,
@@ -75,7 +86,7 @@ impl Watches {
         pools: &Pools,
         kubelet: &Kubelet,
         instances: &Instances,
-        gates: &FeatureGates,
+        scope: Scope<'_>,
         now: Now,
     ) -> Result<(Self, Vec<Observation>), ClusterError> {
         let version =
@@ -129,10 +140,12 @@ impl Watches {
         let (at, then) = (Arc::clone(&now), Arc::clone(&now));
         let all_pods: Api<Pod> = Api::all(client.clone());
         let of_daemons = daemons.clone();
+        let devices = if scope.devices { Devices::looked_at() } else { Devices::default() };
+        let claiming = devices.clone();
         watches.add(
             "Pod",
             all_pods,
-            move |pod| tell::pod(pod, &mine, &of_daemons, &of_pods, at()),
+            move |pod| tell::pod(pod, &mine, &of_daemons, &claiming, &of_pods, at()),
             move |key| tell::no_pod(key, &of_lost, then()),
         );
         watches.begin_one::<DaemonSet, _>("DaemonSet", client, daemons.clone());
@@ -143,14 +156,20 @@ impl Watches {
         watches.begin_one::<PersistentVolume, _>("PersistentVolume", client, volumes.clone());
         watches.begin_one::<StorageClass, _>("StorageClass", client, volumes.clone());
         watches.begin_one::<VolumeAttachment, _>("VolumeAttachment", client, volumes);
+        if scope.devices {
+            watches.begin_one::<DeviceClass, _>("DeviceClass", client, devices.clone());
+            watches.begin_one::<ResourceClaim, _>("ResourceClaim", client, devices.clone());
+            watches.begin_one::<ResourceClaimTemplate, _>("ResourceClaimTemplate", client, devices.clone());
+            watches.begin_one::<ResourceSlice, _>("ResourceSlice", client, devices);
+        }
         let csi_nodes: Api<CSINode> = Api::all(client.clone());
         watches.add("CSINode", csi_nodes, tell::volume_limits, |key| {
             vec![Observation::NoVolumeLimits(NodeName::new(key.name.as_str()))]
         });
-        if gates.has(FeatureGate::NodeOverlay) {
+        if scope.gates.has(FeatureGate::NodeOverlay) {
             watches.begin_with("NodeOverlay", statuses.overlays.api(), statuses.overlays.clone());
         }
-        if gates.has(FeatureGate::CapacityBuffer) {
+        if scope.gates.has(FeatureGate::CapacityBuffer) {
             watches.begin_with("CapacityBuffer", statuses.buffers.api(), statuses.buffers.clone());
         }
         let namespaces: Api<Namespace> = Api::all(client.clone());

@@ -61,6 +61,10 @@ pub struct RunOptions {
     /// What is switched on or off.
     #[command(flatten)]
     pub gates: Gates,
+    /// Pods with resource claims are left alone; with `false` devices and claims on them are looked at, and such pods go where their devices are.
+    #[arg(long, env = "IGNORE_DRA_REQUESTS", value_name = "BOOL", num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set, value_enum)]
+    pub ignore_dra_requests: Boolean,
     /// The port of /metrics; 0 for none.
     #[arg(long, env = "METRICS_PORT", value_name = "PORT", default_value_t = 8080)]
     pub metrics_port: u16,
@@ -250,7 +254,6 @@ ignored! {
     memory_limit, "memory-limit", "MEMORY_LIMIT", "There is no garbage collector to tell.";
     cpu_requests, "cpu-requests", "CPU_REQUESTS", "One thread decides, whatever there is.";
     log_error_output_paths, "log-error-output-paths", "LOG_ERROR_OUTPUT_PATHS", "Errors go where the other lines go.";
-    ignore_dra_requests, "ignore-dra-requests", "IGNORE_DRA_REQUESTS", "Resource claims are always looked at.";
     scheduler_config, "scheduler-config", "SCHEDULER_CONFIG", "Default topology spread constraints cannot be set yet.";
     cluster_name, "cluster-name", "CLUSTER_NAME", "The cluster is known by the UID of its namespace kube-system.";
     cluster_endpoint, "cluster-endpoint", "CLUSTER_ENDPOINT", "It is of use on AWS only.";

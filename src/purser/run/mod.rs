@@ -19,7 +19,9 @@ use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config};
 use purser_cluster::kwok::{self, Instances, Kubelet, Kwok};
-use purser_cluster::{Election, Executor, Gate, Now, Outbox, Pools, Rate, Recorder, Said, Watches, Won};
+use purser_cluster::{
+    Election, Executor, Gate, Now, Outbox, Pools, Rate, Recorder, Said, Scope, Watches, Won,
+};
 use purser_engine::controller::{Controller, Start};
 use purser_engine::model::{Span, Time};
 use purser_engine::port::{InstanceFacts, Observation};
@@ -205,9 +207,10 @@ impl Replica {
         let of_kubelets = purser_cluster::client(config, &self.gate, Rate::UNLIMITED)?;
         tokio::spawn(kubelet_work.run(of_kubelets, Arc::clone(&now)));
         let instances = Instances::default();
-        let gates = &settings.feature_gates;
+        let devices = !self.options.ignore_dra_requests.is_true();
+        let scope = Scope { gates: &settings.feature_gates, devices };
         let (mut watches, listed) = tokio::select! {
-            begun = Watches::begin(&client, &pools, &kubelet, &instances, gates, Arc::clone(&now)) => begun?,
+            begun = Watches::begin(&client, &pools, &kubelet, &instances, scope, Arc::clone(&now)) => begun?,
             why = &mut leadership.keeping => return Err(LeaseLost(why?).into()),
             _ = self.stop.wait_for(Option::is_some) => return Ok(()),
         };

@@ -188,6 +188,8 @@ mod tests {
         let without = options(&["--memory-limit", "-1", "--enable-profiling"]);
         let said: Vec<&str> = without.ignored.set().into_iter().map(|(flag, ..)| flag).collect();
         assert_eq!(said, ["memory-limit"]);
+        assert!(own.ignore_dra_requests.is_true(), "as with Karpenter");
+        assert!(!options(&["--ignore-dra-requests=false"]).ignore_dra_requests.is_true());
     }
 
     #[test]

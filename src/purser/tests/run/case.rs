@@ -229,6 +229,8 @@ fn api(client: &Client, api_version: &str, kind: &str) -> Api<DynamicObject> {
             | "StorageClass"
             | "VolumeAttachment"
             | "CustomResourceDefinition"
+            | "DeviceClass"
+            | "ResourceSlice"
     );
     match of_cluster {
         true => Api::all_with(client.clone(), &resource),

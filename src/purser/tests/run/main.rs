@@ -6,6 +6,7 @@ mod case;
 mod churn;
 mod claims;
 mod cluster;
+mod devices;
 mod draining;
 mod edge;
 mod faults;

@@ -37,7 +37,8 @@ impl Replica {
         let [metrics, health] = free_ports();
         let log = folder.join(format!("{host}.log"));
         let mut command = purser_run(kubeconfig, &folder.join(journal), [metrics, health]);
-        command.env("HOSTNAME", host);
+        // With all that it can watch.
+        command.env("HOSTNAME", host).env("IGNORE_DRA_REQUESTS", "false");
         command.args(["--leader-election-lease-duration", "3s", "--leader-election-renew-deadline", "2s"]);
         command.args(["--leader-election-retry-period", "300ms"]);
         let child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
