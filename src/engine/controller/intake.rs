@@ -2,21 +2,25 @@
 //!
 //! **Invariant:** an observation that State already has makes no record, and each record that is made fits the journal.
 
+mod claims;
 mod devices;
+mod latest;
 
 use std::sync::Arc;
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{late, limits};
+pub(super) use self::claims::is_no_news;
+use self::claims::{claim_fact, instance_fact, is_ended_news, is_missed};
+pub(super) use self::latest::coalesce;
+use super::limits;
 use crate::event::{Control, Event, Fact, LabelSetId, SpecId};
 use crate::model::{
-    ClaimFacts, ClaimKind, ClaimName, DevicePoolKey, DeviceSelector, InstanceId, KindId, Labels, NodeFacts,
-    NodeName, NodeOverlay, PodFacts, PodKey, PodPhase, PodSpec, PoolName, Price, SelectorId, Time,
-    VolumeAttachment, VolumeClaim,
+    ClaimKind, ClaimName, DeviceSelector, KindId, Labels, NodeFacts, NodeOverlay, PodFacts, PodPhase,
+    PodSpec, SelectorId, Time, VolumeAttachment, VolumeClaim,
 };
-use crate::port::{Entry, Input, InstanceFacts, Observation};
-use crate::state::{Buffer, Claim, Pod, State, described};
+use crate::port::{Entry, Input, Observation};
+use crate::state::{Buffer, Pod, State};
 
 /// How things come to be known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +33,6 @@ pub(super) enum Told {
 
 /// The records that inputs of this moment make, in order.
 pub(super) fn entries(state: &State, inputs: &[Input], told: Told, now: Time) -> Vec<Entry> {
-    let last = last_of_each_object(inputs);
     let mut intake = Intake {
         state,
         told,
@@ -41,10 +44,8 @@ pub(super) fn entries(state: &State, inputs: &[Input], told: Told, now: Time) ->
         kinds: FxHashMap::default(),
         launched: FxHashSet::default(),
     };
-    for (at, input) in inputs.iter().enumerate() {
-        let superseded =
-            object(&input.observation).is_some_and(|object| last.get(&object).is_some_and(|last| *last > at));
-        if !superseded {
+    for (input, counts) in inputs.iter().zip(latest::counting(inputs)) {
+        if counts {
             intake.take(input);
         }
     }
@@ -53,84 +54,6 @@ pub(super) fn entries(state: &State, inputs: &[Input], told: Told, now: Time) ->
         intake.entries.clear();
     }
     intake.entries
-}
-
-/// Only the last input about each object: what waits for a long time must not grow with the time.
-pub(super) fn coalesce(inputs: Vec<Input>) -> Vec<Input> {
-    let last = last_of_each_object(&inputs);
-    let keep: Vec<bool> = inputs
-        .iter()
-        .enumerate()
-        .map(|(at, input)| {
-            object(&input.observation).is_none_or(|object| last.get(&object).is_none_or(|last| *last == at))
-        })
-        .collect();
-    inputs.into_iter().zip(keep).filter_map(|(input, keep)| keep.then_some(input)).collect()
-}
-
-/// An object of which only the last state matters.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Object<'a> {
-    Pod(&'a PodKey),
-    Node(&'a NodeName),
-    Namespace(&'a str),
-    VolumeClaim(&'a PodKey),
-    VolumeLimits(&'a NodeName),
-    VolumeAttachment(&'a str),
-    Claim(&'a ClaimName),
-    NodePool(&'a PoolName),
-    NodeOverlay(&'a str),
-    DaemonSet(&'a PodKey),
-    DisruptionBudget(&'a PodKey),
-    CapacityBuffer(&'a PodKey),
-    ResourceClaim(&'a PodKey),
-    ClaimTemplate(&'a PodKey),
-    DevicePool(&'a DevicePoolKey),
-    WideSelectors,
-}
-
-fn object(observation: &Observation) -> Option<Object<'_>> {
-    match observation {
-        Observation::Pod(pod) => Some(Object::Pod(&pod.key)),
-        Observation::NoPod(key) => Some(Object::Pod(key)),
-        Observation::Node(node) => Some(Object::Node(&node.name)),
-        Observation::NoNode(name) => Some(Object::Node(name)),
-        Observation::Namespace(name, _) | Observation::NoNamespace(name) => Some(Object::Namespace(name)),
-        Observation::VolumeClaim(key, _) | Observation::NoVolumeClaim(key) => Some(Object::VolumeClaim(key)),
-        Observation::VolumeLimits { node, .. } | Observation::NoVolumeLimits(node) => {
-            Some(Object::VolumeLimits(node))
-        }
-        Observation::VolumeAttachment(name, _) | Observation::NoVolumeAttachment(name) => {
-            Some(Object::VolumeAttachment(name))
-        }
-        Observation::NodeClaim(claim) => Some(Object::Claim(&claim.name)),
-        Observation::NoNodeClaim(claim) => Some(Object::Claim(claim)),
-        Observation::NodePool(pool) => Some(Object::NodePool(&pool.name)),
-        Observation::NoNodePool(name) => Some(Object::NodePool(name)),
-        Observation::NodeOverlay(name, _) | Observation::NoNodeOverlay(name) => {
-            Some(Object::NodeOverlay(name))
-        }
-        Observation::DaemonSet(key, _) | Observation::NoDaemonSet(key) => Some(Object::DaemonSet(key)),
-        Observation::DisruptionBudget { budget: key, .. } | Observation::NoDisruptionBudget(key) => {
-            Some(Object::DisruptionBudget(key))
-        }
-        Observation::CapacityBuffer(key, _) | Observation::NoCapacityBuffer(key) => {
-            Some(Object::CapacityBuffer(key))
-        }
-        Observation::ResourceClaim(key, _) | Observation::NoResourceClaim(key) => {
-            Some(Object::ResourceClaim(key))
-        }
-        Observation::ClaimTemplate(key, _) | Observation::NoClaimTemplate(key) => {
-            Some(Object::ClaimTemplate(key))
-        }
-        Observation::DevicePool { key, .. } | Observation::NoDevicePool(key) => Some(Object::DevicePool(key)),
-        Observation::WideSelectors { .. } | Observation::NoWideSelectors => Some(Object::WideSelectors),
-        _ => None,
-    }
-}
-
-fn last_of_each_object(inputs: &[Input]) -> FxHashMap<Object<'_>, usize> {
-    inputs.iter().enumerate().filter_map(|(at, input)| Some((object(&input.observation)?, at))).collect()
 }
 
 struct Intake<'a> {
@@ -265,34 +188,17 @@ impl Intake<'_> {
             Observation::NoCapacityBuffer(buffer) if state.buffers.contains_key(buffer) => {
                 Fact::CapacityBufferDeleted { buffer: buffer.clone() }.into()
             }
-            Observation::ResourceClaim(claim, facts) => match self.resource_claim(claim, facts) {
+            Observation::ResourceClaim(..)
+            | Observation::NoResourceClaim(_)
+            | Observation::ClaimTemplate(..)
+            | Observation::NoClaimTemplate(_)
+            | Observation::DevicePool { .. }
+            | Observation::NoDevicePool(_)
+            | Observation::WideSelectors { .. }
+            | Observation::NoWideSelectors => match self.device_fact(&observation) {
                 Some(fact) => fact.into(),
                 None => return,
             },
-            Observation::NoResourceClaim(claim) if state.resource_claims.contains_key(claim) => {
-                Fact::ResourceClaimDeleted { claim: claim.clone() }.into()
-            }
-            Observation::ClaimTemplate(template, kind) => match self.claim_template(template, kind) {
-                Some(fact) => fact.into(),
-                None => return,
-            },
-            Observation::NoClaimTemplate(template) if state.claim_templates.contains_key(template) => {
-                Fact::ClaimTemplateDeleted { template: template.clone() }.into()
-            }
-            Observation::DevicePool { key, pool, asked } => match self.device_pool(key, pool, asked) {
-                Some(fact) => fact.into(),
-                None => return,
-            },
-            Observation::NoDevicePool(key) if state.device_pools.contains_key(key) => {
-                Fact::DevicePoolDeleted { key: key.clone() }.into()
-            }
-            Observation::WideSelectors { selectors, asked } => match self.wide_selectors(selectors, asked) {
-                Some(fact) => fact.into(),
-                None => return,
-            },
-            Observation::NoWideSelectors if !state.wide_selectors.is_empty() => {
-                Fact::WideSelectorsObserved { selectors: Default::default() }.into()
-            }
             Observation::InstanceType(offer) if state.types.get(&offer.name) != Some(offer) => {
                 Fact::InstanceTypeObserved { instance_type: Arc::clone(offer) }.into()
             }
@@ -496,92 +402,4 @@ pub(super) fn is_as_known(state: &State, known: &Pod, facts: &PodFacts) -> bool 
         && facts.deletion_grace.is_none()
         && known.claims == facts.claims
         && *state.spec(known.spec) == facts.spec
-}
-
-/// What a claim that was seen is to the log: one to take over, the outcome of a launch, one that somebody changed, or no news.
-pub(super) fn claim_fact(state: &State, facts: &Arc<ClaimFacts>, told: Told, now: Time) -> Option<Fact> {
-    let observed = || Some(Fact::NodeClaimObserved { claim: Arc::clone(facts) });
-    let Some(claim) = state.claims.get(&facts.name) else {
-        let is_late = told == Told::Live && late::is_late_claim(state, facts, now);
-        let is_known = is_late || state.strangers.get(&facts.name) == Some(facts);
-        return if is_known { None } else { observed() };
-    };
-    let removal = claim.disrupting.as_ref();
-    if removal.is_some_and(|removal| removal.terminated.is_some()) {
-        return None;
-    }
-    let instance = claim.instance.as_ref();
-    if has_other_deadline(claim, facts)
-        || (facts.deleted.is_some() && claim.deleted.is_none())
-        || instance.is_some_and(|known| facts.instance.as_ref().is_some_and(|seen| known.id != *seen))
-    {
-        return observed();
-    }
-    // The status tells of the instance as well as the launch's own answer, and may do so before it.
-    let is_late =
-        |id: &InstanceId| told == Told::Live && late::is_late_instance(state, id, facts.created, now);
-    let instance = facts.instance.clone().filter(|id| instance.is_none() && !is_late(id))?;
-    let (instance_type, zone, capacity_type) = described(facts);
-    let offers = state.types.get(&instance_type).map(|found| found.offerings.as_slice()).unwrap_or_default();
-    let price = offers.iter().find(|one| one.zone == zone && one.capacity_type == capacity_type);
-    let price = price.map_or(Price(0), |one| one.price);
-    let claim = facts.name.clone();
-    Some(Fact::InstanceLaunched { claim, instance, instance_type, zone, capacity_type, price })
-}
-
-/// Whether what a claim's object says of its deadline is news, and counts. What we have written there ourselves, to whole seconds, is known.
-fn has_other_deadline(claim: &Claim, facts: &ClaimFacts) -> bool {
-    let own = claim.removal_deadline().map(|own| Time(own.0 - own.0.rem_euclid(1_000_000)));
-    let is_own = claim.deadline.is_none() && facts.deadline == own;
-    facts.deleted.is_some() && facts.deadline != claim.deadline && !is_own
-}
-
-/// Whether it is news that a claim's object is gone.
-fn is_missed(state: &State, name: &ClaimName) -> bool {
-    let Some(claim) = state.claims.get(name) else { return state.strangers.contains_key(name) };
-    let is_ending = claim.disrupting.as_ref().is_some_and(|removal| removal.terminated.is_some());
-    is_ending || claim.deleted.is_none() || claim.instance.is_none()
-}
-
-/// Whether it is news that an instance of a claim is gone.
-fn is_ended_news(state: &State, instance: &InstanceId) -> bool {
-    let Some(claim) = state.claim_of_instance(instance) else { return false };
-    let is_ending = claim.disrupting.as_ref().is_some_and(|removal| removal.terminated.is_some());
-    is_ending || claim.instance.as_ref().is_none_or(|instance| !instance.is_gone)
-}
-
-/// Whether an instance that is listed is no news.
-pub(super) fn is_no_news(state: &State, facts: &InstanceFacts, now: Time) -> bool {
-    instance_fact(state, facts, now).is_none()
-}
-
-/// What an instance with our tags is to the log: the outcome of a launch, an orphan, or no news.
-fn instance_fact(state: &State, facts: &InstanceFacts, now: Time) -> Option<Fact> {
-    let instance = &facts.instance;
-    if state.is_claimed(instance) || late::is_late_instance(state, instance, facts.launched, now) {
-        return None;
-    }
-    if let Some(claim) = facts.claim.as_ref().and_then(|claim| state.claims.get(claim))
-        && claim.instance.is_none()
-    {
-        return Some(Fact::InstanceLaunched {
-            claim: claim.name.clone(),
-            instance: instance.clone(),
-            instance_type: facts.instance_type.clone(),
-            zone: facts.zone.clone(),
-            capacity_type: facts.capacity_type,
-            price: facts.price,
-        });
-    }
-    if state.orphans.contains_key(instance) {
-        return None;
-    }
-    Some(Fact::InstanceObserved {
-        instance: instance.clone(),
-        claim: facts.claim.clone(),
-        instance_type: facts.instance_type.clone(),
-        zone: facts.zone.clone(),
-        capacity_type: facts.capacity_type,
-        launched: facts.launched,
-    })
 }

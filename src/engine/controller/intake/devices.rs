@@ -12,16 +12,35 @@ use crate::model::{
     AskedKind, ClaimKind, DevicePool, DevicePoolKey, DeviceSelector, KindId, PodFacts, PodKey, Questions,
     ResourceClaim, SelectorId,
 };
-use crate::port::{Entry, Input};
+use crate::port::{Entry, Input, Observation};
 use crate::reason::Reason;
 
 impl Intake<'_> {
-    /// The record that a claim makes, if it is news.
-    pub(super) fn resource_claim(
-        &mut self,
-        key: &PodKey,
-        told: &ResourceClaim<Arc<AskedKind>>,
-    ) -> Option<Fact> {
+    /// The record that what is told of devices makes, if it is news.
+    pub(super) fn device_fact(&mut self, told: &Observation) -> Option<Fact> {
+        let state = self.state;
+        match told {
+            Observation::ResourceClaim(claim, facts) => self.resource_claim(claim, facts),
+            Observation::ClaimTemplate(template, kind) => self.claim_template(template, kind),
+            Observation::DevicePool { key, pool, asked } => self.device_pool(key, pool, asked),
+            Observation::WideSelectors { selectors, asked } => self.wide_selectors(selectors, asked),
+            Observation::NoResourceClaim(claim) if state.resource_claims.contains_key(claim) => {
+                Some(Fact::ResourceClaimDeleted { claim: claim.clone() })
+            }
+            Observation::NoClaimTemplate(template) if state.claim_templates.contains_key(template) => {
+                Some(Fact::ClaimTemplateDeleted { template: template.clone() })
+            }
+            Observation::NoDevicePool(key) if state.device_pools.contains_key(key) => {
+                Some(Fact::DevicePoolDeleted { key: key.clone() })
+            }
+            Observation::NoWideSelectors if !state.wide_selectors.is_empty() => {
+                Some(Fact::WideSelectorsObserved { selectors: BTreeSet::new() })
+            }
+            _ => None,
+        }
+    }
+
+    fn resource_claim(&mut self, key: &PodKey, told: &ResourceClaim<Arc<AskedKind>>) -> Option<Fact> {
         let facts = match told {
             ResourceClaim::Open(kind) => ResourceClaim::Open(self.kind(kind)),
             ResourceClaim::Refused(reason) => ResourceClaim::Refused(reason.clone()),
@@ -31,19 +50,13 @@ impl Intake<'_> {
         (!is_known).then(|| Fact::ResourceClaimObserved { claim: key.clone(), facts })
     }
 
-    /// The record that a template makes, if it is news.
-    pub(super) fn claim_template(
-        &mut self,
-        key: &PodKey,
-        told: &Result<Arc<AskedKind>, Reason>,
-    ) -> Option<Fact> {
+    fn claim_template(&mut self, key: &PodKey, told: &Result<Arc<AskedKind>, Reason>) -> Option<Fact> {
         let kind = told.as_ref().map(|kind| self.kind(kind)).map_err(Reason::clone);
         let is_known = self.state.claim_templates.get(key) == Some(&kind);
         (!is_known).then(|| Fact::ClaimTemplateObserved { template: key.clone(), kind })
     }
 
-    /// The record that a pool of devices makes, if it is news.
-    pub(super) fn device_pool(
+    fn device_pool(
         &mut self,
         key: &DevicePoolKey,
         told: &DevicePool<Arc<DeviceSelector>>,
@@ -62,12 +75,7 @@ impl Intake<'_> {
         Some(Fact::DevicePoolObserved { key: key.clone(), pool })
     }
 
-    /// The record that selectors make which may take devices of no node, if they are news.
-    pub(super) fn wide_selectors(
-        &mut self,
-        told: &BTreeSet<Arc<DeviceSelector>>,
-        asked: &Questions,
-    ) -> Option<Fact> {
+    fn wide_selectors(&mut self, told: &BTreeSet<Arc<DeviceSelector>>, asked: &Questions) -> Option<Fact> {
         let known = self.state.wide_selectors.iter().filter_map(|id| self.asked(*id, asked));
         if known.collect::<BTreeSet<_>>() == *told {
             return None;
