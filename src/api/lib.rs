@@ -12,6 +12,7 @@
 mod buffer;
 pub mod crd;
 mod decode;
+mod default_spread;
 pub mod devices;
 mod duration;
 mod error;
@@ -38,6 +39,9 @@ mod workload;
 pub use buffer::{
     ACTIVE_CAPACITY, BufferSource, CapacityBufferFacts, PodTemplates, Unresolved, UnresolvedReason,
     capacity_buffer, pod_template,
+};
+pub use default_spread::{
+    PodSelector, SelectorKind, scheduler_config, selecting_controller, with_default_spread,
 };
 pub use duration::parse_duration;
 pub use error::{ApiError, FieldError};

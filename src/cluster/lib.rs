@@ -11,6 +11,7 @@ mod buffers;
 mod claim;
 mod condition;
 mod daemons;
+mod default_spread;
 mod devices;
 mod error;
 mod evict;

@@ -17,34 +17,44 @@ use purser_api::{
 use purser_engine::model::{ClaimFacts, ClaimName, InstanceId, NodeName, PodKey, Time};
 use purser_engine::port::Observation;
 
+use crate::Now;
 use crate::daemons::Daemons;
+use crate::default_spread::DefaultSpread;
 use crate::devices::Devices;
 use crate::kwok::{Instances, Kubelet};
 use crate::pools::{Pool, Pools};
-use crate::watching::Key;
+use crate::watching::{Key, Reader};
 
 pub(crate) type Told = Result<Vec<Observation>, FieldError>;
 
-pub(crate) fn pod(
-    pod: &Pod,
-    kubelet: &Kubelet,
-    daemons: &Daemons,
-    devices: &Devices,
-    pools: &Pools,
-    now: Time,
-) -> Told {
-    kubelet.saw(pod);
-    // The API server has given it its priority.
-    let mut facts = pod_facts(pod, &Priorities::default(), Origin::Cluster)?;
-    facts.claims = devices.claims_of(pod);
-    pools.quiet().saw_pod(pod, &facts, now);
-    let of_daemons = daemons.saw_pod(pod, &facts);
-    Ok(of_daemons.into_iter().chain([Observation::Pod(facts)]).collect())
+/// Reads pods, for all who have to do with them.
+pub(crate) struct Pods {
+    pub(crate) kubelet: Kubelet,
+    pub(crate) daemons: Daemons,
+    pub(crate) devices: Devices,
+    pub(crate) default_spread: DefaultSpread,
+    pub(crate) pools: Pools,
+    pub(crate) now: Now,
 }
 
-pub(crate) fn no_pod(key: &Key, pools: &Pools, now: Time) -> Vec<Observation> {
-    pools.quiet().lost_pod(&key.in_namespace(), now);
-    vec![Observation::NoPod(key.in_namespace())]
+impl Reader<Pod> for Pods {
+    fn saw(&self, pod: &Pod) -> Told {
+        self.kubelet.saw(pod);
+        // The API server has given it its priority.
+        let mut facts = pod_facts(pod, &Priorities::default(), Origin::Cluster)?;
+        facts.claims = self.devices.claims_of(pod);
+        self.pools.quiet().saw_pod(pod, &facts, (self.now)());
+        let of_daemons = self.daemons.saw_pod(pod, &facts);
+        let facts = self.default_spread.saw_pod(pod, facts);
+        Ok(of_daemons.into_iter().chain([Observation::Pod(facts)]).collect())
+    }
+
+    fn lost(&self, key: &Key) -> Vec<Observation> {
+        let key = key.in_namespace();
+        self.pools.quiet().lost_pod(&key, (self.now)());
+        self.default_spread.lost_pod(&key);
+        vec![Observation::NoPod(key)]
+    }
 }
 
 pub(crate) fn node(node: &Node, kubelet: &Kubelet, instances: &Instances, pools: &Pools, now: Time) -> Told {

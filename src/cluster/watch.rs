@@ -7,8 +7,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::DaemonSet;
-use k8s_openapi::api::core::v1::{LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::apps::v1::{DaemonSet, ReplicaSet, StatefulSet};
+use k8s_openapi::api::core::v1::{
+    LimitRange, Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service,
+};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
@@ -16,7 +18,8 @@ use k8s_openapi::api::storage::v1::{CSINode, StorageClass, VolumeAttachment};
 use kube::api::DynamicObject;
 use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
-use purser_engine::model::NodeName;
+use purser_api::{FieldError, PodSelector, SelectorKind};
+use purser_engine::model::{NodeName, TopologySpread};
 use purser_engine::port::{Input, Observation};
 use purser_engine::settings::{FeatureGate, FeatureGates};
 use serde::de::DeserializeOwned;
@@ -26,6 +29,7 @@ use tokio::task::JoinSet;
 use crate::Now;
 use crate::buffers::Buffers;
 use crate::daemons::Daemons;
+use crate::default_spread::DefaultSpread;
 use crate::devices::Devices;
 use crate::error::ClusterError;
 use crate::kwok::{Instances, Kubelet};
@@ -64,6 +68,8 @@ impl Answers {
 pub struct Scope<'a> {
     /// Feature gates.
     pub gates: &'a FeatureGates,
+    /// The spread constraints of pods without any of their own: with some, what they spread over is.
+    pub default_spread: &'a [TopologySpread],
     /// Whether devices are, and claims on them.
     pub devices: bool,
 }
@@ -135,19 +141,17 @@ impl Watches {
         let claims: Api<DynamicObject> = all(["karpenter.sh", "v1", "NodeClaim"]);
         let launched = instances.clone();
         watches.add("NodeClaim", claims, move |claim| tell::claim(claim, &launched), tell::no_claim);
-        let (mine, daemons) = (kubelet.clone(), Daemons::default());
-        let (of_pods, of_lost) = (pools.clone(), pools.clone());
-        let (at, then) = (Arc::clone(&now), Arc::clone(&now));
-        let all_pods: Api<Pod> = Api::all(client.clone());
-        let of_daemons = daemons.clone();
+        let (daemons, default_spread) = (Daemons::default(), DefaultSpread::new(scope.default_spread));
         let devices = if scope.devices { Devices::looked_at() } else { Devices::default() };
-        let claiming = devices.clone();
-        watches.add(
-            "Pod",
-            all_pods,
-            move |pod| tell::pod(pod, &mine, &of_daemons, &claiming, &of_pods, at()),
-            move |key| tell::no_pod(key, &of_lost, then()),
-        );
+        let all_pods = tell::Pods {
+            kubelet: kubelet.clone(),
+            daemons: daemons.clone(),
+            devices: devices.clone(),
+            default_spread: default_spread.clone(),
+            pools: pools.clone(),
+            now: Arc::clone(&now),
+        };
+        watches.begin_one::<Pod, _>("Pod", client, all_pods);
         watches.begin_one::<DaemonSet, _>("DaemonSet", client, daemons.clone());
         watches.begin_one::<PriorityClass, _>("PriorityClass", client, daemons.clone());
         watches.begin_one::<LimitRange, _>("LimitRange", client, daemons);
@@ -161,6 +165,13 @@ impl Watches {
             watches.begin_one::<ResourceClaim, _>("ResourceClaim", client, devices.clone());
             watches.begin_one::<ResourceClaimTemplate, _>("ResourceClaimTemplate", client, devices.clone());
             watches.begin_one::<ResourceSlice, _>("ResourceSlice", client, devices);
+        }
+        if !scope.default_spread.is_empty() {
+            let of = &default_spread;
+            watches.begin_selecting::<Service>(SelectorKind::Service, client, of);
+            watches.begin_selecting::<ReplicationController>(SelectorKind::ReplicationController, client, of);
+            watches.begin_selecting::<ReplicaSet>(SelectorKind::ReplicaSet, client, of);
+            watches.begin_selecting::<StatefulSet>(SelectorKind::StatefulSet, client, of);
         }
         let csi_nodes: Api<CSINode> = Api::all(client.clone());
         watches.add("CSINode", csi_nodes, tell::volume_limits, |key| {
@@ -232,6 +243,18 @@ impl Watches {
         K: Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     {
         self.begin_with(kind, api, By(read, absent));
+    }
+
+    /// Watches all objects of a kind that selects pods.
+    fn begin_selecting<K>(&mut self, kind: SelectorKind, client: &Client, spread: &DefaultSpread)
+    where
+        K: k8s_openapi::Resource + Resource<DynamicType = ()>,
+        K: Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        PodSelector: for<'k> TryFrom<&'k K, Error = FieldError>,
+    {
+        let (seen, lost) = (spread.clone(), spread.clone());
+        let objects: Api<K> = Api::all(client.clone());
+        self.add(K::KIND, objects, move |object| seen.saw(object), move |key| lost.lost(kind, key));
     }
 
     /// Watches all objects of a kind that Kubernetes has.

@@ -20,7 +20,7 @@ use kube::{Api, Resource, ResourceExt};
 use purser_engine::model::PodKey;
 use purser_engine::port::{Input, Observation};
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 use crate::error::code;
 use crate::tell::Told;
@@ -91,11 +91,13 @@ pub(crate) struct Watching {
     config: watcher::Config,
     /// Watches that have not listed yet.
     awaited: Arc<AtomicUsize>,
+    /// Held by the watch that reads and tells: what several tell of one object is told in the order in which they came to know it.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Watching {
     pub(crate) fn new(words: mpsc::Sender<Word>, config: watcher::Config) -> Self {
-        Self { words, config, awaited: Arc::default() }
+        Self { words, config, awaited: Arc::default(), turn: Arc::default() }
     }
 
     pub(crate) fn words(&self) -> mpsc::Sender<Word> {
@@ -126,7 +128,8 @@ impl Watching {
     {
         self.awaited.fetch_add(1, Ordering::SeqCst);
         let words = self.words.clone();
-        let watch = Watch { kind, reader, words, listed: false, said: None, of: PhantomData };
+        let turn = Arc::clone(&self.turn);
+        let watch = Watch { kind, reader, words, turn, listed: false, said: None, of: PhantomData };
         watch.run(api, self.config.clone())
     }
 }
@@ -135,6 +138,7 @@ struct Watch<K, R> {
     kind: &'static str,
     reader: R,
     words: mpsc::Sender<Word>,
+    turn: Arc<Mutex<()>>,
     listed: bool,
     /// The last thing that went wrong, so that it is said once.
     said: Option<String>,
@@ -196,6 +200,7 @@ where
     }
 
     async fn saw(&self, object: &K) {
+        let _turn = self.turn.lock().await;
         match self.reader.saw(object) {
             Ok(observations) => self.tell(observations).await,
             Err(error) => {
@@ -212,6 +217,7 @@ where
 
     async fn lost(&self, keys: impl IntoIterator<Item = &Key>) {
         for key in keys {
+            let _turn = self.turn.lock().await;
             self.tell(self.reader.lost(key)).await;
         }
     }
@@ -224,6 +230,7 @@ where
     }
 
     async fn is_listed(&mut self) {
+        let _turn = self.turn.lock().await;
         self.tell(self.reader.listed()).await;
         if !std::mem::replace(&mut self.listed, true) {
             let _ = self.words.send(Word::Listed).await;

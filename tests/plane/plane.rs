@@ -155,6 +155,11 @@ impl Plane {
         self.guard.forget(process.id())
     }
 
+    /// Gives a program another argument, from its next start on.
+    pub fn add_argument(&mut self, program: Component, argument: impl Into<String>) {
+        self.extra.push((program, argument.into()));
+    }
+
     /// Runs a program that was ended, and waits until the API server answers if it is one that this takes.
     ///
     /// # Errors

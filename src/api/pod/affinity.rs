@@ -232,7 +232,7 @@ pub(super) fn spread(
     constraints.unwrap_or_default().iter().enumerate().map(read).collect()
 }
 
-fn constraint(
+pub(super) fn constraint(
     at: &At<'_>,
     written: &TopologySpreadConstraint,
     own: &Labels,

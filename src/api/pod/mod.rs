@@ -132,6 +132,15 @@ pub(crate) fn spread_constraints(
     affinity::spread(at, Some(written), own)
 }
 
+/// A topology spread constraint of a pod with these labels.
+pub(crate) fn spread_constraint(
+    at: &At<'_>,
+    written: &TopologySpreadConstraint,
+    own: &Labels,
+) -> Result<TopologySpread, FieldError> {
+    affinity::constraint(at, written, own)
+}
+
 /// The requirements of a node selector term, as in the node affinity of a volume; `None` for a term without any.
 pub(crate) fn node_term(at: &At<'_>, written: &NodeSelectorTerm) -> Result<Option<Requirements>, FieldError> {
     affinity::term(at, written)

@@ -11,7 +11,6 @@ mod lenient;
 mod nodes;
 mod objects;
 mod pods;
-mod selectors;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,10 +24,10 @@ use serde_json::Value;
 pub use instance_types::{Overhead, ScenarioOffering, ScenarioType};
 pub use nodes::{ScenarioClaim, ScenarioNode};
 pub use pods::{Ignored, ScenarioPod};
-pub use selectors::PodSelector;
 pub use settings::{FeatureGate, MinValuesPolicy, NO_SUCH_GATE, PreferencePolicy, ScenarioSettings};
 
 use crate::buffer::{CapacityBufferFacts, PodTemplates};
+use crate::default_spread::PodSelector;
 use crate::devices::DeviceObjects;
 use crate::error::{ApiError, At, FieldError};
 use crate::pod::Origin;

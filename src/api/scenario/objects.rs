@@ -4,7 +4,7 @@
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::ReplicationController;
+use k8s_openapi::api::core::v1::{ReplicationController, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,9 +14,10 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::lenient::{Reading, decode_leniently, decode_noting};
-use super::{Scenario, nodes, pods, selectors};
+use super::{Scenario, nodes, pods};
 use crate::buffer::{capacity_buffer, pod_template};
 use crate::crd;
+use crate::default_spread::PodSelector;
 use crate::devices::{DeviceObjects, as_v1};
 use crate::error::{ApiError, FieldError};
 use crate::node_overlay::node_overlay;
@@ -67,9 +68,9 @@ fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Res
         return Err(FieldError::whole("this is not a Kubernetes object", remedy));
     }
     let (api_version, kind) = (text_field(value, "apiVersion")?, text_field(value, "kind")?);
-    scenario.selectors.extend(selectors::of_controller(reading, kind, value)?);
+    scenario.selectors.extend(selector(reading, kind, value)?);
     match (api_version, kind) {
-        ("v1", "Service") => scenario.selectors.push(selectors::service(reading, value)?),
+        ("v1", "Service") => {}
         ("karpenter.sh/v1", "NodePool") => {
             let pool: crd::NodePool = decode_leniently(reading, value)?;
             scenario.pools.push(node_pool(&pool)?);
@@ -138,6 +139,20 @@ fn one(reading: &mut Reading<'_>, scenario: &mut Scenario, value: &Value) -> Res
         _ => reading.warn(&format!("objects of {api_version} are not read, so it was passed over")),
     }
     Ok(())
+}
+
+/// Reads which pods an object selects, if it is one whose selector counts for default spread constraints.
+fn selector(reading: &mut Reading<'_>, kind: &str, value: &Value) -> Result<Option<PodSelector>, FieldError> {
+    let read = match kind {
+        "Service" => PodSelector::try_from(&decode_noting::<Service>(reading, value)?),
+        "ReplicationController" => {
+            PodSelector::try_from(&decode_noting::<ReplicationController>(reading, value)?)
+        }
+        "ReplicaSet" => PodSelector::try_from(&decode_noting::<ReplicaSet>(reading, value)?),
+        "StatefulSet" => PodSelector::try_from(&decode_noting::<StatefulSet>(reading, value)?),
+        _ => return Ok(None),
+    };
+    read.map(Some)
 }
 
 /// Reads an object of dynamic resource allocation.

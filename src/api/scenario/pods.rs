@@ -9,6 +9,7 @@ use purser_engine::model::{CapacityType, OwnerKind, PodFacts, Str, Time, label};
 use serde_json::Value;
 
 use super::lenient::{Reading, decode_noting};
+use crate::default_spread::{SelectorKind, selecting_controller};
 use crate::devices::{ClaimRef, claim_refs};
 use crate::error::{At, FieldError};
 use crate::pod::{Origin, is_unschedulable, owner, pod_facts};
@@ -27,8 +28,8 @@ pub struct ScenarioPod {
     pub deleting: bool,
     /// When it was started.
     pub started: Option<Time>,
-    /// Its controller: kind and name.
-    pub controller: Option<(Str, Str)>,
+    /// Its controller, if that is of a kind by whose selector pods are counted: kind and name.
+    pub controller: Option<(SelectorKind, Str)>,
     /// The DaemonSet that made it.
     pub daemon_set: Option<Str>,
     /// Its resource claims.
@@ -64,10 +65,8 @@ pub(super) fn pod(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioPo
     let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
     let owners = pod.metadata.owner_references.iter().flatten();
     let mut sets = owners.filter(|owner| owner.kind == "DaemonSet" && owner.api_version == "apps/v1");
-    let mut controllers =
-        pod.metadata.owner_references.iter().flatten().filter(|o| o.controller == Some(true));
     Ok(ScenarioPod {
-        controller: controllers.next().map(|owner| (owner.kind.as_str().into(), owner.name.as_str().into())),
+        controller: selecting_controller(&pod.metadata),
         daemon_set: sets.next().map(|owner| owner.name.as_str().into()),
         claims: claim_refs(&pod),
         provisionable: waits && !places_itself,

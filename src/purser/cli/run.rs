@@ -65,6 +65,15 @@ pub struct RunOptions {
     #[arg(long, env = "IGNORE_DRA_REQUESTS", value_name = "BOOL", num_args = 0..=1,
         require_equals = true, default_missing_value = "true", default_value = "true", action = ArgAction::Set, value_enum)]
     pub ignore_dra_requests: Boolean,
+    /// What is configured of the scheduler that counts here, as YAML or JSON: `podTopologySpread.defaultConstraints`.
+    #[arg(
+        long,
+        env = "SCHEDULER_CONFIG",
+        value_name = "TEXT",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub scheduler_config: String,
     /// The port of /metrics; 0 for none.
     #[arg(long, env = "METRICS_PORT", value_name = "PORT", default_value_t = 8080)]
     pub metrics_port: u16,
@@ -254,7 +263,6 @@ ignored! {
     memory_limit, "memory-limit", "MEMORY_LIMIT", "There is no garbage collector to tell.";
     cpu_requests, "cpu-requests", "CPU_REQUESTS", "One thread decides, whatever there is.";
     log_error_output_paths, "log-error-output-paths", "LOG_ERROR_OUTPUT_PATHS", "Errors go where the other lines go.";
-    scheduler_config, "scheduler-config", "SCHEDULER_CONFIG", "Default topology spread constraints cannot be set yet.";
     cluster_name, "cluster-name", "CLUSTER_NAME", "The cluster is known by the UID of its namespace kube-system.";
     cluster_endpoint, "cluster-endpoint", "CLUSTER_ENDPOINT", "It is of use on AWS only.";
     interruption_queue, "interruption-queue", "INTERRUPTION_QUEUE", "It is of use on AWS only.";

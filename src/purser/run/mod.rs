@@ -208,7 +208,8 @@ impl Replica {
         tokio::spawn(kubelet_work.run(of_kubelets, Arc::clone(&now)));
         let instances = Instances::default();
         let devices = !self.options.ignore_dra_requests.is_true();
-        let scope = Scope { gates: &settings.feature_gates, devices };
+        let scope =
+            Scope { gates: &settings.feature_gates, default_spread: &settings.default_spread, devices };
         let (mut watches, listed) = tokio::select! {
             begun = Watches::begin(&client, &pools, &kubelet, &instances, scope, Arc::clone(&now)) => begun?,
             why = &mut leadership.keeping => return Err(LeaseLost(why?).into()),

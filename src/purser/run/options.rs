@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use hyper::header::{HeaderValue, USER_AGENT};
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use purser_api::scheduler_config;
 use purser_cluster::{LeaseSettings, Rate, own_namespace};
 use purser_engine::model::Span;
 use purser_engine::settings::Settings;
@@ -70,7 +71,10 @@ pub(super) fn settings(options: &RunOptions) -> anyhow::Result<Settings> {
     if options.kube_client_qps > 0.0 && options.kube_client_burst < 1.0 {
         bail!("--kube-client-burst {}: no request could go out; give 1 or more", options.kube_client_burst);
     }
+    let default_spread = scheduler_config(&options.scheduler_config)
+        .map_err(|error| anyhow!("--scheduler-config (SCHEDULER_CONFIG): {error}"))?;
     Ok(Settings {
+        default_spread,
         batch_idle: options.batch_idle_duration,
         batch_max: options.batch_max_duration,
         garbage_collect_after: options.garbage_collect_after,
@@ -190,6 +194,9 @@ mod tests {
         assert_eq!(said, ["memory-limit"]);
         assert!(own.ignore_dra_requests.is_true(), "as with Karpenter");
         assert!(!options(&["--ignore-dra-requests=false"]).ignore_dra_requests.is_true());
+        let spread = "podTopologySpread: {defaultConstraints: [{maxSkew: 2, topologyKey: zone, whenUnsatisfiable: ScheduleAnyway}]}";
+        let spread = super::settings(&options(&["--scheduler-config", spread])).unwrap().default_spread;
+        assert_eq!((spread.len(), spread[0].max_skew), (1, 2));
     }
 
     #[test]
@@ -211,6 +218,7 @@ mod tests {
         assert!(refused(&["--leader-election-renew-deadline", "15s"]).contains("two replicas"));
         assert!(refused(&["--leader-election-retry-period", "10s"]).contains("in time"));
         assert!(refused(&["--kube-client-burst", "0"]).contains("--kube-client-burst"));
+        assert!(refused(&["--scheduler-config", "{profiles: []}"]).contains("SCHEDULER_CONFIG): profiles: there is no"));
         assert!(settings(&options(&["--metrics-port", "0", "--health-probe-port", "0"])).is_ok());
     }
 }

@@ -4,9 +4,8 @@
 
 use super::Specs;
 use purser_api::scenario::{FeatureGate, Scenario, ScenarioPod};
-use purser_engine::model::{
-    CapacityBuffer, LabelSelector, PodKey, PodPhase, PodSpec, TopologySpread, Uid, VolumeClaim,
-};
+use purser_api::{SelectorKind, with_default_spread};
+use purser_engine::model::{CapacityBuffer, PodKey, PodPhase, PodSpec, Uid, VolumeClaim};
 use purser_engine::schedule::{Gang, PendingPod, PodVolume};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ pub(super) fn pending(scenario: &Scenario, waiting: &[PodKey], specs: &mut Specs
     waiting
         .map(|pod| PendingPod {
             key: pod.facts.key.clone(),
-            spec: specs.id(&with_default_spread(scenario, pod)),
+            spec: specs.id(&spec(scenario, pod)),
             created: pod.facts.created,
             uid: pod.facts.uid,
             volumes: volumes(scenario, &pod.facts.key, &pod.facts.spec),
@@ -70,44 +69,15 @@ fn gang(scenario: &Scenario, pod: &ScenarioPod) -> Option<Gang> {
     Gang::new(&pod.facts.key, group, running)
 }
 
-/// A pod without spread constraints has those of the cluster, over the pods that its Services and its controller select.
-///
-/// Source: k8s.io/kubernetes, pkg/scheduler/framework/plugins/helper/spread.go.
-fn with_default_spread(scenario: &Scenario, pod: &ScenarioPod) -> Arc<PodSpec> {
-    let spec = &pod.facts.spec;
-    let default = &scenario.settings.default_spread;
-    if default.is_empty() || !spec.spread.is_empty() {
-        return Arc::clone(spec);
-    }
-    let mut labels = LabelSelector::default();
-    let mut expressions = Vec::new();
-    for known in scenario.selectors.iter().filter(|known| known.namespace == pod.facts.key.namespace) {
-        let controls =
-            pod.controller.as_ref().is_some_and(|(kind, name)| **kind == *known.kind && *name == known.name);
-        match known.kind {
-            "Service" if !known.selector.0.is_empty() && known.selector.matches(&spec.labels) => {
-                merge(&mut labels, &known.selector);
-            }
-            "ReplicationController" if controls => merge(&mut labels, &known.selector),
-            "ReplicaSet" | "StatefulSet" if controls => expressions.extend(known.selector.0.iter().cloned()),
-            _ => {}
-        }
-    }
-    let mut selector = labels;
-    selector.0.extend(expressions);
-    selector.0.sort();
-    selector.0.dedup();
-    if selector.0.is_empty() {
-        return Arc::clone(spec);
-    }
-    let spread = default.iter().map(|one| TopologySpread { selector: selector.clone(), ..one.clone() });
-    Arc::new(PodSpec { spread: spread.collect(), ..(**spec).clone() })
-}
-
-/// Adds labels to labels; of two values of one label the later counts.
-fn merge(into: &mut LabelSelector, labels: &LabelSelector) {
-    into.0.retain(|known| labels.0.iter().all(|one| one.key != known.key));
-    into.0.extend(labels.0.iter().cloned());
+/// A pod with the cluster's default spread constraints, where it has none of its own.
+fn spec(scenario: &Scenario, pod: &ScenarioPod) -> Arc<PodSpec> {
+    let near = scenario.selectors.iter().filter(|one| one.key.namespace == pod.facts.key.namespace);
+    let services = near.clone().filter(|one| one.kind == SelectorKind::Service);
+    let controller = pod
+        .controller
+        .as_ref()
+        .and_then(|(kind, name)| near.clone().find(|one| one.kind == *kind && one.key.name == *name));
+    with_default_spread(&pod.facts.spec, &scenario.settings.default_spread, services, controller)
 }
 
 pub(super) fn volumes(scenario: &Scenario, pod: &PodKey, spec: &PodSpec) -> Vec<PodVolume> {

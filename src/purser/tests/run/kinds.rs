@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use purser_plane::Component;
+
 use super::case::{Case, deployment, is_running, label_of, pool, with_pods};
 use super::*;
 
@@ -164,4 +166,40 @@ async fn pods_go_where_their_volumes_are_and_where_overlays_make_it_cheap() {
         case.delete("apps/v1", "Deployment", app).await;
     }
     case.has_nodes(0).await;
+}
+
+/// What a scheduler is told for pods without constraints of their own.
+const DEFAULTS: &str = r#"{"defaultConstraints": [
+    {"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "DoNotSchedule", "minDomains": 3}]}"#;
+
+#[tokio::test]
+async fn pods_without_constraints_are_spread_as_the_scheduler_is_told() {
+    let mut case = Case::prepare(&[], "", &[pool(linux())]).await;
+    let mut arguments: Value = serde_json::from_str(DEFAULTS).unwrap();
+    let spread = json!({"podTopologySpread": arguments}).to_string();
+    arguments["defaultingType"] = json!("List");
+    let scheduler = json!({
+        "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
+        "clientConnection": {"kubeconfig": case.kubeconfig}, "leaderElection": {"leaderElect": false},
+        "profiles": [{"schedulerName": "default-scheduler",
+            "pluginConfig": [{"name": "PodTopologySpread", "args": arguments}]}],
+    });
+    let file = case.folder().join("scheduler.json");
+    std::fs::write(&file, scheduler.to_string()).unwrap();
+    let plane = case.plane();
+    plane.kill(Component::Scheduler).unwrap();
+    plane.add_argument(Component::Scheduler, format!("--config={}", file.display()));
+    plane.run(Component::Scheduler).await.unwrap();
+    case.arguments.extend(["--disable-leader-election".to_owned(), format!("--scheduler-config={spread}")]);
+    case.restart();
+
+    // One node would have room for all of them.
+    case.make(deployment("web", 3, "100m", json!({}))).await;
+    case.runs("app=web", 3).await;
+    let nodes = case.nodes_of("app=web").await;
+    let zones: BTreeSet<&str> = nodes.iter().map(|node| label_of(node, ZONE)).collect();
+    assert_eq!(zones.len(), 3);
+    case.has_nodes(3).await;
+    let folder = case.stop();
+    every_decision_is_right(&folder.join("journal"));
 }
