@@ -45,9 +45,9 @@ pub struct Plane {
     guard: Guard,
 }
 
-/// What was stored at some moment.
+/// What was stored at some moment. It takes a hundred megabytes, until it is dropped.
 pub struct Snapshot {
-    data: PathBuf,
+    data: tempfile::TempDir,
 }
 
 impl Plane {
@@ -182,8 +182,8 @@ impl Plane {
     pub async fn snapshot(&mut self) -> Result<Snapshot, PlaneError> {
         self.kill(Component::Etcd)?;
         let kept = tempfile::Builder::new().prefix("snapshot-").tempdir_in(&self.folder);
-        let data = kept.map_err(PlaneError::io("making a folder for a snapshot"))?.keep();
-        copy(&self.data(), &data).map_err(PlaneError::io("copying what is stored"))?;
+        let data = kept.map_err(PlaneError::io("making a folder for a snapshot"))?;
+        copy(&self.data(), data.path()).map_err(PlaneError::io("copying what is stored"))?;
         self.run(Component::Etcd).await?;
         Ok(Snapshot { data })
     }
@@ -200,7 +200,7 @@ impl Plane {
         }
         let data = self.data();
         fs::remove_dir_all(&data)
-            .and_then(|()| copy(&snapshot.data, &data))
+            .and_then(|()| copy(snapshot.data.path(), &data))
             .map_err(PlaneError::io("restoring what was stored"))?;
         self.spawn_all().await
     }
