@@ -218,7 +218,10 @@ mod tests {
         assert!(refused(&["--leader-election-renew-deadline", "15s"]).contains("two replicas"));
         assert!(refused(&["--leader-election-retry-period", "10s"]).contains("in time"));
         assert!(refused(&["--kube-client-burst", "0"]).contains("--kube-client-burst"));
-        assert!(refused(&["--scheduler-config", "{profiles: []}"]).contains("SCHEDULER_CONFIG): profiles: there is no"));
+        assert!(
+            refused(&["--scheduler-config", "{profiles: []}"])
+                .contains("SCHEDULER_CONFIG): profiles: there is no")
+        );
         assert!(settings(&options(&["--metrics-port", "0", "--health-probe-port", "0"])).is_ok());
     }
 }
