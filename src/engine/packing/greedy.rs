@@ -36,6 +36,14 @@ pub(super) fn near(bins: &[Bin], items: &[Item]) -> i128 {
     worth + (worth >> NEAR_PLACES)
 }
 
+/// What one of each item is worth where parts of items go into parts of bins, as far as two resources tell; in 2^-20 of the unit of prices.
+pub(super) fn worth(bins: &[Bin], items: &[Item]) -> Vec<i128> {
+    let left: Vec<usize> = items.iter().map(|item| item.count).collect();
+    let mut greedy = Greedy::new(bins, items);
+    let shadow = greedy.shadow(&left).unwrap_or(Shadow([0, 0]));
+    items.iter().map(|item| greedy.worth_of(shadow, &item.demand)).collect()
+}
+
 struct Greedy<'a> {
     bins: &'a [Bin],
     items: &'a [Item],
