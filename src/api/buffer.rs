@@ -13,7 +13,7 @@ use purser_engine::model::{CapacityBuffer, OwnerKind, PodKey, PodSpec, Resources
 use crate::crd;
 use crate::error::{At, FieldError};
 use crate::pod::{Priorities, pod_spec};
-use crate::quantity::{namespace, object_name, resources};
+use crate::quantity::{object_key, resources};
 use crate::workload::{Workload, WorkloadKind};
 
 /// The most virtual pods of one buffer.
@@ -54,7 +54,7 @@ pub fn pod_template(
     object: &PodTemplate,
     priorities: &Priorities,
 ) -> Result<(PodKey, Arc<PodSpec>), FieldError> {
-    let key = PodKey::new(namespace(&object.metadata), object_name(&object.metadata)?);
+    let key = object_key(&object.metadata)?;
     let missing = || At::ROOT.field("template").error("is missing", "it is required: add it");
     let template = object.template.as_ref().ok_or_else(missing)?;
     Ok((key, Arc::new(pod_spec(template, "template", OwnerKind::Controller, priorities)?)))
@@ -65,7 +65,7 @@ pub fn pod_template(
 /// # Errors
 /// If a field is invalid.
 pub fn capacity_buffer(object: &crd::CapacityBuffer) -> Result<CapacityBufferFacts, FieldError> {
-    let key = PodKey::new(namespace(&object.metadata), object_name(&object.metadata)?);
+    let key = object_key(&object.metadata)?;
     let at = At::ROOT.field("spec");
     let spec = &object.spec;
     if let Some(strategy) = spec.provisioning_strategy.as_deref().filter(|one| *one != ACTIVE_CAPACITY) {

@@ -20,7 +20,7 @@ use crate::decode::decode;
 use crate::error::{At, FieldError};
 use crate::names;
 use crate::pod::spread_constraint;
-use crate::quantity::{labels, namespace, object_name};
+use crate::quantity::{labels, object_key};
 use crate::selector::selector;
 use crate::text::documents;
 
@@ -55,7 +55,7 @@ impl PodSelector {
         selected: Option<Labels>,
     ) -> Result<Self, FieldError> {
         let selector = selected.map(|selected| LabelSelector::from(&selected)).unwrap_or_default();
-        Ok(Self { kind, key: key(metadata)?, selector })
+        Ok(Self { kind, key: object_key(metadata)?, selector })
     }
 
     fn of_expressions(
@@ -64,12 +64,8 @@ impl PodSelector {
         written: Option<&WrittenSelector>,
     ) -> Result<Self, FieldError> {
         let at = At::ROOT.field("spec");
-        Ok(Self { kind, key: key(metadata)?, selector: selector(&at.field("selector"), written)? })
+        Ok(Self { kind, key: object_key(metadata)?, selector: selector(&at.field("selector"), written)? })
     }
-}
-
-fn key(metadata: &ObjectMeta) -> Result<PodKey, FieldError> {
-    Ok(PodKey::new(namespace(metadata), object_name(metadata)?))
 }
 
 impl TryFrom<&Service> for PodSelector {

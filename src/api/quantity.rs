@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Written;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time as WrittenTime};
-use purser_engine::model::{Labels, QuantityError, Resources, Rounding, Time};
+use purser_engine::model::{Labels, PodKey, QuantityError, Resources, Rounding, Time};
 
 use crate::error::{At, FieldError};
 use crate::names;
@@ -74,6 +74,11 @@ pub(crate) fn object_name(metadata: &ObjectMeta) -> Result<&str, FieldError> {
 /// The namespace of an object that has one: `default` if none is written, as kubectl has it.
 pub(crate) fn namespace(metadata: &ObjectMeta) -> &str {
     metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty()).unwrap_or("default")
+}
+
+/// The namespace and name of an object, which it must have.
+pub(crate) fn object_key(metadata: &ObjectMeta) -> Result<PodKey, FieldError> {
+    Ok(PodKey::new(namespace(metadata), object_name(metadata)?))
 }
 
 /// An annotation.

@@ -18,7 +18,7 @@ use purser_engine::model::{
 
 use crate::error::{At, FieldError};
 use crate::pod::node_term;
-use crate::quantity::{annotation, labels, namespace, object_name, time};
+use crate::quantity::{annotation, labels, object_key, object_name, time};
 
 /// A PersistentVolumeClaim, as written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -220,7 +220,7 @@ impl Storage {
 /// If a field is invalid.
 pub fn volume_claim(claim: &WrittenClaim) -> Result<VolumeClaimFacts, FieldError> {
     let metadata = &claim.metadata;
-    let name = object_name(metadata)?;
+    let key = object_key(metadata)?;
     let spec = claim.spec.as_ref();
     let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
     let volume = spec.and_then(|spec| spec.volume_name.as_deref()).filter(|name| !name.is_empty());
@@ -234,7 +234,7 @@ pub fn volume_claim(claim: &WrittenClaim) -> Result<VolumeClaimFacts, FieldError
         ClaimStatus::Pending
     };
     Ok(VolumeClaimFacts {
-        key: PodKey::new(namespace(metadata), name),
+        key,
         labels: labels(metadata.labels.as_ref()),
         volume: volume.map(Str::from),
         class: spec.and_then(|spec| spec.storage_class_name.as_deref()).map(Str::from),

@@ -19,7 +19,7 @@ use purser_engine::model::{
 };
 
 use crate::error::{At, FieldError};
-use crate::quantity::{namespace, object_name, time};
+use crate::quantity::{object_key, time};
 
 /// Where an object was read from, as far as that says what may be missing from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,15 +77,14 @@ pub struct PriorityClass {
 /// If a field is invalid.
 pub fn pod_facts(pod: &Pod, priorities: &Priorities, origin: Origin) -> Result<PodFacts, FieldError> {
     let metadata = &pod.metadata;
-    let name = object_name(metadata)?;
-    let key = PodKey::new(namespace(metadata), name);
+    let key = object_key(metadata)?;
     let Some(written) = &pod.spec else {
         return Err(At::ROOT.field("spec").error("is missing", "it is required: add it"));
     };
     let node = written.node_name.as_deref().filter(|node| !node.is_empty()).map(NodeName::from);
     let reader =
         spec::Reader { at: At::ROOT.field("spec"), metadata, spec: written, status: pod.status.as_ref() };
-    let facts = reader.read(Some(name), owner(metadata), priorities)?;
+    let facts = reader.read(Some(&*key.name), owner(metadata), priorities)?;
     let phase = phase(pod, node.is_some(), origin);
     let start = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
     let deletion_grace = (phase == PodPhase::Terminating)

@@ -7,8 +7,6 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ReplicationController, Service};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim, ResourceClaimTemplate, ResourceSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use purser_engine::model::PodKey;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -23,7 +21,7 @@ use crate::error::{ApiError, FieldError};
 use crate::node_overlay::node_overlay;
 use crate::node_pool::node_pool;
 use crate::pod::Priorities;
-use crate::quantity::{namespace, object_name};
+use crate::quantity::{object_key, object_name};
 use crate::read::{describe, is_priority_class, namespace_labels, priority_class, text_field};
 use crate::volume;
 use crate::workload::{self, Workload};
@@ -162,15 +160,14 @@ fn devices(
     kind: &str,
     value: &Value,
 ) -> Result<(), FieldError> {
-    let key = |metadata: &ObjectMeta| Ok(PodKey::new(namespace(metadata), object_name(metadata)?));
     match kind {
         "ResourceClaim" => {
             let claim: ResourceClaim = decode_noting(reading, value)?;
-            into.claims.insert(key(&claim.metadata)?, claim);
+            into.claims.insert(object_key(&claim.metadata)?, claim);
         }
         "ResourceClaimTemplate" => {
             let template: ResourceClaimTemplate = decode_noting(reading, value)?;
-            into.templates.insert(key(&template.metadata)?, template);
+            into.templates.insert(object_key(&template.metadata)?, template);
         }
         "DeviceClass" => {
             let class: DeviceClass = decode_noting(reading, value)?;

@@ -188,17 +188,6 @@ impl Intake<'_> {
             Observation::NoCapacityBuffer(buffer) if state.buffers.contains_key(buffer) => {
                 Fact::CapacityBufferDeleted { buffer: buffer.clone() }.into()
             }
-            Observation::ResourceClaim(..)
-            | Observation::NoResourceClaim(_)
-            | Observation::ClaimTemplate(..)
-            | Observation::NoClaimTemplate(_)
-            | Observation::DevicePool { .. }
-            | Observation::NoDevicePool(_)
-            | Observation::WideSelectors { .. }
-            | Observation::NoWideSelectors => match self.device_fact(&observation) {
-                Some(fact) => fact.into(),
-                None => return,
-            },
             Observation::InstanceType(offer) if state.types.get(&offer.name) != Some(offer) => {
                 Fact::InstanceTypeObserved { instance_type: Arc::clone(offer) }.into()
             }
@@ -262,8 +251,11 @@ impl Intake<'_> {
             Observation::Relisted(listed) => {
                 Control::Relisted { listed: *listed, changed: self.entries.len() as u64 }.into()
             }
-            // All that is left is known already.
-            _ => return,
+            // All that is left is about devices, or known already.
+            other => match self.device_fact(other) {
+                Some(fact) => fact.into(),
+                None => return,
+            },
         };
         self.push(input, event);
     }

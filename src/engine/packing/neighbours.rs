@@ -39,7 +39,7 @@ pub(super) fn improve(bins: &[Bin], items: &[Item], filled: &mut Vec<Filled>, bu
     let (mut work, mut useless, mut of_all) = (0, 0, false);
     for sweep in 0..SWEEPS {
         let before = price(bins, filled);
-        let drawn = draw(bins, items, &worth, filled, if of_all { 1 } else { WASTEFUL });
+        let drawn = draw(bins, &worth, filled, if of_all { 1 } else { WASTEFUL });
         let mut few: Vec<Filled> = Vec::new();
         let mut known: Vec<usize> = Vec::new();
         let mut lots = in_turn(bins, items, drawn, sweep).into_iter().peekable();
@@ -67,14 +67,7 @@ pub(super) fn improve(bins: &[Bin], items: &[Item], filled: &mut Vec<Filled>, bu
 }
 
 /// Takes out one in so many bins: those whose filling is worth least for what they cost.
-fn draw(
-    bins: &[Bin],
-    items: &[Item],
-    worth: &[i128],
-    filled: &mut Vec<Filled>,
-    one_in: usize,
-) -> Vec<Filled> {
-    debug_assert_eq!(worth.len(), items.len());
+fn draw(bins: &[Bin], worth: &[i128], filled: &mut Vec<Filled>, one_in: usize) -> Vec<Filled> {
     let waste = |one: &Filled| {
         let all: i128 = one.pattern.iter().map(|(item, count)| worth[*item] * *count as i128).sum();
         let cost = i128::from(bins[one.bin].price) << 20;
@@ -109,12 +102,11 @@ fn in_turn(bins: &[Bin], items: &[Item], drawn: Vec<Filled>, sweep: u64) -> Vec<
 /// By how much more of its first resource than of its second a bin has left, as parts of it.
 fn lean(bins: &[Bin], items: &[Item], one: &Filled) -> i128 {
     let left = |resource: usize| {
-        let supply = bins[one.bin].supply.get(resource).copied().unwrap_or(0);
-        let taken = |(item, count): &(usize, usize)| {
-            i128::from(items[*item].demand.get(resource).copied().unwrap_or(0)) * *count as i128
-        };
-        let left = i128::from(supply) - one.pattern.iter().map(taken).sum::<i128>();
-        (left << 20) / i128::from(supply.max(1))
+        let supply = i128::from(bins[one.bin].supply[resource]);
+        let taken =
+            |(item, count): &(usize, usize)| i128::from(items[*item].demand[resource]) * *count as i128;
+        let left = supply - one.pattern.iter().map(taken).sum::<i128>();
+        (left << 20) / supply.max(1)
     };
     left(0) - left(1)
 }
