@@ -314,36 +314,47 @@ impl Journal {
 
     /// Appends a batch, whole or not at all, and returns its sequence numbers when it is durable.
     pub fn append(&mut self, time_us: i64, drafts: &[Draft]) -> Result<Range<u64>, AppendError> {
+        self.append_all(&[(time_us, drafts)])
+    }
+
+    /// Appends several batches, each with its time, with one write for all. They are acknowledged together; on an error none is.
+    pub fn append_all<B: AsRef<[Draft]>>(&mut self, batches: &[(i64, B)]) -> Result<Range<u64>, AppendError> {
         if let State::Stopped { reason } = &self.state {
             return Err(AppendError::Fatal { reason: reason.clone() });
         }
-        let batch = self.prepare(time_us, drafts)?;
         let first = self.size();
-        let Some((last, _)) = batch.last() else { return Ok(first..first) };
-        let end = last.seq + 1;
-        self.check_room(&batch)?;
+        let (mut records, mut last_us) = (Vec::new(), self.last_time_us);
+        for (time_us, drafts) in batches {
+            let next = first + records.len() as u64;
+            self.prepare(next, last_us, *time_us, drafts.as_ref(), &mut records)?;
+            last_us = *time_us;
+        }
+        let [(head, _), ..] = records.as_slice() else { return Ok(first..first) };
+        let begins_us = head.time_us;
+        let end = first + records.len() as u64;
+        self.check_room(&records)?;
         self.ready()?;
-        if self.is_due(time_us) {
+        if self.is_due(last_us) {
             self.seal()?;
         }
         if first == 0 {
-            self.begin(time_us)?;
+            self.begin(begins_us)?;
         }
         if self.tail.is_none() {
-            let tail = Tail::create(&self.disk, &self.layout, first, time_us);
+            let tail = Tail::create(&self.disk, &self.layout, first, begins_us);
             // An empty tail that could not be deleted had this very name; it is in use again.
             let dir = self.layout.tail(first);
             self.leftovers.retain(|leftover| *leftover != dir);
             self.tail = Some(tail.map_err(|error| self.fail(error))?);
         }
         let tail = self.tail.as_mut().expect("invariant: a tail was made above when there was none");
-        let appended = tail.append(&self.disk, &batch);
+        let appended = tail.append(&self.disk, &records);
         appended.map_err(|error| self.fail(error))?;
         let mut frontier = self.frontier.clone();
-        frontier.extend(batch.iter().map(|(_, leaf)| *leaf));
-        let anchored = self.anchor.write(&self.disk, end, frontier.root(), time_us).at(&self.layout.anchor());
+        frontier.extend(records.iter().map(|(_, leaf)| *leaf));
+        let anchored = self.anchor.write(&self.disk, end, frontier.root(), last_us).at(&self.layout.anchor());
         anchored.map_err(|error| self.fail(error))?;
-        (self.frontier, self.last_time_us) = (frontier, time_us);
+        (self.frontier, self.last_time_us) = (frontier, last_us);
         Ok(first..end)
     }
 
@@ -360,13 +371,20 @@ impl Journal {
         Ok(())
     }
 
-    fn prepare(&self, time_us: i64, drafts: &[Draft]) -> Result<Vec<(Record, Hash)>, AppendError> {
-        if time_us < self.last_time_us {
-            return Err(AppendError::Time { last_us: self.last_time_us, given_us: time_us });
+    /// Gives a batch its numbers, from `first` on, and adds its records and their leaves to those before it.
+    fn prepare(
+        &self,
+        first: u64,
+        last_us: i64,
+        time_us: i64,
+        drafts: &[Draft],
+        records: &mut Vec<(Record, Hash)>,
+    ) -> Result<(), AppendError> {
+        if time_us < last_us {
+            return Err(AppendError::Time { last_us, given_us: time_us });
         }
-        let mut batch = Vec::with_capacity(drafts.len());
         for (at, draft) in drafts.iter().enumerate() {
-            let seq = self.size() + at as u64;
+            let seq = first + at as u64;
             let len = draft.payload.len();
             if len > MAX_PAYLOAD_LEN {
                 return Err(AppendError::TooLarge { seq, len, max: MAX_PAYLOAD_LEN });
@@ -386,9 +404,9 @@ impl Journal {
                 payload: draft.payload.clone(),
             };
             let leaf = self.leaf.lines(&record)?.leaf;
-            batch.push((record, leaf));
+            records.push((record, leaf));
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// Space for the batch in the tail, for a copy of the tail to recover from, and for sealing it; beside what is to

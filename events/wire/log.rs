@@ -16,6 +16,11 @@ use crate::journal::{AppendError, Draft, Journal, ReadError, Reader, Record, Rec
 /// A journal that takes events.
 pub struct EventLog {
     journal: Journal,
+    group: usize,
+    /// Batches that were taken and are not in the journal yet; fewer than `group`.
+    waiting: Vec<(i64, Vec<Draft>)>,
+    /// The records in them.
+    records_waiting: u64,
 }
 
 /// A record of the journal with its payload read.
@@ -65,38 +70,76 @@ pub enum LogReadError {
 // === impl EventLog ===
 
 impl EventLog {
-    /// Takes a journal. It should have been opened with the vocabulary [`Purser`](super::Purser).
+    /// Takes a journal. It should have been opened with the vocabulary [`Purser`](super::Purser). Each batch is durable before
+    /// anybody hears of it.
     pub fn new(journal: Journal) -> Self {
-        Self { journal }
+        Self { journal, group: 1, waiting: Vec::new(), records_waiting: 0 }
     }
 
-    /// The journal itself.
+    /// From now on the journal is written once for so many batches. A process that is killed loses those that wait: so this is for
+    /// one whose world is lost with it, as in a simulation, and that goes on from where the journal ends.
+    pub fn group_commit(self, batches: usize) -> Self {
+        Self { group: batches, ..self }
+    }
+
+    /// The journal itself, without what waits.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// The journal itself, to tend it: seal, snapshot, archive, close.
-    pub fn journal_mut(&mut self) -> &mut Journal {
-        &mut self.journal
+    /// Writes what waits.
+    ///
+    /// # Errors
+    /// If the journal cannot be written; then all of it still waits.
+    pub fn commit(&mut self) -> Result<(), JournalError> {
+        if !self.waiting.is_empty() {
+            self.journal.append_all(&self.waiting).map_err(|error| match error {
+                AppendError::Full { reason } => JournalError::Full(reason),
+                fatal => JournalError::Fatal(fatal.to_string()),
+            })?;
+            self.waiting.clear();
+            self.records_waiting = 0;
+        }
+        Ok(())
     }
 
-    /// Gives the journal back.
-    pub fn into_journal(self) -> Journal {
-        self.journal
+    /// The journal itself, with all that was appended, to tend it: seal, snapshot, archive, close.
+    ///
+    /// # Errors
+    /// If what waits cannot be written.
+    pub fn journal_mut(&mut self) -> Result<&mut Journal, JournalError> {
+        self.commit()?;
+        Ok(&mut self.journal)
+    }
+
+    /// Gives the journal back, with all that was appended.
+    ///
+    /// # Errors
+    /// If what waits cannot be written.
+    pub fn into_journal(mut self) -> Result<Journal, JournalError> {
+        self.commit()?;
+        Ok(self.journal)
     }
 }
 
 impl port::Journal for EventLog {
     fn append(&mut self, now: Time, batch: &[Entry]) -> Result<Range<u64>, JournalError> {
         let drafts: Vec<Draft> = batch.iter().map(draft).collect::<Result<_, _>>()?;
-        self.journal.append(now.0, &drafts).map_err(|error| match error {
-            AppendError::Full { reason } => JournalError::Full(reason),
-            fatal => JournalError::Fatal(fatal.to_string()),
-        })
+        let (first, records) = (self.size(), drafts.len() as u64);
+        self.waiting.push((now.0, drafts));
+        self.records_waiting += records;
+        if self.waiting.len() >= self.group {
+            // What cannot be written was not appended; those before it were, and go on waiting.
+            self.commit().inspect_err(|_| {
+                self.waiting.pop();
+                self.records_waiting -= records;
+            })?;
+        }
+        Ok(first..first + records)
     }
 
     fn size(&self) -> u64 {
-        self.journal.size()
+        self.journal.size() + self.records_waiting
     }
 }
 
@@ -160,6 +203,7 @@ impl Iterator for Events<'_> {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     use purser_engine::event::Control;
     use purser_engine::port::Journal as _;
@@ -198,7 +242,7 @@ mod tests {
             next += batch.len() as u64;
             assert_eq!(log.size(), next);
             if now == Time(5) {
-                assert!(log.journal_mut().seal().unwrap());
+                assert!(log.journal_mut().unwrap().seal().unwrap());
             }
         }
         let reader = Reader::open(dir.path(), Arc::new(Purser)).unwrap();
@@ -240,6 +284,51 @@ mod tests {
             Journal::open(dir.path(), Options { min_free_bytes: u64::MAX / 2, ..options() }).unwrap();
         let full = EventLog::new(journal).append(Time(9), &heartbeat).unwrap_err();
         assert!(matches!(full, JournalError::Full(_)), "{full}");
+    }
+
+    #[test]
+    fn a_group_is_written_at_once_and_waits_for_space() {
+        struct Disk(AtomicBool);
+        impl crate::journal::Faults for Disk {
+            fn at(&self, _: crate::journal::Point) -> std::io::Result<()> {
+                if self.0.load(Relaxed) { Err(std::io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Disk(AtomicBool::new(false)));
+        let journal =
+            Journal::create(dir.path(), Options { faults: Some(disk.clone()), ..options() }, 0).unwrap();
+        let mut log = EventLog::new(journal).group_commit(3);
+        let on_disk = || Reader::open(dir.path(), Arc::new(Purser)).unwrap().size();
+        let beat = Entry { event: Control::Heartbeat.into(), causes: Vec::new() };
+        let caused = |seq| Entry { causes: vec![Seq(seq)], ..beat.clone() };
+
+        assert_eq!(log.append(Time(1), &[beat.clone(), caused(0)]).unwrap(), 0..2);
+        assert_eq!(log.append(Time(2), &[caused(1)]).unwrap(), 2..3);
+        assert_eq!((log.size(), log.journal().size(), on_disk()), (3, 0, 0));
+        assert_eq!(log.append(Time(3), &[caused(2)]).unwrap(), 3..4);
+        assert_eq!((log.size(), log.journal().size(), on_disk()), (4, 4, 4));
+
+        // Without space the batch that would have to be written is refused, and those before it are not lost.
+        disk.0.store(true, Relaxed);
+        assert_eq!(log.append(Time(4), std::slice::from_ref(&beat)).unwrap(), 4..5);
+        assert_eq!(log.append(Time(5), &[caused(4)]).unwrap(), 5..6);
+        for _ in 0..2 {
+            let full = log.append(Time(6), &[caused(5)]).unwrap_err();
+            assert!(matches!(full, JournalError::Full(_)), "{full}");
+            assert_eq!((log.size(), on_disk()), (6, 4));
+        }
+        disk.0.store(false, Relaxed);
+        assert_eq!(log.append(Time(7), &[caused(5)]).unwrap(), 6..7);
+        assert_eq!(on_disk(), 7);
+        log.append(Time(8), &[beat]).unwrap();
+        log.into_journal().unwrap().close().unwrap();
+
+        let reader = Reader::open(dir.path(), Arc::new(Purser)).unwrap();
+        let read: Vec<LoggedEvent> = Events::read(&reader, Seq(0)).collect::<Result<_, _>>().unwrap();
+        let times: Vec<i64> = read.iter().map(|logged| logged.time.0).collect();
+        assert_eq!(times, [1, 1, 2, 3, 4, 5, 7, 8]);
+        assert!(read.iter().map(|logged| logged.commit).eq(times.iter().enumerate().map(|(at, _)| at != 0)));
     }
 
     #[test]

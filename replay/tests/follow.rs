@@ -26,7 +26,7 @@ fn new_records_are_shown_also_across_a_seal() {
         let before = world.state().size;
         world.see([pending(&format!("late-{round}"), 100)]);
         if round == 1 {
-            world.controller().journal_mut().journal_mut().seal().unwrap();
+            world.controller().journal_mut().journal_mut().unwrap().seal().unwrap();
         }
         world.pass(2_000);
         for seq in before..world.state().size {
@@ -107,7 +107,7 @@ fn a_journal_is_verified_while_a_controller_writes_it_and_what_was_covered_is_sa
         world.see([pending(&format!("late-{round}"), 100)]);
         world.pass(2_000);
         if round % 20 == 19 {
-            world.controller().journal_mut().journal_mut().seal().unwrap();
+            world.controller().journal_mut().journal_mut().unwrap().seal().unwrap();
         }
         round += 1;
         std::thread::sleep(std::time::Duration::from_millis(2));

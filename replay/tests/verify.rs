@@ -88,8 +88,8 @@ fn a_record_that_refers_to_nothing_is_an_error_and_no_panic() {
 #[test]
 fn a_sound_journal_is_verified_against_its_keys_and_checkpoints() {
     let Story { mut world, .. } = story();
-    let checkpoint = world.controller().journal_mut().journal().checkpoint();
-    let vkey = world.controller().journal_mut().journal().verifier_key().to_string();
+    let checkpoint = world.controller().journal().journal().checkpoint();
+    let vkey = world.controller().journal().journal().verifier_key().to_string();
     let size = world.state().size;
     let dir = world.close();
     let journal = dir.path().join("j");
@@ -132,7 +132,7 @@ fn oldest(folder: &Path) -> u64 {
 fn what_retention_took_is_stood_in_for_by_a_snapshot_or_the_archive() {
     let Story { mut world, .. } = story();
     let (journal, archive) = (world.journal(), world.dir.path().join("archive"));
-    let log = world.controller().journal_mut().journal_mut();
+    let log = world.controller().journal_mut().journal_mut().unwrap();
     log.seal().unwrap();
     for folder in ["segments", "checkpoints"] {
         std::fs::create_dir_all(archive.join(folder)).unwrap();
@@ -250,7 +250,7 @@ fn a_snapshot_at_the_very_end_leaves_nothing_to_take_again_and_that_is_said() {
     let Story { mut world, .. } = story();
     let journal = world.journal();
     let bytes = purser_engine::snapshot::write(world.state());
-    let log = world.controller().journal_mut().journal_mut();
+    let log = world.controller().journal_mut().journal_mut().unwrap();
     log.put_snapshot(&purser_engine::snapshot::tag(), &bytes).unwrap();
     log.seal().unwrap();
     let policy = RetentionPolicy { max_age_us: None, max_records: Some(1), keep_segments: 1 };

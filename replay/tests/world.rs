@@ -152,7 +152,7 @@ impl World {
 
     pub(crate) fn close(mut self) -> tempfile::TempDir {
         let (log, _) = self.controller.take().unwrap().into_parts();
-        log.into_journal().close().unwrap();
+        log.into_journal().unwrap().close().unwrap();
         self.dir
     }
 }
@@ -248,7 +248,7 @@ pub(crate) fn story() -> Story {
     world.pass(10_000);
     world.see([pending("big", 7_000)]);
     world.pass(60_000);
-    world.controller().journal_mut().journal_mut().seal().unwrap();
+    world.controller().journal_mut().journal_mut().unwrap().seal().unwrap();
     world.see([has_pool(pool("default", 20_000))]);
     world.pass(2_000);
     let second = world.last_claim();
@@ -259,7 +259,7 @@ pub(crate) fn story() -> Story {
     world.pass(100_000);
     let bytes = purser_engine::snapshot::write(world.state());
     let tag = purser_engine::snapshot::tag();
-    world.controller().journal_mut().journal_mut().put_snapshot(&tag, &bytes).unwrap();
+    world.controller().journal_mut().journal_mut().unwrap().put_snapshot(&tag, &bytes).unwrap();
     world.see(["web-0", "web-1"].map(|name| Observation::NoPod(PodKey::new("default", name))));
     world.pass(40_000);
     world.see([Observation::Tainted(first.clone())]);

@@ -213,7 +213,7 @@ pub struct SimulateOptions {
     /// Go on with the journal of a run that was stopped.
     #[arg(long, requires = "journal")]
     pub resume: bool,
-    /// Sync the journal to disk with each batch, as in a cluster. Without it a run survives being killed, but not a power failure.
+    /// Write and sync the journal with each batch, as in a cluster. Without it a run that is killed goes on from some steps before.
     #[arg(long)]
     pub durable: bool,
     /// Run against the wall clock, so many simulated seconds a second.

@@ -6,6 +6,7 @@
 use purser_engine::controller::{Controller, Step};
 use purser_engine::event::Control;
 use purser_engine::model::{Span, Time};
+use purser_engine::port::JournalError;
 use purser_engine::snapshot;
 use purser_events::journal::{Retained, RetentionPolicy, SealPolicy};
 use purser_events::wire::EventLog;
@@ -68,9 +69,14 @@ impl Tending {
     /// # Errors
     /// If the journal cannot be written.
     pub fn tend(&mut self, controller: &mut Controller<EventLog>, now: Time) -> anyhow::Result<()> {
-        controller.journal_mut().journal_mut().tick(now.0)?;
+        match controller.journal_mut().commit() {
+            // It goes on waiting, and who appends next is told.
+            Err(JournalError::Full(_)) => return Ok(()),
+            committed => committed?,
+        }
+        controller.journal_mut().journal_mut()?.tick(now.0)?;
         if let Some(planned) = self.planned.take_if(|_| controller.has_announced_all()) {
-            controller.journal_mut().journal_mut().let_go(&planned, now.0)?;
+            controller.journal_mut().journal_mut()?.let_go(&planned, now.0)?;
         }
         let sealed = controller.journal().journal().sealed_size();
         if sealed == self.sealed {
@@ -78,9 +84,9 @@ impl Tending {
         }
         self.sealed = sealed;
         let bytes = snapshot::write(controller.state());
-        controller.journal_mut().journal_mut().put_snapshot(&snapshot::tag(), &bytes)?;
+        controller.journal_mut().journal_mut()?.put_snapshot(&snapshot::tag(), &bytes)?;
         if let (Some(keep), None) = (self.keep, &self.planned) {
-            let journal = controller.journal_mut().journal_mut();
+            let journal = controller.journal_mut().journal_mut()?;
             let plan = journal.plan_retention(&keep.policy(), now.0)?;
             if !plan.deleted.is_empty() {
                 // What is kept can be explained only from a State at its beginning. It is a cache: where it cannot be made, as

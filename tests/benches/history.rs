@@ -60,7 +60,7 @@ pub(crate) fn run(records: u64) {
     println!("  {}", verdict(whole));
     assert!(opened.state == state, "the State of before the kill");
 
-    opened.log.into_journal().close().unwrap();
+    opened.log.into_journal().unwrap().close().unwrap();
     println!("restart after a clean close, {TAIL} records after the snapshot, sealed:");
     let whole = parts(&dir, &state);
     println!("  {}", verdict(whole));

@@ -92,5 +92,5 @@ fn simulate(dir: &Path, hours: i64) {
     let mut simulation = Simulation::new(beginning);
     while simulation.step(end).unwrap() {}
     let (_, controller) = simulation.into_parts();
-    controller.into_parts().0.into_journal().close().unwrap();
+    controller.into_parts().0.into_journal().unwrap().close().unwrap();
 }

@@ -22,7 +22,7 @@ fn run_day(seed: u64, faults: Faults, minutes: i64, dir: &Path) -> String {
     let (_, controller) = simulation.into_parts();
     let (log, state) = controller.into_parts();
     let root = log.journal().root().to_string();
-    log.into_journal().close().unwrap();
+    log.into_journal().unwrap().close().unwrap();
     assert!(lab::reexecute(dir) == state, "the fold of the log is the State");
     root
 }

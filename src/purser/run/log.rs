@@ -119,7 +119,7 @@ fn reopen(claim: &Claim<'_>, origin: &str) -> anyhow::Result<Log> {
         tracing::warn!("the journal was put in order: {detail}");
     }
     let term = claim.term.max(opened.state.term + 1);
-    opened.log.journal_mut().set_writer(term, claim.instance)?;
+    opened.log.journal_mut()?.set_writer(term, claim.instance)?;
     Ok(Log {
         journal: opened.log,
         state: opened.state,
@@ -190,7 +190,7 @@ fn set_aside(folder: &Path, now: Time) -> anyhow::Result<PathBuf> {
 /// Closes the journal of a controller that has stopped; gives its last checkpoint.
 pub(super) fn close(controller: Controller<EventLog>) -> anyhow::Result<String> {
     let (log, state) = controller.into_parts();
-    let mut journal = log.into_journal();
+    let mut journal = log.into_journal()?;
     journal.seal()?;
     journal.put_snapshot(&snapshot::tag(), &snapshot::write(&state))?;
     let checkpoint = journal.checkpoint();
@@ -213,7 +213,7 @@ mod tests {
         let mut journal = log.journal;
         let beat = Entry { event: Control::Heartbeat.into(), causes: Vec::new() };
         journal.append(Time(5), &vec![beat; records]).unwrap();
-        let mut journal = journal.into_journal();
+        let mut journal = journal.into_journal().unwrap();
         journal.seal().unwrap();
         let checkpoint = journal.checkpoint();
         journal.close().unwrap();

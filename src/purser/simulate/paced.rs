@@ -53,7 +53,7 @@ pub(super) fn run(input: &Input, folder: &Path, resume: bool, pace: u32) -> anyh
 }
 
 async fn run_in_real_time(input: &Input, folder: &Path, resume: bool, pace: u32) -> anyhow::Result<Finished> {
-    let Beginning { world, controller, first, now } = run::begin(input, folder, resume)?;
+    let Beginning { world, controller, first, now } = run::begin(input, folder, resume, 1)?;
     let clock = PacedClock::start(now, pace);
     let end = input.end();
     let (messages, inbox) = mpsc::channel(CHANNEL);

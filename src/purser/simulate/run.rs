@@ -37,15 +37,20 @@ pub(super) struct Finished {
 
 /// Runs to the end.
 pub(super) fn run(input: &Input, folder: &Path, resume: bool) -> anyhow::Result<Finished> {
-    let mut simulation = Simulation::new(begin(input, folder, resume)?);
+    let group = if input.durable { 1 } else { GROUP_COMMIT };
+    let mut simulation = Simulation::new(begin(input, folder, resume, group)?);
     let end = input.end();
     let progress = progress(input);
     let mut tending = Tending::new(input.keep);
     let mut stalled = false;
+    let mut steps = 0u64;
     while simulation.step(end)? {
         progress.set_position(simulation.now().since(input.scenario.start).0.unsigned_abs() / 1_000_000);
-        let now = simulation.now();
-        tending.tend(simulation.controller(), now)?;
+        steps += 1;
+        if steps.is_multiple_of(TEND_EVERY) {
+            let now = simulation.now();
+            tending.tend(simulation.controller(), now)?;
+        }
         if simulation.stalled_since().is_some() {
             if !std::mem::replace(&mut stalled, true) {
                 super::tell("the journal has no space: nothing is decided until there is some");
@@ -67,8 +72,13 @@ pub(super) fn run(input: &Input, folder: &Path, resume: bool) -> anyhow::Result<
     close(&world, controller, folder)
 }
 
-/// A world and its controller, at the start or where a journal ends.
-pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Result<Beginning<EventLog>> {
+/// A world and its controller, at the start or where a journal ends, which is written once for `group` batches.
+pub(super) fn begin(
+    input: &Input,
+    folder: &Path,
+    resume: bool,
+    group: usize,
+) -> anyhow::Result<Beginning<EventLog>> {
     let world = World::new(input.scenario.clone(), input.seed, input.faults.clone());
     let mut start = Start {
         version: env!("CARGO_PKG_VERSION").into(),
@@ -82,7 +92,8 @@ pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Resul
     };
     if !resume {
         let opened = journal::create(folder, options(input), input.scenario.start)?;
-        return Ok(Beginning::new(world, opened.log, opened.state, input.scenario.start, start)?);
+        let log = opened.log.group_commit(group);
+        return Ok(Beginning::new(world, log, opened.state, input.scenario.start, start)?);
     }
     let reader = || Reader::open_with_archive(folder, input.archive.as_deref(), Arc::new(Purser));
     let first = match reader() {
@@ -114,12 +125,19 @@ pub(super) fn begin(input: &Input, folder: &Path, resume: bool) -> anyhow::Resul
     let now = if opened.state.size == 0 { input.scenario.start } else { opened.state.now };
     start.term = opened.state.term + 1;
     start.recovered = opened.recovered.take();
-    opened.log.journal_mut().set_writer(start.term, INSTANCE)?;
-    Ok(Beginning::new(world, opened.log, opened.state, now, start)?)
+    opened.log.journal_mut()?.set_writer(start.term, INSTANCE)?;
+    Ok(Beginning::new(world, opened.log.group_commit(group), opened.state, now, start)?)
 }
 
 /// The name of the one controller in a simulation.
 const INSTANCE: &str = "simulator";
+
+/// So many batches are written to the journal at once. On the virtual clock nobody waits for one: the world is gone with the process,
+/// and is rebuilt as of where the journal ends.
+const GROUP_COMMIT: usize = 64;
+
+/// The journal is looked after once in so many steps.
+const TEND_EVERY: u64 = 64;
 
 fn options(input: &Input) -> Options {
     let mut options = Options::new(&input.origin, INSTANCE, 1, Arc::new(Purser));
@@ -141,7 +159,7 @@ pub(super) fn close(
     folder: &Path,
 ) -> anyhow::Result<Finished> {
     let (log, state) = controller.into_parts();
-    let mut journal = log.into_journal();
+    let mut journal = log.into_journal()?;
     journal.seal()?;
     journal.put_snapshot(&snapshot::tag(), &snapshot::write(&state))?;
     let archive = journal.archive_status();
