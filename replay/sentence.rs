@@ -399,6 +399,7 @@ pub fn limits(limits: &Limits) -> String {
 pub fn of_phase(phase: PodPhase) -> &'static str {
     match phase {
         PodPhase::Pending => "pending",
+        PodPhase::Untried => "not tried by the scheduler yet",
         PodPhase::Held => "held back",
         PodPhase::Bound => "bound",
         PodPhase::Terminating => "terminating",

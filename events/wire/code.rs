@@ -93,6 +93,7 @@ mirrored_enum! {
         Bound = 3 "bound",
         Terminating = 4 "terminating",
         Ended = 5 "ended",
+        Untried = 6 "untried",
     }
 
     /// Whether the preferences of pods count.

@@ -246,8 +246,15 @@ fn reason() -> BoxedStrategy<Reason> {
 }
 
 fn phase() -> BoxedStrategy<PodPhase> {
-    select(vec![PodPhase::Pending, PodPhase::Held, PodPhase::Bound, PodPhase::Terminating, PodPhase::Ended])
-        .boxed()
+    select(vec![
+        PodPhase::Pending,
+        PodPhase::Untried,
+        PodPhase::Held,
+        PodPhase::Bound,
+        PodPhase::Terminating,
+        PodPhase::Ended,
+    ])
+    .boxed()
 }
 
 fn launch() -> BoxedStrategy<Decision> {

@@ -142,6 +142,7 @@ fn pods() -> Vec<Sample> {
         sample("", Fact::PodBound { pod: pod(), node: node() }),
         sample("", moved(PodPhase::Terminating, None, Some(MOMENT))),
         sample("held", moved(PodPhase::Held, None, None)),
+        sample("untried", moved(PodPhase::Untried, None, None)),
         sample("started", moved(PodPhase::Bound, Some(MOMENT), None)),
         sample("", Fact::PodDeleted { pod: pod() }),
     ]

@@ -163,9 +163,13 @@ fn phase(pod: &Pod, bound: bool, origin: Origin) -> PodPhase {
         .is_some_and(|gates| !gates.is_empty());
     let nominated =
         status.is_some_and(|status| status.nominated_node_name.as_ref().is_some_and(|n| !n.is_empty()));
-    let seen = origin == Origin::Manifest || status.is_some_and(is_unschedulable);
+    let tried = origin == Origin::Manifest || status.is_some_and(is_unschedulable);
     // kube-scheduler passes over pods that are being deleted (`skipPodSchedule` in pkg/scheduler/schedule_one.go).
-    if gated || nominated || deleting || !seen { PodPhase::Held } else { PodPhase::Pending }
+    match tried {
+        _ if gated || nominated || deleting => PodPhase::Held,
+        true => PodPhase::Pending,
+        false => PodPhase::Untried,
+    }
 }
 
 /// Whether the scheduler has said that it found no node. Source: Karpenter's `FailedToSchedule` (pkg/utils/pod).

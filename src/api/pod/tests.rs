@@ -31,7 +31,7 @@ fn phases() {
     let gated = json!([{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}]);
     let deleted = "2026-01-02T03:04:05Z";
     for (value, manifest, cluster) in [
-        (json!({}), PodPhase::Pending, PodPhase::Held),
+        (json!({}), PodPhase::Pending, PodPhase::Untried),
         (json!({"status": {"conditions": unschedulable}}), PodPhase::Pending, PodPhase::Pending),
         (
             json!({"spec": {"schedulingGates": [{"name": "g"}]}, "status": {"conditions": gated}}),

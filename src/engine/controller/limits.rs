@@ -305,7 +305,8 @@ fn pod_stand_in(pod: &PodFacts) -> Option<PodFacts> {
     let (mut spec, text) = without_largest(&*pod.spec, &POD_PARTS, consequence)?;
     spec.labels.insert(REFUSED.into(), text);
     spec.do_not_disrupt = Some(DoNotDisrupt::Always);
-    let phase = if pod.phase == PodPhase::Pending { PodPhase::Held } else { pod.phase };
+    let waits = matches!(pod.phase, PodPhase::Pending | PodPhase::Untried);
+    let phase = if waits { PodPhase::Held } else { pod.phase };
     Some(PodFacts { spec: Arc::new(spec), phase, ..pod.clone() })
 }
 

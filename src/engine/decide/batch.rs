@@ -6,6 +6,9 @@
 //! `batch_max`, or after [`LONGEST`] while pods keep coming in quick succession. With Karpenter's own settings of 1 s and 10 s that is Karpenter's
 //! window, which is never exceeded.
 //!
+//! Pods are counted from when they were seen, where the scheduler tries them at once, so that its time is not added to the window; and while it
+//! has pods before it that have just come, what it says of them is waited for.
+//!
 //! Source: Karpenter, pkg/controllers/provisioning/batcher.go; Kubernetes, `slowStartBatch` in pkg/controller/replicaset.
 //!
 //! **Invariant:** no pod waits for others longer than for `batch_max` or [`LONGEST`], whichever is longer.
@@ -16,7 +19,7 @@ use super::Pass;
 use super::trace::{Note, Tracer};
 use crate::event::SpecId;
 use crate::model::{PodKey, Span, Time};
-use crate::state::Plan;
+use crate::state::{Plan, TRIED_WITHIN};
 
 /// The longest pause that is waited for, unless `batch_idle` says more.
 const LONGEST_PAUSE: Span = Span::secs(1);
@@ -47,7 +50,8 @@ pub(super) fn is_complete<T: Tracer>(
         .filter(|pod| pod.plan == Plan::None)
         .map(|pod| pod.waiting_since);
     let Some(arrivals) = Arrivals::of(fresh) else { return true };
-    let until = arrivals.until(state.settings.batch_idle, state.settings.batch_max);
+    let tried_by = state.last_untried().map(|seen| seen + TRIED_WITHIN);
+    let until = arrivals.until(tried_by, state.settings.batch_idle, state.settings.batch_max);
     if pass.is_due(until) {
         return true;
     }
@@ -71,14 +75,15 @@ impl Arrivals {
         })
     }
 
-    /// When the window ends if nothing more comes.
-    fn until(&self, idle: Span, most: Span) -> Time {
+    /// When the window ends if nothing more comes, and until when it is waited for what the scheduler says of others.
+    fn until(&self, tried_by: Option<Time>, idle: Span, most: Span) -> Time {
         let pause = Span(self.last.since(self.first).0 / (self.count - 1).max(1));
         let longest_pause = Span(idle.0.saturating_mul(10)).min(LONGEST_PAUSE).max(idle);
         let quiet = Span(pause.0 * PAUSES).max(idle).min(longest_pause);
         let keep_coming = self.count >= MANY && pause <= QUICK.max(idle);
         let longest = Span(most.0.saturating_mul(10)).min(LONGEST).max(most);
-        (self.last + quiet).min(self.first + if keep_coming { longest } else { most })
+        let quiet_at = (self.last + quiet).max(tried_by.unwrap_or(self.last));
+        quiet_at.min(self.first + if keep_coming { longest } else { most })
     }
 }
 
@@ -92,7 +97,7 @@ mod tests {
     /// When the window ends, in milliseconds, for pods that come at these milliseconds and then no more.
     fn end(idle: Span, most: Span, arrivals: &[i64]) -> i64 {
         let arrivals = Arrivals::of(arrivals.iter().map(|at| Time(at * 1_000))).expect("there are some");
-        arrivals.until(idle, most).0 / 1_000
+        arrivals.until(None, idle, most).0 / 1_000
     }
 
     fn every(pause: i64, count: i64) -> Vec<i64> {
@@ -115,6 +120,17 @@ mod tests {
         );
         assert_eq!(end(IDLE, MAX, &every(50, 100)), 5_150, "those that keep coming are");
         assert_eq!(end(IDLE, MAX, &every(50, 500)), 10_000, "but not for ever");
+    }
+
+    #[test]
+    fn what_the_scheduler_has_just_got_is_waited_for() {
+        let arrivals =
+            |at: &[i64]| Arrivals::of(at.iter().map(|at| Time(at * 1_000))).expect("there are some");
+        let end =
+            |at: &[i64], tried_by: i64| arrivals(at).until(Some(Time(tried_by * 1_000)), IDLE, MAX).0 / 1_000;
+        assert_eq!(end(&[0], 120), 120);
+        assert_eq!(end(&[0], 40), 50, "no longer than without");
+        assert_eq!(end(&[0], 5_000), 1_000, "and no longer than is set");
     }
 
     #[test]

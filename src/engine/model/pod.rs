@@ -53,6 +53,8 @@ pub struct Uid(pub u128);
 pub enum PodPhase {
     /// Not bound to a node, and the scheduler has found none for it.
     Pending,
+    /// Not bound, and the scheduler has not said yet whether it finds a node for it: not the autoscaler's business yet.
+    Untried,
     /// Not bound, but held back by scheduling gates, or nominated by preemption: not the autoscaler's business yet.
     Held,
     /// Bound to a node.

@@ -85,7 +85,7 @@ wrappers!(
 );
 
 plain_enums! {
-    PodPhase { Pending = 0, Held = 1, Bound = 2, Terminating = 3, Ended = 4 }
+    PodPhase { Pending = 0, Held = 1, Bound = 2, Terminating = 3, Ended = 4, Untried = 5 }
     Divergence { OtherNode = 0, EqualPod = 1, NoPlace = 2 }
     OwnerKind { None = 0, DaemonSet = 1, Node = 2, StatefulSet = 3, Controller = 4 }
     CapacityType { Reserved = 0, Spot = 1, OnDemand = 2 }

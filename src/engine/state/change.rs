@@ -9,6 +9,9 @@ use crate::model::{
     Resources, Span, Str, Time,
 };
 
+/// The scheduler tries a new pod within so long, unless it has much to do.
+pub const TRIED_WITHIN: Span = Span(100_000);
+
 /// For so long an instance or a claim that is gone is remembered, since word of it may still come.
 pub const REMEMBER_GONE: Span = Span::mins(2);
 
@@ -18,8 +21,9 @@ impl State {
     pub(super) fn change_pod(&mut self, seq: Seq, time: Time, key: &PodKey, change: impl FnOnce(&mut Pod)) {
         self.detach(seq, time, key);
         if let Some(pod) = self.pods.get_mut(key) {
+            let tried_at_once = pod.phase == PodPhase::Untried && time <= pod.waiting_since + TRIED_WITHIN;
             change(pod);
-            if pod.phase == PodPhase::Pending && pod.plan == Plan::None {
+            if pod.phase == PodPhase::Pending && pod.plan == Plan::None && !tried_at_once {
                 pod.waiting_since = time;
             }
             self.attach(seq, time, key);
@@ -32,6 +36,9 @@ impl State {
         self.waiting.remove(key);
         self.unplanned.remove(key);
         let Some(pod) = self.pods.get(key) else { return };
+        if pod.phase == PodPhase::Untried {
+            self.untried.remove(&(pod.waiting_since, key.clone()));
+        }
         let Some(node) = pod.occupies().cloned() else { return };
         let Some(occupancy) = self.occupancy.get_mut(&node) else { return };
         let spec = &self.specs[pod.spec.0 as usize];
@@ -65,7 +72,11 @@ impl State {
                 occupancy.last_pod_event = time;
             }
             self.touch_node(seq, &node);
-        } else if pod.phase == PodPhase::Pending && pod.node.is_none() && !spec.is_daemon() {
+        } else if spec.is_daemon() || pod.node.is_some() {
+            // Its node is chosen already.
+        } else if pod.phase == PodPhase::Untried {
+            self.untried.insert((pod.waiting_since, key.clone()));
+        } else if pod.phase == PodPhase::Pending {
             self.waiting.insert(key.clone());
             if !matches!(pod.plan, Plan::Nominated { .. }) {
                 self.unplanned.insert(key.clone());

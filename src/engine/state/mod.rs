@@ -21,7 +21,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 pub(crate) use adopt::described;
-pub use change::REMEMBER_GONE;
+pub use change::{REMEMBER_GONE, TRIED_WITHIN};
 pub use claim::{Claim, ClaimPhase, Disrupting, Eviction, Instance};
 pub use claims::Claims;
 pub use occupancy::Occupancy;
@@ -130,6 +130,8 @@ pub struct State {
     waiting: BTreeSet<PodKey>,
     /// Those of them that are not expected anywhere.
     unplanned: BTreeSet<PodKey>,
+    /// Pods that the scheduler has still to try, by when they were seen.
+    untried: BTreeSet<(Time, PodKey)>,
     /// Nodes without a claim on which pods are expected.
     awaited_nodes: BTreeSet<NodeName>,
     unready: BTreeSet<NodeName>,
@@ -153,7 +155,7 @@ pub struct Pod {
     pub started: Option<Time>,
     /// When it has to be gone by our clock, if it is being deleted.
     pub ends: Option<Time>,
-    /// When it was seen waiting for the first time, or again.
+    /// When it was seen waiting for the first time, or again. If the scheduler tried it at once that is when it was first seen.
     pub waiting_since: Time,
     /// What was decided about it while it waits.
     pub plan: Plan,
@@ -276,7 +278,7 @@ impl Pod {
     pub fn occupies(&self) -> Option<&NodeName> {
         match self.phase {
             PodPhase::Bound | PodPhase::Terminating => self.node.as_ref(),
-            PodPhase::Pending | PodPhase::Held | PodPhase::Ended => None,
+            PodPhase::Pending | PodPhase::Untried | PodPhase::Held | PodPhase::Ended => None,
         }
     }
 }

@@ -49,6 +49,11 @@ impl State {
         self.unplanned.iter().filter_map(|key| Some((key, self.pods.get(key)?)))
     }
 
+    /// When the newest pod was seen that the scheduler has still to try.
+    pub fn last_untried(&self) -> Option<Time> {
+        self.untried.last().map(|(seen, _)| *seen)
+    }
+
     /// Nodes without a claim on which pods are expected, in name order.
     pub fn awaited_nodes(&self) -> impl Iterator<Item = &Node> {
         self.awaited_nodes.iter().filter_map(|name| self.nodes.get(name))
@@ -227,14 +232,12 @@ impl State {
 
     /// Rebuilds the look-ups that follow from the rest.
     pub(crate) fn index(&mut self) {
-        self.waiting = self
-            .pods
-            .iter()
-            .filter(|(_, pod)| {
-                pod.phase == PodPhase::Pending && pod.node.is_none() && !self.spec(pod.spec).is_daemon()
-            })
-            .map(|(key, _)| key.clone())
-            .collect();
+        let without_node = |pod: &Pod| pod.node.is_none() && !self.spec(pod.spec).is_daemon();
+        let pods_in =
+            |phase| self.pods.iter().filter(move |(_, pod)| pod.phase == phase && without_node(pod));
+        let waiting = pods_in(PodPhase::Pending).map(|(key, _)| key.clone()).collect();
+        let untried = pods_in(PodPhase::Untried).map(|(key, pod)| (pod.waiting_since, key.clone())).collect();
+        (self.waiting, self.untried) = (waiting, untried);
         let nominated =
             |key: &PodKey| matches!(self.pods.get(key).map(|pod| &pod.plan), Some(Plan::Nominated { .. }));
         self.unplanned = self.waiting.iter().filter(|key| !nominated(key)).cloned().collect();

@@ -5,8 +5,9 @@ mod lab;
 use lab::*;
 use purser_engine::event::{Decision, Divergence, Event, LaunchFailure, Target};
 use purser_engine::model::*;
-use purser_engine::port::{Effect, Observation};
+use purser_engine::port::{Effect, Entry, Observation};
 use purser_engine::reason::ReasonId;
+use purser_engine::settings::Settings;
 use purser_engine::state::Plan;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -131,6 +132,59 @@ fn who_lost_his_place_to_a_newcomer_gets_another_one_soon() {
     lab.until(secs(6));
     assert_eq!(lab.launches().len(), 2, "there is none for three");
     lab.verify();
+}
+
+#[test]
+fn the_time_that_the_scheduler_takes_is_within_the_window() {
+    let windows = Settings { batch_idle: Span::millis(50), batch_max: Span::secs(1), ..Settings::default() };
+    let at = |millis| Time(0) + Span::millis(millis);
+    let tried = |name: &str| pending(name, &spec(100, 128));
+    let untried = |name: &str| match tried(name) {
+        Observation::Pod(pod) => Observation::Pod(PodFacts { phase: PodPhase::Untried, ..pod }),
+        other => other,
+    };
+    // What is seen at which millisecond, and when the launch is for all of them.
+    let launched_at = |seen: &[(i64, Observation)]| {
+        let mut lab = Lab::new(plain_world());
+        lab.see([Observation::Settings(windows.clone())]);
+        for (millis, observation) in seen {
+            lab.until(at(*millis));
+            assert!(lab.launches().is_empty(), "{millis}");
+            lab.see([observation.clone()]);
+        }
+        lab.until(secs(3));
+        lab.verify();
+        let records = lab.controller.journal().records.iter();
+        let launch = |(time, _, entry): &(Time, bool, Entry)| match &entry.event {
+            Event::Decision(Decision::Launch { pods, .. }) => {
+                Some((time.since(Time(0)).0 / 1_000, pods.len()))
+            }
+            _ => None,
+        };
+        records.filter_map(launch).next()
+    };
+    let (a, b) = ("a", "b");
+    assert_eq!(launched_at(&[(1, untried(a)), (26, tried(a))]), Some((51, 1)), "from when it was seen");
+    assert_eq!(
+        launched_at(&[(1, untried(a)), (91, tried(a))]),
+        Some((91, 1)),
+        "at once, as it was alone all the while"
+    );
+    assert_eq!(
+        launched_at(&[(1, untried(a)), (300, tried(a))]),
+        Some((350, 1)),
+        "there are many before it: others come"
+    );
+    assert_eq!(
+        launched_at(&[(1, untried(a)), (26, tried(a)), (40, untried(b)), (80, tried(b))]),
+        Some((196, 2)),
+        "one that has just come is waited for, and then as long as between the two"
+    );
+    assert_eq!(
+        launched_at(&[(1, untried(a)), (26, tried(a)), (40, untried(b))]),
+        Some((140, 1)),
+        "but not for ever"
+    );
 }
 
 #[test]

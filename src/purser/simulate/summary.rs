@@ -321,6 +321,9 @@ fn without_a_node(report: &Report, state: &State) -> BTreeMap<String, u64> {
         let why = match state.pods.get(key) {
             None => "still waiting: not seen yet".to_owned(),
             Some(pod) if state.spec(pod.spec).is_daemon() => "still waiting: a daemon pod".to_owned(),
+            Some(pod) if pod.phase == PodPhase::Untried => {
+                "still waiting: not tried by the scheduler yet".to_owned()
+            }
             Some(pod) if pod.phase == PodPhase::Held => "still waiting: held back".to_owned(),
             Some(pod) => match &pod.plan {
                 Plan::Unschedulable { reason, .. } => format!("still waiting: {reason}"),

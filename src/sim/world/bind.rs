@@ -150,7 +150,7 @@ impl World {
     /// Says of new pods of a class that no node was found for them.
     fn mark_pending(&mut self, class: u32) {
         for pod in std::mem::take(&mut self.waiting.by_class[class as usize].fresh) {
-            if self.pods[pod as usize].phase == PodPhase::Held {
+            if self.pods[pod as usize].phase == PodPhase::Untried {
                 self.pods[pod as usize].phase = PodPhase::Pending;
                 self.tell(super::outbox::Subject::Pod(pod), None);
             }

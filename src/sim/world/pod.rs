@@ -62,7 +62,7 @@ impl World {
                 class,
                 owner: Owner::Bare(pod.duration),
                 created: pod.at,
-                phase: PodPhase::Held,
+                phase: PodPhase::Untried,
                 node: None,
                 bound: None,
                 ready: false,
@@ -116,7 +116,7 @@ impl World {
             class,
             owner,
             created: self.now,
-            phase: PodPhase::Held,
+            phase: PodPhase::Untried,
             node: None,
             bound: None,
             ready: false,
@@ -251,7 +251,7 @@ impl World {
         match own.phase {
             PodPhase::Terminating => {}
             PodPhase::Ended => self.vanish(pod, cause),
-            PodPhase::Pending | PodPhase::Held => {
+            PodPhase::Pending | PodPhase::Untried | PodPhase::Held => {
                 self.dequeue(pod);
                 self.other_member(pod, false);
                 self.vanish(pod, cause);
@@ -377,7 +377,7 @@ impl World {
         self.pods
             .iter()
             .enumerate()
-            .filter(|(_, pod)| !pod.gone && matches!(pod.phase, PodPhase::Pending | PodPhase::Held))
+            .filter(|(_, pod)| !pod.gone && matches!(pod.phase, PodPhase::Pending | PodPhase::Untried))
             .map(|(number, _)| number as u32)
     }
 

@@ -356,6 +356,7 @@ const fn flag(is: bool) -> &'static str {
 const fn phase(phase: PodPhase) -> &'static str {
     match phase {
         PodPhase::Pending => "pending",
+        PodPhase::Untried => "untried",
         PodPhase::Held => "held",
         PodPhase::Bound => "bound",
         PodPhase::Terminating => "terminating",
