@@ -18,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Config};
-use purser_cluster::kwok::{self, Instances, Kubelet, Kwok};
+use purser_cluster::kwok::{self, Instances, Kubelet, KubeletWork, Kwok};
 use purser_cluster::{
     Election, Executor, Gate, Now, Outbox, Pools, Rate, Recorder, Said, Scope, Watches, Won,
 };
@@ -43,6 +43,9 @@ const CHANNEL: usize = 1_024;
 
 /// Instances are listed so often, to find those that are gone and those that are nobody's.
 const INSTANCES_EVERY: Duration = Duration::from_secs(10);
+
+/// The thread of the stand-in for kubelets.
+const KUBELETS: &str = "kubelets";
 
 /// How often the checkpoint in the Lease is brought up to date at most.
 const CHECKPOINT_EVERY: Span = Span::secs(5);
@@ -203,9 +206,7 @@ impl Replica {
         clock.is_past(log.state.now);
         let pools = Pools::default();
         let (kubelet, kubelet_work) = Kubelet::new();
-        // Kubelets would have clients of their own, and what they do does not hold up the controller.
-        let of_kubelets = purser_cluster::client(config, &self.gate, Rate::UNLIMITED)?;
-        tokio::spawn(kubelet_work.run(of_kubelets, Arc::clone(&now)));
+        stand_in_for_kubelets(kubelet_work, config, &self.gate, Arc::clone(&now))?;
         let instances = Instances::default();
         let devices = !self.options.ignore_dra_requests.is_true();
         let scope =
@@ -377,6 +378,20 @@ impl Replica {
             }
         }
     }
+}
+
+/// Does the work of the kubelets. They would have machines and clients of their own: so what they do has a thread to itself, which does not
+/// hold up the controller, and whose share of the time can be told from the controller's.
+fn stand_in_for_kubelets(work: KubeletWork, config: Config, gate: &Gate, now: Now) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = {
+        let _within = runtime.enter();
+        purser_cluster::client(config, gate, Rate::UNLIMITED)?
+    };
+    let thread = std::thread::Builder::new().name(KUBELETS.into());
+    // It ends with its work or with the process.
+    thread.spawn(move || runtime.block_on(work.run(client, now)))?;
+    Ok(())
 }
 
 /// The list of the world, with the instances of the log that are still there, or still to come.
