@@ -1,6 +1,6 @@
 //! Writing results for people and for programs.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 use comfy_table::Table;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
@@ -25,6 +25,10 @@ pub fn print(text: impl std::fmt::Display) -> io::Result<()> {
 /// # Errors
 /// If stdout cannot be written.
 pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(serde_json::to_string_pretty(value)?)?;
+    // It may be large: its text is never there as a whole.
+    let mut out = BufWriter::new(io::stdout().lock());
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    out.flush()?;
     Ok(())
 }

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use purser_api::scenario::{Scenario, of_manifests, read_scenario};
+use purser_api::scenario::{Scenario, Written, of_manifests, read_scenario};
 use purser_engine::schedule::{self, Problem, Rules};
 use purser_instances::{Catalogue, Site};
 use serde_json::{Value, json};
@@ -155,12 +155,13 @@ fn corpus() {
         let mut ratios = Vec::new();
         let mut gaps = Vec::new();
         for path in files(&folder.join(name)) {
-            let entry: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let entry: Value = serde_json::from_str(&text).unwrap();
             let find = |name: &str| {
                 let file = folder.join("catalogues").join(format!("{name}.json"));
                 Ok(Arc::new(serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()))
             };
-            let (scenario, _) = read_scenario("corpus", &entry["scenario"], &find).unwrap();
+            let (scenario, _) = read_scenario("corpus", &Written::find(&text).unwrap(), &find).unwrap();
             let solved = purser::solve::solve(&scenario);
             let price = solved.solution.total_price_per_hour;
             let bound = purser::solve::lower_bound(&solved);

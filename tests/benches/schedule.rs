@@ -20,10 +20,9 @@ mod problems;
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Arc;
 
 use problems::Made;
-use purser_api::scenario::{Scenario, read_scenario};
+use purser_api::scenario::{Scenario, Written, read_scenario};
 use purser_engine::schedule::{Problem, solve};
 
 /// Where the argument of a process says that it is to run one case.
@@ -180,6 +179,7 @@ fn scenario(name: &str) -> Option<Scenario> {
         println!("{name:<32}skipped: gzip cannot be run");
         return None;
     };
-    let document: Arc<serde_json::Value> = Arc::new(serde_json::from_slice(&unpacked.stdout).unwrap());
-    Some(read_scenario(name, &document, &|_| unreachable!("its types are in it")).unwrap().0)
+    let text = String::from_utf8(unpacked.stdout).unwrap();
+    let written = Written::find(&text).unwrap();
+    Some(read_scenario(name, &written, &|_| unreachable!("its types are in it")).unwrap().0)
 }

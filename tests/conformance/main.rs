@@ -20,6 +20,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use corpus::{Corpus, Entry};
+use purser_api::scenario::{Written, read_scenario};
 use purser_checker::{Outcome, Scenario, Violation, catalogues_near, check};
 use serde_json::Value;
 
@@ -87,7 +88,9 @@ fn judge(entry: &Entry, corpus: &Corpus) -> Verdict {
 
 fn compare(entry: &Entry, corpus: &Corpus) -> (Class, String, Vec<String>) {
     let document = &entry.document["scenario"];
-    let read = purser_api::scenario::read_scenario(&entry.name, document, &|name| Ok(corpus.catalogue(name)));
+    let text = document.to_string();
+    let written = Written::find(&text).expect("an entry has a scenario");
+    let read = read_scenario(&entry.name, &written, &|name| Ok(corpus.catalogue(name)));
     let scenario = match read {
         Ok((scenario, _)) => scenario,
         Err(error) => return (Class::Unsolved, error.to_string(), Vec::new()),

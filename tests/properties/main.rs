@@ -16,12 +16,14 @@ use std::path::Path;
 
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestRng, TestRunner};
+use purser_api::scenario::{Written, read_scenario};
 use purser_checker::{Outcome, Scenario, check, placeable};
 use serde_json::Value;
 
 fn solve(scenario: &Value) -> Value {
     let none = |name: &str| panic!("there is no catalogue {name}");
-    let (read, warnings) = purser_api::scenario::read_scenario("generated", scenario, &none).unwrap();
+    let text = scenario.to_string();
+    let (read, warnings) = read_scenario("generated", &Written::find(&text).unwrap(), &none).unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
     let mut answer = serde_json::to_value(&purser::solve::solve(&read).solution).unwrap();
     answer.as_object_mut().unwrap().remove("work");

@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** prices are exact: billionths of a dollar an hour, since catalogues have prices that millionths would make equal.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,9 +13,11 @@ use purser_engine::model::{
 };
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::lenient::{Reading, decode_leniently};
-use super::{Catalogues, Scenario, entries, list, text};
+use super::written::{Fields, entries, items, value};
+use super::{Catalogues, Scenario, list, text};
 use crate::crd;
 use crate::devices::SliceTemplate;
 use crate::error::{ApiError, At, FieldError};
@@ -158,47 +161,58 @@ struct WrittenOffering {
 pub(super) fn read(
     reading: &mut Reading<'_>,
     scenario: &mut Scenario,
-    document: &Value,
+    fields: &Fields<'_>,
     catalogues: &Catalogues<'_>,
 ) -> Result<(), ApiError> {
     let mut named: BTreeMap<String, Arc<Vec<ScenarioType>>> = BTreeMap::new();
-    let mut named_list = |reading: &mut Reading<'_>, at: &At<'_>, name: &Value| {
-        let name = reading.object("scenario", |_| text(at, name))?;
-        if let Some(known) = named.get(name) {
+    let mut named_list = |reading: &mut Reading<'_>, at: &At<'_>, name: &RawValue| {
+        let name = reading.object("scenario", |_| Ok(text(at, &value(at, name)?)?.to_owned()))?;
+        if let Some(known) = named.get(&name) {
             return Ok(Arc::clone(known));
         }
-        let types = Arc::new(types(reading, at, &*catalogues(name)?)?);
-        named.insert(name.to_owned(), Arc::clone(&types));
+        let catalogue = catalogues(&name)?;
+        let written = reading.object("scenario", |_| list(at, &catalogue))?;
+        let types = Arc::new(types(reading, at, written.iter().map(Ok))?);
+        named.insert(name, Arc::clone(&types));
         Ok::<_, ApiError>(types)
     };
-    let field = |name: &str| document.get(name).filter(|value| !value.is_null());
-    if let Some(written) = field("instanceTypes") {
-        scenario.types = Arc::new(types(reading, &At::ROOT.field("instanceTypes"), written)?);
+    if let Some(text) = fields.get("instanceTypes") {
+        scenario.types = Arc::new(types_in(reading, &At::ROOT.field("instanceTypes"), text)?);
     }
-    if let Some(name) = field("instanceTypesRef") {
+    if let Some(name) = fields.get("instanceTypesRef") {
         scenario.types = named_list(reading, &At::ROOT.field("instanceTypesRef"), name)?;
     }
-    if let Some(by_pool) = field("instanceTypesByNodePool") {
+    if let Some(by_pool) = fields.get("instanceTypesByNodePool") {
         let at = At::ROOT.field("instanceTypesByNodePool");
-        for (pool, written) in reading.object("scenario", |_| entries(&at, by_pool))? {
-            let types = Arc::new(types(reading, &at.field(pool), written)?);
+        for (pool, text) in reading.object("scenario", |_| entries(&at, by_pool))? {
+            let types = Arc::new(types_in(reading, &at.field(&pool), text)?);
             scenario.types_by_pool.insert(PoolName::from(pool.as_str()), types);
         }
     }
-    if let Some(by_pool) = field("instanceTypesByNodePoolRef") {
+    if let Some(by_pool) = fields.get("instanceTypesByNodePoolRef") {
         let at = At::ROOT.field("instanceTypesByNodePoolRef");
         for (pool, name) in reading.object("scenario", |_| entries(&at, by_pool))? {
-            let types = named_list(reading, &at.field(pool), name)?;
+            let types = named_list(reading, &at.field(&pool), name)?;
             scenario.types_by_pool.insert(PoolName::from(pool.as_str()), types);
         }
     }
     Ok(())
 }
 
-fn types(reading: &mut Reading<'_>, at: &At<'_>, written: &Value) -> Result<Vec<ScenarioType>, ApiError> {
-    let written = reading.object("scenario", |_| list(at, written))?;
+fn types_in(reading: &mut Reading<'_>, at: &At<'_>, text: &RawValue) -> Result<Vec<ScenarioType>, ApiError> {
+    let written = reading.object("scenario", |_| items(at, text))?;
+    types(reading, at, written.into_iter().map(|text| value(at, text)))
+}
+
+fn types(
+    reading: &mut Reading<'_>,
+    at: &At<'_>,
+    written: impl ExactSizeIterator<Item = Result<impl Borrow<Value>, FieldError>>,
+) -> Result<Vec<ScenarioType>, ApiError> {
     let mut types = Vec::with_capacity(written.len());
-    for (index, written) in written.iter().enumerate() {
+    for (index, written) in written.enumerate() {
+        let written = reading.object("scenario", |_| written)?;
+        let written = written.borrow();
         let name = match written.get("name").and_then(Value::as_str) {
             Some(name) => format!("instance type {name}"),
             None => format!("instance type {}", at.index(index)),

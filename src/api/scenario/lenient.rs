@@ -3,8 +3,10 @@
 //! **Invariant:** a warning names the source, the object and the field. A field is passed over only because nobody knows it, never because
 //! its value is wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
 
+use purser_engine::model::PodSpec;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,6 +27,8 @@ pub(super) struct Reading<'a> {
     pub(super) warnings: Vec<String>,
     /// Kind and name of the objects so far.
     pub(super) seen: BTreeSet<String>,
+    /// What the pods so far ask for.
+    specs: HashSet<Arc<PodSpec>>,
 }
 
 impl<'a> Reading<'a> {
@@ -37,7 +41,17 @@ impl<'a> Reading<'a> {
             priorities: Priorities::default(),
             warnings: Vec::new(),
             seen: BTreeSet::new(),
+            specs: HashSet::new(),
         }
+    }
+
+    /// What a pod asks for, once for all pods that ask for the same.
+    pub(super) fn shared(&mut self, spec: Arc<PodSpec>) -> Arc<PodSpec> {
+        if let Some(known) = self.specs.get(&spec) {
+            return Arc::clone(known);
+        }
+        self.specs.insert(Arc::clone(&spec));
+        spec
     }
 
     /// Reads an object; its errors and warnings bear its name.

@@ -1,6 +1,6 @@
 //! Scheduling problems in one JSON document: a cluster, its instance types and settings, as `purser solve` takes them.
 //!
-//! Start at [`read_scenario`] for the document, or [`of_manifests`] for ordinary manifests. What the engine has a type for comes out in
+//! Start at [`Written`] and [`read_scenario`] for the document, or [`of_manifests`] for ordinary manifests. What the engine has a type for comes out in
 //! it; what it has none for yet keeps a form of its own here, so that nothing that was written is lost.
 //!
 //! **Invariant:** a field or kind that is not known is a warning that names the object and the field; a value that makes no sense is
@@ -12,6 +12,7 @@ mod nodes;
 mod objects;
 mod pods;
 mod settings;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub use instance_types::{Overhead, ScenarioOffering, ScenarioType};
 pub use nodes::{ScenarioClaim, ScenarioNode};
 pub use pods::{Ignored, ScenarioPod};
 pub use settings::{FeatureGate, MinValuesPolicy, NO_SUCH_GATE, PreferencePolicy, ScenarioSettings};
+pub use written::Written;
 
 use crate::buffer::{CapacityBufferFacts, PodTemplates};
 use crate::default_spread::PodSelector;
@@ -35,6 +37,7 @@ use crate::text::documents;
 use crate::volume::{Attachment, CsiNode, Storage, VolumeClaimFacts};
 use crate::workload::{DaemonSetFacts, DisruptionBudget, Workload};
 use lenient::{Reading, decode_leniently};
+use written::value;
 
 /// A scheduling problem.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -122,13 +125,6 @@ impl StateNode {
 /// Finds a catalogue by its name.
 pub type Catalogues<'a> = dyn Fn(&str) -> Result<Arc<Value>, ApiError> + 'a;
 
-/// The scenario in a document, if it is one: the document itself, or what it has under `scenario`, as an entry of a corpus does.
-pub fn scenario_in(document: &Value) -> Option<&Value> {
-    let document = document.get("scenario").unwrap_or(document);
-    (document.get("kind").is_none() && document.get("objects").is_some_and(Value::is_array))
-        .then_some(document)
-}
-
 /// Reads a scenario; `catalogues` finds the lists of instance types that it only names. The second part of what comes out are
 /// warnings, one line each.
 ///
@@ -136,48 +132,48 @@ pub fn scenario_in(document: &Value) -> Option<&Value> {
 /// The first value that makes no sense.
 pub fn read_scenario(
     source: &str,
-    document: &Value,
+    written: &Written<'_>,
     catalogues: &Catalogues<'_>,
 ) -> Result<(Scenario, Vec<String>), ApiError> {
     let mut reading = Reading::new(source, Origin::Cluster);
     let scenario = reading.object("scenario", |reading| {
-        let Value::Object(fields) = document else {
-            return Err(FieldError::whole("this is not an object", "write a scenario"));
-        };
         let mut scenario = Scenario::default();
-        for (field, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
+        for (field, text) in written.fields() {
             let at = At::ROOT.field(field);
             match field.as_str() {
-                "name" => scenario.name = text(&at, value)?.into(),
-                "source" => scenario.source = text(&at, value)?.into(),
-                "now" => scenario.now = moment(&at, value)?,
+                "name" => scenario.name = self::text(&at, &value(&at, text)?)?.into(),
+                "source" => scenario.source = self::text(&at, &value(&at, text)?)?.into(),
+                "now" => scenario.now = moment(&at, &value(&at, text)?)?,
                 "settings" => {
-                    (scenario.settings, scenario.storage.unsupported) = settings::read(reading, value)?;
+                    (scenario.settings, scenario.storage.unsupported) =
+                        settings::read(reading, &value(&at, text)?)?;
                 }
                 "instanceTypeErrors" => {
-                    for (pool, why) in entries(&at, value)? {
+                    for (pool, why) in written::entries(&at, text)? {
+                        let why = value(&at.field(&pool), why)?;
                         let why = why.as_str().map_or_else(|| why.to_string(), str::to_owned);
                         scenario.type_errors.insert(PoolName::from(pool.as_str()), why.into());
                     }
                 }
                 "state" => {
-                    for node in list(&at.field("nodes"), value.get("nodes").unwrap_or(&Value::Null))? {
+                    let state = value(&at, text)?;
+                    for node in list(&at.field("nodes"), state.get("nodes").unwrap_or(&Value::Null))? {
                         scenario.state.push(decode_leniently(reading, node)?);
                     }
                 }
                 // Read below, or for `purser solve --disrupt` alone.
                 "instanceTypes" | "instanceTypesRef" | "instanceTypesByNodePool" => {}
-                "instanceTypesByNodePoolRef" | "objects" | "disruption" => {}
+                "instanceTypesByNodePoolRef" | "disruption" => {}
                 _ => reading.unknown_field(field),
             }
         }
         Ok(scenario)
     });
     let mut scenario = scenario?;
-    instance_types::read(&mut reading, &mut scenario, document, catalogues)?;
-    let objects = document.get("objects").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    objects::read(&mut reading, &mut scenario, objects.iter().map(|object| (0, object)))?;
-    if document.get("now").is_none_or(Value::is_null) {
+    instance_types::read(&mut reading, &mut scenario, written.fields(), catalogues)?;
+    reading.priorities = written.priorities();
+    objects::read(&mut reading, &mut scenario, written.objects().map(|object| (0, object)))?;
+    if !written.fields().contains_key("now") {
         scenario.now = last_creation(&scenario);
     }
     Ok((scenario, reading.warnings))
@@ -210,7 +206,7 @@ pub fn of_manifests(texts: &[(Str, String)]) -> Result<(Scenario, Vec<String>), 
         let mut reading = Reading::new(source, Origin::Manifest);
         reading.priorities.clone_from(&priorities);
         reading.seen = seen;
-        let objects = documents.iter().map(|document| (document.line, &document.value));
+        let objects = documents.iter().map(|document| (document.line, Ok(&document.value)));
         objects::read(&mut reading, &mut scenario, objects)?;
         warnings.extend(reading.warnings);
         seen = reading.seen;
@@ -237,10 +233,6 @@ fn list<'a>(at: &At<'_>, value: &'a Value) -> Result<&'a [Value], FieldError> {
         Value::Array(items) => Ok(items),
         _ => Err(at.error("is not a list", "write a list")),
     }
-}
-
-fn entries<'a>(at: &At<'_>, value: &'a Value) -> Result<&'a serde_json::Map<String, Value>, FieldError> {
-    value.as_object().ok_or_else(|| at.error("is not an object", "write names and values"))
 }
 
 /// A moment in RFC 3339.

@@ -2,6 +2,8 @@
 //!
 //! **Invariant:** each object goes where its kind belongs, or there is a warning that it went nowhere.
 
+use std::borrow::Borrow;
+
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ReplicationController, Service};
@@ -27,27 +29,26 @@ use crate::volume;
 use crate::workload::{self, Workload};
 
 /// The priorities that PriorityClasses among objects give. One that is not right is told when it is read itself.
-pub(super) fn priorities<'a>(objects: impl Iterator<Item = &'a Value>) -> Priorities {
+pub(super) fn priorities(objects: impl Iterator<Item: Borrow<Value>>) -> Priorities {
     let mut priorities = Priorities::default();
-    for class in objects.filter(|object| is_priority_class(object)) {
-        if let Ok(class) = priority_class(class) {
+    for class in objects.filter(|object| is_priority_class(object.borrow())) {
+        if let Ok(class) = priority_class(class.borrow()) {
             priorities.insert(&class);
         }
     }
     priorities
 }
 
-/// Reads objects, each with its line, into a scenario.
-pub(super) fn read<'a>(
+/// Reads objects, each with its line, into a scenario. The priorities of their pods are known already.
+pub(super) fn read(
     reading: &mut Reading<'_>,
     scenario: &mut Scenario,
-    objects: impl Iterator<Item = (usize, &'a Value)> + Clone,
+    objects: impl Iterator<Item = (usize, Result<impl Borrow<Value>, FieldError>)>,
 ) -> Result<(), ApiError> {
-    if reading.priorities == Priorities::default() {
-        reading.priorities = priorities(objects.clone().map(|(_, object)| object));
-    }
     for (line, object) in objects {
         reading.line = line;
+        let object = reading.object("scenario", |_| object)?;
+        let object = object.borrow();
         let name = describe(object);
         let is_named = object.pointer("/metadata/name").is_some();
         reading.object(name.clone(), |reading| {

@@ -65,6 +65,7 @@ pub(super) fn pod(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioPo
     let started = pod.status.as_ref().and_then(|status| status.start_time.as_ref());
     let owners = pod.metadata.owner_references.iter().flatten();
     let mut sets = owners.filter(|owner| owner.kind == "DaemonSet" && owner.api_version == "apps/v1");
+    let facts = pod_facts(&pod, &reading.priorities, reading.origin)?;
     Ok(ScenarioPod {
         controller: selecting_controller(&pod.metadata),
         daemon_set: sets.next().map(|owner| owner.name.as_str().into()),
@@ -73,7 +74,7 @@ pub(super) fn pod(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioPo
         ignored,
         deleting: pod.metadata.deletion_timestamp.is_some(),
         started: started.map(|moment| quantity::time(Some(moment))),
-        facts: pod_facts(&pod, &reading.priorities, reading.origin)?,
+        facts: PodFacts { spec: reading.shared(facts.spec), ..facts },
     })
 }
 

@@ -12,6 +12,11 @@ fn none(name: &str) -> Result<Arc<Value>, ApiError> {
     })
 }
 
+fn read(document: &Value, catalogues: &Catalogues<'_>) -> Result<(Scenario, Vec<String>), ApiError> {
+    let text = document.to_string();
+    read_scenario("s.json", &Written::find(&text).unwrap(), catalogues)
+}
+
 fn pending(name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec,
@@ -49,7 +54,7 @@ fn a_scenario_is_read_and_what_is_not_known_is_said() {
         "other" => Ok(Arc::new(json!([{"name": "b"}]))),
         name => none(name),
     };
-    let (scenario, warnings) = read_scenario("s.json", &document, &catalogue).unwrap();
+    let (scenario, warnings) = read(&document, &catalogue).unwrap();
     assert_eq!(scenario.now, Time(1_767_323_045_000_000));
     assert_eq!(scenario.settings.max_instance_types, 5);
     assert_eq!(scenario.settings.preference_policy, PreferencePolicy::Ignore);
@@ -115,7 +120,7 @@ fn errors_name_object_field_and_remedy() {
     ] {
         let mut document = json!({"objects": []});
         document[field] = value;
-        let error = read_scenario("s.json", &document, &none).unwrap_err().to_string();
+        let error = read(&document, &none).unwrap_err().to_string();
         assert!(error.contains(text), "{error}");
         assert!(!error.contains('\n'), "{error}");
     }
@@ -139,14 +144,50 @@ fn pods_that_are_not_looked_at_say_why() {
         ),
     ] {
         let document = json!({"objects": [pending("a", spec)]});
-        let (scenario, _) = read_scenario("s.json", &document, &none).unwrap();
+        let (scenario, _) = read(&document, &none).unwrap();
         let Some(Ignored::Invalid(error)) = &scenario.pods[0].ignored else { panic!("{scenario:?}") };
         assert!(error.to_string().contains(text), "{error}");
     }
     let spec = affinity(json!({"key": "karpenter.sh/nodepool", "operator": "DoesNotExist"}));
     let document = json!({"objects": [pending("a", spec)]});
-    let (scenario, _) = read_scenario("s.json", &document, &none).unwrap();
+    let (scenario, _) = read(&document, &none).unwrap();
     assert_eq!(scenario.pods[0].ignored, Some(Ignored::OptsOut));
+}
+
+#[test]
+fn a_scenario_is_told_from_manifests() {
+    for (text, is_one) in [
+        (r#"{"objects": []}"#, true),
+        (r#"{"scenario": {"objects": []}, "expected": {}}"#, true),
+        (r#"{"kind": "List", "objects": []}"#, false),
+        (r#"{"objects": {}}"#, false),
+        (r#"{"kind": "Pod"}"#, false),
+        (r#"{"objects": [}"#, false),
+        ("kind: Pod", false),
+    ] {
+        assert_eq!(Written::find(text).is_some(), is_one, "{text}");
+    }
+    let text =
+        r#"{"objects": [{"kind": "Pod", "spec": {"priority": 1e999}}], "now": null, "instanceTypes": null}"#;
+    let written = Written::find(text).unwrap();
+    assert!(!written.names_types());
+    let error = read_scenario("s.json", &written, &none).unwrap_err().to_string();
+    assert!(error.starts_with("s.json: scenario: cannot be read: number out of range"), "{error}");
+}
+
+#[test]
+fn classes_are_known_before_the_pods_that_name_them() {
+    for kind in ["PriorityClass", "Priority\\u0043lass"] {
+        let text = format!(
+            r#"{{"objects": [
+                {{"apiVersion": "v1", "kind": "Pod", "metadata": {{"name": "p"}},
+                    "spec": {{"priorityClassName": "high", "containers": []}}}},
+                {{"apiVersion": "scheduling.k8s.io/v1", "kind": "{kind}", "metadata": {{"name": "high"}}, "value": 7}}
+            ]}}"#
+        );
+        let (scenario, _) = read_scenario("s.json", &Written::find(&text).unwrap(), &none).unwrap();
+        assert_eq!(scenario.pods[0].facts.spec.priority, 7, "{kind}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use purser_api::scenario::{Catalogues, Scenario, ScenarioPod, of_manifests, read_scenario, scenario_in};
+use purser_api::scenario::{Catalogues, Scenario, ScenarioPod, Written, of_manifests, read_scenario};
 use purser_api::{ApiError, FieldError, WorkloadKind, read_texts};
 use purser_engine::model::{PodFacts, PodKey, PodPhase, Uid};
 use purser_instances::Site;
@@ -24,13 +24,13 @@ pub(super) fn read(options: &SolveOptions) -> anyhow::Result<(Scenario, Vec<Stri
         bail!("{}: there is no such file or folder; give a scenario or Kubernetes manifests", path.display());
     }
     let mut is_scenario = true;
-    let (mut scenario, warnings, has_types) = match document(path)? {
-        Some(document) => {
+    let text = text(path)?;
+    let (mut scenario, warnings, has_types) = match text.as_deref().and_then(Written::find) {
+        Some(written) => {
             let find = |name: &str| catalogue_of(path, name);
             let find: &Catalogues<'_> = &find;
-            let inner = scenario_in(&document).unwrap_or(&document);
-            let (scenario, warnings) = read_scenario(&path.display().to_string(), inner, find)?;
-            (scenario, warnings, options.catalogue.is_some() || names_types(inner))
+            let (scenario, warnings) = read_scenario(&path.display().to_string(), &written, find)?;
+            (scenario, warnings, options.catalogue.is_some() || written.names_types())
         }
         None => {
             let (mut scenario, warnings) = of_manifests(&read_texts(path)?)?;
@@ -54,25 +54,14 @@ pub(super) fn read(options: &SolveOptions) -> anyhow::Result<(Scenario, Vec<Stri
     Ok((scenario, warnings))
 }
 
-/// Whether a scenario says what instance types there are, be it that there are none.
-fn names_types(scenario: &Value) -> bool {
-    let fields =
-        ["instanceTypes", "instanceTypesRef", "instanceTypesByNodePool", "instanceTypesByNodePoolRef"];
-    fields.iter().any(|field| scenario.get(field).is_some_and(|value| !value.is_null()))
-}
-
-/// The scenario that a file holds, if it holds one.
-fn document(path: &Path) -> anyhow::Result<Option<Value>> {
+/// The text of a file that may be a scenario.
+fn text(path: &Path) -> anyhow::Result<Option<String>> {
     if path.is_dir() {
         return Ok(None);
     }
     let text =
         std::fs::read_to_string(path).with_context(|| format!("{}: cannot be read", path.display()))?;
-    if !text.trim_start().starts_with('{') {
-        return Ok(None);
-    }
-    let parsed: Option<Value> = serde_json::from_str(&text).ok();
-    Ok(parsed.filter(|document| scenario_in(document).is_some()))
+    Ok(text.trim_start().starts_with('{').then_some(text))
 }
 
 /// Reads a catalogue that a scenario names.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use purser_engine::model::{Price, Requirement, Requirements, Str, Taint, TaintEffect, label};
 use purser_engine::reason::Reason;
 use purser_engine::schedule::{Launch, Plan, PoolOffer};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::devices::DeviceAllocation;
 use super::eligible::Ignoring;
@@ -53,7 +53,8 @@ pub struct NewNodeClaim {
     /// What its labels must satisfy.
     pub requirements: Vec<Expression>,
     /// Instance types, cheapest first.
-    pub instance_types: Vec<String>,
+    #[serde(serialize_with = "shared")]
+    pub instance_types: Vec<Str>,
     /// What its pods and daemon pods ask for.
     pub resources: BTreeMap<String, String>,
     /// Its taints.
@@ -127,6 +128,11 @@ pub struct PodReason {
     pub nearest_miss: bool,
 }
 
+/// Writes texts of which others have the same.
+fn shared<S: Serializer>(texts: &[Str], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(texts.iter().map(|text| &**text))
+}
+
 /// Dollars, of billionths of one.
 pub(super) fn usd(nano: Price) -> f64 {
     nano.0 as f64 / 1e9
@@ -189,7 +195,7 @@ fn cheapest(launch: &Launch) -> (Option<usize>, Price) {
 fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
     let offer = &world.pools[launch.pool];
     let pool = &offer.pool;
-    let name = |type_at: usize| offer.types[type_at].name.to_string();
+    let name = |type_at: usize| offer.types[type_at].name.as_shared();
     let mut labels: BTreeMap<String, String> =
         pool.template.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     labels.insert(label::NODEPOOL.to_owned(), pool.name.to_string());
@@ -201,7 +207,7 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
             .iter()
             .flat_map(|(key, one)| expressions(key, one))
             .collect(),
-        instance_types: launch.types.iter().map(|one| name(one.type_at)).collect(),
+        instance_types: launch.types.iter().map(|one| Str::clone(name(one.type_at))).collect(),
         resources: launch
             .requests
             .iter()
@@ -211,7 +217,7 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
         labels,
         pods,
         buffer_pods,
-        cheapest_instance_type: least.map(name).unwrap_or_default(),
+        cheapest_instance_type: least.map(name).map(ToString::to_string).unwrap_or_default(),
         cheapest_price: usd(price),
     }
 }
