@@ -311,7 +311,8 @@ pub const MAX_EVENT_BYTES: usize = 64 * 1024;
 
 /// Where the log is kept.
 pub trait Journal {
-    /// Appends a batch, whole or not at all. On return it is durable. No event may take more than [`MAX_EVENT_BYTES`].
+    /// Appends a batch, whole or not at all. On return it is durable, unless the world is lost together with the process, as in a simulation:
+    /// then it may be written later, with those behind it. No event may take more than [`MAX_EVENT_BYTES`].
     ///
     /// # Errors
     /// [`JournalError::Full`] if nothing was written for want of space: the same call may succeed later. Any other error is final.

@@ -173,6 +173,9 @@ fn a_scenario_is_told_from_manifests() {
     assert!(!written.names_types());
     let error = read_scenario("s.json", &written, &none).unwrap_err().to_string();
     assert!(error.starts_with("s.json: scenario: cannot be read: number out of range"), "{error}");
+    let no_types = Written::find(r#"{"objects": [], "instanceTypesByNodePool": {"p": null}}"#).unwrap();
+    let (scenario, _) = read_scenario("s.json", &no_types, &none).unwrap();
+    assert_eq!(scenario.types_by_pool[&PoolName::from("p")].len(), 0);
 }
 
 #[test]

@@ -14,12 +14,12 @@ use crate::pod::Priorities;
 /// The text of a scenario.
 #[derive(Debug)]
 pub struct Written<'t> {
-    /// All but the objects.
+    /// All but the objects, and but those that are null.
     fields: Fields<'t>,
     objects: Vec<&'t RawValue>,
 }
 
-/// The fields of an object by name, but those that are null.
+/// The fields of an object by name.
 pub(super) type Fields<'t> = BTreeMap<String, &'t RawValue>;
 
 impl<'t> Written<'t> {
@@ -66,9 +66,11 @@ pub(super) fn value(at: &At<'_>, text: &RawValue) -> Result<Value, FieldError> {
         .map_err(|error| at.error(format!("cannot be read: {error}"), "correct the text"))
 }
 
-/// The items of a list.
+/// The items of a list; null has none.
 pub(super) fn items<'t>(at: &At<'_>, text: &'t RawValue) -> Result<Vec<&'t RawValue>, FieldError> {
-    serde_json::from_str(text.get()).map_err(|_| at.error("is not a list", "write a list"))
+    let items: Option<_> =
+        serde_json::from_str(text.get()).map_err(|_| at.error("is not a list", "write a list"))?;
+    Ok(items.unwrap_or_default())
 }
 
 /// The fields of an object.
