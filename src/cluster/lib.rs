@@ -28,6 +28,7 @@ mod quiet;
 mod recorder;
 mod registrations;
 mod shared;
+mod startups;
 mod status;
 mod tell;
 mod volumes;
@@ -47,6 +48,7 @@ pub use pool_status::PoolStatus;
 pub use pools::Pools;
 pub use quiet::Quiet;
 pub use recorder::{About, DECISION, Kind, Notice, Outbox, Recorder};
+pub use startups::Startups;
 pub use status::Statuses;
 pub use watch::{Answers, Scope, Watches};
 

@@ -23,6 +23,7 @@ use crate::default_spread::DefaultSpread;
 use crate::devices::Devices;
 use crate::kwok::{Instances, Kubelet};
 use crate::pools::{Pool, Pools};
+use crate::startups::Startups;
 use crate::watching::{Key, Reader};
 
 pub(crate) type Told = Result<Vec<Observation>, FieldError>;
@@ -34,12 +35,14 @@ pub(crate) struct Pods {
     pub(crate) devices: Devices,
     pub(crate) default_spread: DefaultSpread,
     pub(crate) pools: Pools,
+    pub(crate) startups: Startups,
     pub(crate) now: Now,
 }
 
 impl Reader<Pod> for Pods {
     fn saw(&self, pod: &Pod) -> Told {
         self.kubelet.saw(pod);
+        self.startups.saw(pod);
         // The API server has given it its priority.
         let mut facts = pod_facts(pod, &Priorities::default(), Origin::Cluster)?;
         facts.claims = self.devices.claims_of(pod);
@@ -53,6 +56,7 @@ impl Reader<Pod> for Pods {
         let key = key.in_namespace();
         self.pools.quiet().lost_pod(&key, (self.now)());
         self.default_spread.lost_pod(&key);
+        self.startups.lost(&key);
         vec![Observation::NoPod(key)]
     }
 }

@@ -35,6 +35,7 @@ use crate::error::ClusterError;
 use crate::kwok::{Instances, Kubelet};
 use crate::overlays::Overlays;
 use crate::pools::Pools;
+use crate::startups::Startups;
 use crate::status::Statuses;
 use crate::tell;
 use crate::volumes::Volumes;
@@ -92,6 +93,7 @@ impl Watches {
         pools: &Pools,
         kubelet: &Kubelet,
         instances: &Instances,
+        startups: &Startups,
         scope: Scope<'_>,
         now: Now,
     ) -> Result<(Self, Vec<Observation>), ClusterError> {
@@ -149,6 +151,7 @@ impl Watches {
             devices: devices.clone(),
             default_spread: default_spread.clone(),
             pools: pools.clone(),
+            startups: startups.clone(),
             now: Arc::clone(&now),
         };
         watches.begin_one::<Pod, _>("Pod", client, all_pods);

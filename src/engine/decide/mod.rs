@@ -17,11 +17,13 @@ mod record;
 mod replicas;
 mod supply;
 mod trace;
+mod zones;
 
 use std::collections::BTreeSet;
 
 pub use memo::Memo;
 pub use trace::{NoTrace, Note, Notes, Tracer};
+pub use zones::effective_zones;
 
 use crate::event::{Decision, Target};
 use crate::model::{ClaimName, Span, Time};
@@ -51,16 +53,7 @@ pub fn decide<T: Tracer>(state: &State, now: Time, memo: &mut Memo, tracer: &mut
     if state.stopped {
         return Evaluation::default();
     }
-    let mut pass = Pass {
-        state,
-        now,
-        decisions: Vec::new(),
-        wake_at: None,
-        leaving: BTreeSet::new(),
-        chosen: BTreeSet::new(),
-        held: Held::default(),
-        notices: Notices::default(),
-    };
+    let mut pass = Pass::new(state, now);
     take_note(&mut pass);
     let noted = pass.decisions.len();
     lifecycle::decide(&mut pass);
@@ -122,7 +115,20 @@ impl Default for Held {
     }
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    fn new(state: &'a State, now: Time) -> Self {
+        Self {
+            state,
+            now,
+            decisions: Vec::new(),
+            wake_at: None,
+            leaving: BTreeSet::new(),
+            chosen: BTreeSet::new(),
+            held: Held::default(),
+            notices: Notices::default(),
+        }
+    }
+
     /// Whether this evaluation sends pods anywhere, so that what room is left does not show yet.
     fn places_pods(&self) -> bool {
         let places =

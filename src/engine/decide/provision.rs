@@ -153,7 +153,7 @@ pub(super) fn launch_alone(pass: &Pass<'_>, offer: &PoolOffer, requests: Resourc
 }
 
 /// What nodes attach, as far as those say that are there; looked for only where a pod asks.
-fn attachable(state: &State, pods: &[PendingPod]) -> Attachable {
+pub(super) fn attachable(state: &State, pods: &[PendingPod]) -> Attachable {
     let mut all = Attachable::default();
     if pods.iter().all(|pod| pod.volumes.is_empty()) {
         return all;
@@ -178,7 +178,11 @@ pub(super) fn rules(settings: &Settings) -> Rules {
 }
 
 /// A pod as the scheduler sees it, or why it cannot be placed whatever there is.
-fn pending_pod(state: &State, running: &mut Running, key: PodKey) -> Result<PendingPod, (PodKey, Reason)> {
+pub(super) fn pending_pod(
+    state: &State,
+    running: &mut Running,
+    key: PodKey,
+) -> Result<PendingPod, (PodKey, Reason)> {
     let Some(pod) = state.pods.get(&key) else { unreachable!("pods that wait are known") };
     let spec = state.spec(pod.spec);
     let mut volumes = Vec::new();
@@ -202,7 +206,7 @@ fn pending_pod(state: &State, running: &mut Running, key: PodKey) -> Result<Pend
 
 /// How many pods of groups run, counted once for each group that is asked for.
 #[derive(Default)]
-struct Running(BTreeMap<PodKey, usize>);
+pub(super) struct Running(BTreeMap<PodKey, usize>);
 
 impl Running {
     fn of(&mut self, state: &State, pod: &PodKey, group: &PodGroup) -> usize {

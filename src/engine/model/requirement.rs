@@ -182,6 +182,11 @@ impl Requirement {
         !self.complement && self.values.is_empty()
     }
 
+    /// Whether it is [`Requirement::impossible`].
+    pub fn is_impossible(&self) -> bool {
+        *self == Self::impossible()
+    }
+
     /// Whether the label may be missing: it need not, or must not, be there.
     pub fn tolerates_absence(&self) -> bool {
         self.is_absent() || (self.complement && !self.values.is_empty())

@@ -9,8 +9,8 @@ use rustc_hash::FxHashMap;
 use super::problem::{Gang, PodVolume, Problem};
 use crate::event::SpecId;
 use crate::model::{
-    DeviceReach, HostPort, PodAffinity, PodClaim, PodSpec, PreferredTerm, Requirement, Requirements,
-    Resources, Str, Taint, Toleration, TopologySpread, Unsatisfiable, first_untolerated,
+    DeviceReach, HostPort, PodAffinity, PodClaim, PodSpec, PreferredTerm, Requirements, Resources, Str,
+    Taint, Toleration, TopologySpread, Unsatisfiable, first_untolerated,
 };
 use crate::reason::Reason;
 use crate::settings::PreferencePolicy;
@@ -276,11 +276,7 @@ fn alternatives(class: &Class<'_>) -> Vec<Requirements> {
         let combine = |wanted: &Requirements, place: &Requirements| {
             let mut combined = wanted.clone();
             combined.add_all(place);
-            // A label that both allow some value of, but no common one.
-            let absent = |of: &Requirements, key: &str| of.get(key).is_some_and(Requirement::is_absent);
-            let possible = !combined
-                .iter()
-                .any(|(key, one)| one.is_absent() && !absent(wanted, key) && !absent(place, key));
+            let possible = !combined.iter().any(|(_, one)| one.is_impossible());
             (combined, possible)
         };
         let both: Vec<(Requirements, bool)> =

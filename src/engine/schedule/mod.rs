@@ -26,6 +26,7 @@ mod supply;
 mod terms;
 mod topology;
 mod why;
+mod zones;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,6 +42,7 @@ pub use problem::{
 };
 pub use relaxed::{Kind, Size, relaxed};
 pub use why::Looked;
+pub use zones::{EffectiveZone, effective_zones};
 
 use crate::model::{Price, Requirement, Requirements, Resources, Str};
 use crate::reason::{Reason, ReasonId};

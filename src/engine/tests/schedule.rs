@@ -16,7 +16,7 @@ use purser_engine::model::{
 use purser_engine::reason::ReasonId;
 use purser_engine::schedule::{
     Attachable, BuyOption, Host, HostDriver, HostLabels, Launch, PendingPod, PlacedPod, Plan, PodVolume,
-    PoolOffer, Problem, Rules, TypeOffer, solve,
+    PoolOffer, Problem, Rules, TypeOffer, effective_zones, solve,
 };
 use purser_engine::settings::MinValuesPolicy;
 
@@ -150,10 +150,14 @@ impl Lab {
     }
 
     fn solve(&self) -> Plan {
+        self.ask(solve)
+    }
+
+    fn ask<R>(&self, question: impl FnOnce(&Problem<'_>) -> R) -> R {
         let is_wary = |id: &SpecId| {
             self.specs[id.0 as usize].affinity.iter().any(|term| term.anti && term.weight.is_none())
         };
-        solve(&Problem {
+        question(&Problem {
             wary: &(0..self.specs.len() as u32).map(SpecId).filter(is_wary).collect(),
             rules: &self.rules,
             pools: &self.pools,
@@ -295,6 +299,61 @@ fn a_spread_looks_only_at_nodes_with_all_its_keys() {
         vec![spread(label::ZONE, "web", None), TopologySpread { max_skew: 9, ..spread("rack", "web", None) }];
     lab.pods(3, PodSpec { spread: both, ..app("web", 500) });
     assert_eq!(by_zone(&lab.solve()).into_values().collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn what_pods_ask_for_leaves_them_zones() {
+    let spreads = |min| PodSpec { spread: vec![spread(label::ZONE, "web", min)], ..app("web", 100) };
+    let with = |term: PodAffinity| PodSpec { affinity: vec![term], ..app("other", 100) };
+    let in_zones =
+        |zones: &[&str]| PodSpec { required_terms: vec![one_of(label::ZONE, zones)], ..app("x", 1) };
+    let preferred = PreferredTerm { weight: 1, requirements: one_of(label::ZONE, &["a"]) };
+    let volume = |zones: &[&str]| PodVolume {
+        claim: PodKey::new("default", "data"),
+        driver: "csi".into(),
+        topologies: vec![one_of(label::ZONE, zones)],
+    };
+    // The zones with a pod `web` that is there, the pod that waits, its volumes, and the zone that is left to it.
+    let cases = [
+        (vec![], app("x", 1), vec![], "flexible"),
+        (vec![], in_zones(&["b"]), vec![], "b"),
+        (vec![], in_zones(&["a", "b"]), vec![], "flexible"),
+        (vec![], PodSpec { preferred_terms: vec![preferred], ..app("x", 1) }, vec![], "flexible"),
+        (vec![], app("x", 1), vec![volume(&["c"])], "c"),
+        (vec![], app("x", 1), vec![volume(&["b", "c"])], "flexible"),
+        (vec![], in_zones(&["a", "b"]), vec![volume(&["b", "c"])], "b"),
+        (vec![], in_zones(&["a"]), vec![volume(&["b"])], "none"),
+        (vec!["a"], with(near(label::ZONE, "web", false)), vec![], "a"),
+        (vec![], with(near(label::ZONE, "web", false)), vec![], "none"),
+        (vec!["a", "b"], with(near(label::ZONE, "web", true)), vec![], "c"),
+        (vec!["a"], with(near(label::ZONE, "web", true)), vec![], "flexible"),
+        (vec!["a", "b", "c"], with(near(label::ZONE, "web", true)), vec![], "none"),
+        (vec!["a", "b"], spreads(None), vec![], "c"),
+        (vec!["a", "b", "c"], spreads(None), vec![], "flexible"),
+        (vec!["a", "b", "c"], spreads(Some(4)), vec![], "none"),
+        (
+            vec!["a"],
+            PodSpec { required_terms: vec![one_of(label::ZONE, &["a"])], ..spreads(None) },
+            vec![],
+            "a",
+        ),
+    ];
+    for (there, waits, volumes, left) in cases {
+        let mut lab = Lab::new();
+        let web = lab.spec(app("web", 100));
+        for zone in &there {
+            lab.host(zone, 0).pods = vec![PlacedPod { namespace: "default".into(), spec: web }];
+        }
+        let case = format!("{there:?} {:?} {:?}", waits.required_terms, waits.affinity);
+        lab.pods(2, waits);
+        lab.pods.iter_mut().for_each(|pod| pod.volumes.clone_from(&volumes));
+        let zones = lab.ask(effective_zones);
+        assert_eq!(
+            zones.iter().map(|(zone, pods)| (zone.as_str(), *pods)).collect::<Vec<_>>(),
+            [(left, 2)],
+            "{case}"
+        );
+    }
 }
 
 #[test]

@@ -211,8 +211,10 @@ impl Replica {
         let devices = !self.options.ignore_dra_requests.is_true();
         let scope =
             Scope { gates: &settings.feature_gates, default_spread: &settings.default_spread, devices };
+        let startups = self.metrics.startups();
+        let begun = Watches::begin(&client, &pools, &kubelet, &instances, startups, scope, Arc::clone(&now));
         let (mut watches, listed) = tokio::select! {
-            begun = Watches::begin(&client, &pools, &kubelet, &instances, scope, Arc::clone(&now)) => begun?,
+            begun = begun => begun?,
             why = &mut leadership.keeping => return Err(LeaseLost(why?).into()),
             _ = self.stop.wait_for(Option::is_some) => return Ok(()),
         };

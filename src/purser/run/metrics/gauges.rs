@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use prometheus::{Gauge, GaugeVec, IntGauge};
+use purser_engine::decide::effective_zones;
 use purser_engine::model::{DisruptionReason, PodPhase, PoolName, Resources, Time, label};
 use purser_engine::settings::FeatureGate;
 use purser_engine::state::{Plan, State};
@@ -44,12 +45,17 @@ pub(super) struct Gauges {
     queue: GaugeVec,
     unschedulable: GaugeVec,
     ignored: Gauge,
+    zones: GaugeVec,
     node_allocatable: GaugeVec,
     node_requests: GaugeVec,
     node_daemons: GaugeVec,
     node_lifetime: GaugeVec,
     pods: GaugeVec,
     pods_state: GaugeVec,
+    pods_unstarted: GaugeVec,
+    pods_unbound: GaugeVec,
+    pods_provisioning_unbound: GaugeVec,
+    pods_undecided: GaugeVec,
     claims: GaugeVec,
     cost: Gauge,
     gates: GaugeVec,
@@ -133,6 +139,11 @@ impl Gauges {
                 "karpenter_scheduler_ignored_pods_count",
                 "Pods that wait and are held back: gated, or nominated by preemption.",
             )?,
+            zones: made.gauges(
+                "karpenter_scheduler_pending_pods_by_effective_zone_count",
+                "Pods that wait and have no place yet, by the zone that their constraints leave: flexible for several, none for none.",
+                &["controller", "zone"],
+            )?,
             node_allocatable: made.gauges(
                 "karpenter_nodes_allocatable",
                 "What pods can use of nodes.",
@@ -155,6 +166,26 @@ impl Gauges {
             )?,
             pods: made.gauges("purser_pods", "Pods by where they are in their lives.", &["phase"])?,
             pods_state: made.gauges("karpenter_pods_state", "Pods, one by one.", &of_pod)?,
+            pods_unstarted: made.gauges(
+                "karpenter_pods_unstarted_time_seconds",
+                "For how long pods have not been ready since their creation.",
+                &["name", "namespace"],
+            )?,
+            pods_unbound: made.gauges(
+                "karpenter_pods_unbound_time_seconds",
+                "For how long pods have not been bound since their creation.",
+                &["name", "namespace"],
+            )?,
+            pods_provisioning_unbound: made.gauges(
+                "karpenter_pods_provisioning_unbound_time_seconds",
+                "For how long pods with a planned place have not been bound since they were seen waiting.",
+                &["name", "namespace"],
+            )?,
+            pods_undecided: made.gauges(
+                "karpenter_pods_provisioning_scheduling_undecided_time_seconds",
+                "For how long nothing has been decided for pods since they were seen waiting.",
+                &["name", "namespace"],
+            )?,
             claims: made.gauges(
                 "purser_nodeclaims",
                 "NodeClaims by where they are in their lives.",
@@ -183,7 +214,7 @@ impl Metrics {
                 .set(f64::from(state.settings.feature_gates.has(gate)));
         }
         self.look_at_pools(state, now);
-        self.look_at_pods(state);
+        self.look_at_pods(state, now);
         self.look_at_nodes(state, now);
     }
 
@@ -238,14 +269,14 @@ impl Metrics {
         }
     }
 
-    fn look_at_pods(&self, state: &State) {
+    fn look_at_pods(&self, state: &State, now: Time) {
         let gauges = &self.gauges;
-        [&gauges.pods, &gauges.pods_state].into_iter().for_each(GaugeVec::reset);
+        [&gauges.pods, &gauges.zones].into_iter().for_each(GaugeVec::reset);
         let mut phases: BTreeMap<&str, u64> = BTreeMap::new();
         for pod in state.pods.values() {
             *phases.entry(phase(pod.phase)).or_default() += 1;
         }
-        for name in ["pending", "held", "bound", "terminating", "ended"] {
+        for name in ["pending", "untried", "held", "bound", "terminating", "ended"] {
             let count = phases.get(name).copied().unwrap_or(0);
             gauges.pods.with_label_values(&[name]).set(count as f64);
         }
@@ -256,12 +287,38 @@ impl Metrics {
         let queue = state.unplanned().count() - unschedulable;
         gauges.queue.with_label_values(&["provisioner", ""]).set(queue as f64);
         gauges.unschedulable.with_label_values(&["provisioner"]).set(unschedulable as f64);
+        for (zone, count) in effective_zones(state, now) {
+            gauges.zones.with_label_values(&["provisioner", zone.as_str()]).set(count as f64);
+        }
         if self.detail.pods {
             self.look_at_each_pod(state);
+            self.look_at_each_waiting_pod(state, now);
+        }
+    }
+
+    fn look_at_each_waiting_pod(&self, state: &State, now: Time) {
+        let gauges = &self.gauges;
+        let all = [&gauges.pods_unbound, &gauges.pods_provisioning_unbound, &gauges.pods_undecided];
+        all.into_iter().chain([&gauges.pods_unstarted]).for_each(GaugeVec::reset);
+        for (key, pod) in state.pods.iter().filter(|(_, pod)| is_unbound(pod.phase)) {
+            let set = |family: &GaugeVec, since: Time| {
+                let waits = now.since(since).as_secs_f64().max(0.0);
+                family.with_label_values(&[&*key.name, &*key.namespace]).set(waits);
+            };
+            set(&gauges.pods_unbound, pod.created);
+            match pod.plan {
+                Plan::None => set(&gauges.pods_undecided, pod.waiting_since),
+                Plan::Nominated { .. } => set(&gauges.pods_provisioning_unbound, pod.waiting_since),
+                Plan::Unschedulable { .. } => {}
+            }
+        }
+        for (pod, seconds) in self.startups.unready(now) {
+            gauges.pods_unstarted.with_label_values(&[&*pod.name, &*pod.namespace]).set(seconds);
         }
     }
 
     fn look_at_each_pod(&self, state: &State) {
+        self.gauges.pods_state.reset();
         for (key, pod) in &state.pods {
             let node = pod.node.as_ref();
             let labels = node.and_then(|node| state.nodes.get(node)).map(|node| &node.facts.labels);
@@ -351,6 +408,10 @@ fn resource_type(resource: &str) -> String {
 
 const fn flag(is: bool) -> &'static str {
     if is { "true" } else { "false" }
+}
+
+const fn is_unbound(phase: PodPhase) -> bool {
+    matches!(phase, PodPhase::Pending | PodPhase::Untried | PodPhase::Held)
 }
 
 const fn phase(phase: PodPhase) -> &'static str {

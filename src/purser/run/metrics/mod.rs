@@ -4,7 +4,7 @@
 //! (`gauges.rs`). The text is the classic one of Prometheus: the official crate writes OpenMetrics, whose counters lose the ending
 //! `_total` in their type line, and scrapers of the classic text then do not know that they are counters.
 //!
-//! **Invariant:** a metric says what the log says. What the log does not say has no metric.
+//! **Invariant:** a metric says what the log says, but for how soon pods become ready, which no decision looks at: that is told by the watch.
 
 mod gauges;
 mod observe;
@@ -15,6 +15,7 @@ use prometheus::{
     Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, Opts, Registry, TextEncoder,
 };
+use purser_cluster::Startups;
 use purser_engine::event::Divergence;
 
 pub(super) use self::observe::{GoneClaim, may_end};
@@ -37,6 +38,7 @@ pub(super) struct Metrics {
     times: Times,
     own: Own,
     gauges: gauges::Gauges,
+    startups: Startups,
 }
 
 /// Karpenter's counters.
@@ -94,11 +96,16 @@ impl Metrics {
     pub(super) fn new(provider: &'static str, detail: Detail) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let made = Making { registry: &registry };
+        let started = made.duration(
+            "karpenter_pods_startup_duration_seconds",
+            "From a pod's creation until it is ready.",
+        )?;
         let metrics = Self {
             counts: made.counts()?,
             times: made.times()?,
             own: made.own()?,
             gauges: gauges::Gauges::new(&made)?,
+            startups: Startups::new(move |seconds| started.observe(seconds)),
             detail,
             provider,
             registry: registry.clone(),
@@ -113,6 +120,11 @@ impl Metrics {
         let build = made.gauges("purser_build_info", "The version that runs.", &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Ok(metrics)
+    }
+
+    /// What is to be told how soon pods become ready.
+    pub(super) fn startups(&self) -> &Startups {
+        &self.startups
     }
 
     /// All of them, as text.

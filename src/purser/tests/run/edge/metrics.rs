@@ -28,13 +28,21 @@ async fn what_happens_is_told() {
     // Pods come before there is a pool: they have no place at first, and get one.
     deployment(&client, "web", 5, json!({})).await;
     until("pods without a place", &[&replica], async || replica.said().contains("have no place")).await;
-    deployment(&client, "never", 1, json!({"nodeSelector": {"no": "such"}})).await;
+    deployment(
+        &client,
+        "never",
+        1,
+        json!({"nodeSelector": {"no": "such", "topology.kubernetes.io/zone": "test-zone-a"}}),
+    )
+    .await;
     pool(&client).await;
     until("pods that run", &[&replica], async || running(&client, "web").await == 5).await;
 
     let scraped = || get(replica.metrics, "/metrics").unwrap().1;
     until("all pods bound in the log", &[&replica], async || {
-        sample(&scraped(), "purser_pods{phase=\"bound\"}") == Some(5.0)
+        let text = scraped();
+        sample(&text, "purser_pods{phase=\"bound\"}") == Some(5.0)
+            && sample(&text, "karpenter_pods_startup_duration_seconds_count ") == Some(5.0)
     })
     .await;
     let text = scraped();
@@ -52,6 +60,10 @@ async fn what_happens_is_told() {
         ),
         ("karpenter_nodepools_limit{nodepool=\"general\",resource_type=\"cpu\"}", 100.0),
         ("karpenter_scheduler_unschedulable_pods_count{controller=\"provisioner\"}", 1.0),
+        (
+            "karpenter_scheduler_pending_pods_by_effective_zone_count{controller=\"provisioner\",zone=\"test-zone-a\"}",
+            1.0,
+        ),
         // The scheduler may send a pod to any node with room; it never found room where there was held to be none.
         ("purser_binding_divergence_total{reason=\"no_place\"}", 0.0),
         ("purser_leader ", 1.0),
@@ -64,6 +76,9 @@ async fn what_happens_is_told() {
         "karpenter_build_info{",
         "karpenter_nodes_created_total{nodepool=\"general\",zone=\"test-zone-",
         "karpenter_nodes_allocatable{",
+        "karpenter_pods_startup_duration_seconds_sum ",
+        "karpenter_pods_unstarted_time_seconds{name=\"never-",
+        "karpenter_pods_unbound_time_seconds{name=\"never-",
         "karpenter_nodepools_usage{nodepool=\"general\",resource_type=\"nodes\"}",
         "karpenter_scheduler_scheduling_duration_seconds_count{controller=\"provisioner\"}",
         "purser_journal_records ",

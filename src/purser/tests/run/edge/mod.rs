@@ -38,7 +38,7 @@ impl Replica {
         let log = folder.join(format!("{host}.log"));
         let mut command = purser_run(kubeconfig, &folder.join(journal), [metrics, health]);
         // With all that it can watch.
-        command.env("HOSTNAME", host).env("IGNORE_DRA_REQUESTS", "false");
+        command.env("HOSTNAME", host).env("IGNORE_DRA_REQUESTS", "false").env("POD_METRICS", "true");
         command.args(["--leader-election-lease-duration", "3s", "--leader-election-renew-deadline", "2s"]);
         command.args(["--leader-election-retry-period", "300ms"]);
         let child = command.stderr(File::create(&log).unwrap()).spawn().unwrap();
