@@ -235,7 +235,7 @@ impl Intake<'_> {
                     .claims
                     .get(claim)
                     .and_then(|c| c.disrupting.as_ref())
-                    .is_some_and(|d| !d.tainted) =>
+                    .is_some_and(|d| d.tainted.is_none()) =>
             {
                 Fact::NodeTainted { claim: claim.clone() }.into()
             }

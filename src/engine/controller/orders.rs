@@ -91,7 +91,7 @@ pub(super) fn outstanding(state: &State) -> Vec<Order> {
         }
         if let Some(node) = node
             && disrupting.taint_asked
-            && !(disrupting.tainted && state.is_marked(node))
+            && !(disrupting.tainted.is_some() && state.is_marked(node))
         {
             let reason = disrupting.reason;
             push(Effect::Taint { claim: claim.name.clone(), node: node.clone(), reason });

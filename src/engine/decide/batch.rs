@@ -56,6 +56,7 @@ pub(super) fn is_complete<T: Tracer>(
         return true;
     }
     tracer.note(|| Note::Batching { until });
+    pass.batching_until = Some(until);
     false
 }
 

@@ -83,7 +83,8 @@ fn candidate(pass: &mut Pass<'_>, claim: &Claim) -> Verdict {
         return Verdict::Kept(ReasonId::HoldsBuffer);
     }
     let quiet_since = occupancy.map_or(initialized, |occupancy| occupancy.last_pod_event.max(initialized));
-    let until = quiet_since + after;
+    // Pods that wait may be sent there, or the scheduler may send them there before.
+    let until = (quiet_since + after).max(pass.batching_until.unwrap_or(pass.now));
     if until > pass.now { Verdict::NotYet(until) } else { Verdict::Removable }
 }
 

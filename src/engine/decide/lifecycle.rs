@@ -8,9 +8,13 @@
 
 use super::{Pass, adopt, drain};
 use crate::event::{Decision, Seq};
-use crate::model::{ClaimFacts, DisruptionReason, NodeFacts, Price, Taint};
+use crate::model::{ClaimFacts, DisruptionReason, NodeFacts, Price, Span, Taint};
 use crate::reason::{Reason, ReasonId};
 use crate::state::{Claim, Disrupting};
+
+/// So long after a node was marked pods may still show up on it: the scheduler chose it for them before it saw the mark, and binds them
+/// after. Karpenter does not wait, and evicts them.
+const BINDING_LAG: Span = Span::secs(1);
 
 /// Decides what is due for claims, whatever pods want.
 pub(super) fn decide(pass: &mut Pass<'_>) {
@@ -171,17 +175,23 @@ fn depart(pass: &mut Pass<'_>, claim: &Claim, disrupting: &Disrupting) {
         pass.decisions.push(terminate(0));
         return;
     };
-    if !disrupting.tainted && !pass.state.is_marked(node) {
+    if disrupting.tainted.is_none() && !pass.state.is_marked(node) {
         return;
     }
     let deadline = claim.removal_deadline();
     if disrupting.draining.is_none() {
-        if disrupting.reason == DisruptionReason::Empty && claim.workload_pods > 0 {
-            // A pod was bound before the mark was seen. The node is not empty, and so it stays.
-            let reason = Reason::new(ReasonId::NoLongerEmpty, [("node", node.to_string())]);
-            pass.decisions.push(Decision::AbandonDisruption { claim: name.clone(), reason });
-            pass.decisions.push(Decision::Untaint { claim: name });
-            return;
+        if disrupting.reason == DisruptionReason::Empty {
+            if claim.workload_pods > 0 {
+                // A pod was bound before the scheduler saw the mark. The node is not empty, and so it stays.
+                let reason = Reason::new(ReasonId::NoLongerEmpty, [("node", node.to_string())]);
+                pass.decisions.push(Decision::AbandonDisruption { claim: name.clone(), reason });
+                pass.decisions.push(Decision::Untaint { claim: name });
+                return;
+            }
+            // The mark is asked for until it is answered, so there will be such a moment.
+            if !disrupting.tainted.is_some_and(|marked| pass.is_due(marked + BINDING_LAG)) {
+                return;
+            }
         }
         pass.decisions.push(Decision::Drain { claim: name.clone(), deadline });
     }

@@ -95,6 +95,8 @@ struct Pass<'a> {
     leaving: BTreeSet<ClaimName>,
     /// Where this evaluation sends pods.
     chosen: BTreeSet<Target>,
+    /// Until when other pods are waited for, so that nothing is decided yet for those that wait.
+    batching_until: Option<Time>,
     /// Where room for CapacityBuffers is.
     held: Held,
     /// What there is to say of buffers and overlays.
@@ -124,6 +126,7 @@ impl<'a> Pass<'a> {
             wake_at: None,
             leaving: BTreeSet::new(),
             chosen: BTreeSet::new(),
+            batching_until: None,
             held: Held::default(),
             notices: Notices::default(),
         }

@@ -12,7 +12,7 @@ use codec::{Persist, Reader};
 use crate::state::State;
 
 /// Changes whenever the form or the meaning of what is in it changes; part of the tag under which snapshots are kept.
-pub const FORM: u32 = 9;
+pub const FORM: u32 = 10;
 
 /// Why bytes are no snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -59,7 +59,7 @@ impl State {
                 self.label_set_ids.insert(Arc::clone(labels), *id);
             }
             Fact::PodObserved { pod, uid, spec, created, phase, node } => {
-                let plan = self.plan_of(pod);
+                let waited = self.waited(pod);
                 let same = self.pods.get(pod).is_some_and(|known| known.uid == *uid);
                 if let Some(node) = node.as_ref().filter(|_| same) {
                     self.diverged.extend(self.divergence(pod, node));
@@ -79,16 +79,16 @@ impl State {
                 };
                 self.pods.insert(pod.clone(), facts);
                 self.attach(seq, time, pod);
-                self.make_way(seq, time, pod, &plan);
+                self.make_way(seq, time, pod, &waited);
             }
             Fact::PodBound { pod, node } => {
-                let plan = self.plan_of(pod);
+                let waited = self.waited(pod);
                 self.diverged.extend(self.divergence(pod, node));
                 self.change_pod(seq, time, pod, |pod| {
                     pod.node = Some(node.clone());
                     pod.phase = PodPhase::Bound;
                 });
-                self.make_way(seq, time, pod, &plan);
+                self.make_way(seq, time, pod, &waited);
             }
             Fact::PodPhaseChanged { pod, phase, started, ends } => {
                 let times = |pod: &mut Pod| (pod.started, pod.ends) = (*started, *ends);
@@ -272,7 +272,9 @@ impl State {
                     }
                 });
             }
-            Fact::NodeTainted { claim } => self.change_removal(seq, claim, |removal| removal.tainted = true),
+            Fact::NodeTainted { claim } => {
+                self.change_removal(seq, claim, |removal| removal.tainted = Some(time));
+            }
             // The effect's executor tries again by itself; the record is for people.
             Fact::EffectFailed { .. } => {}
             Fact::NamespaceObserved { namespace, labels } => {

@@ -114,7 +114,7 @@ impl State {
                             since: time,
                             decision: seq,
                             taint_asked: false,
-                            tainted: false,
+                            tainted: None,
                             draining: None,
                             evictions: Default::default(),
                             attached: None,

@@ -101,8 +101,8 @@ pub struct Disrupting {
     pub decision: Seq,
     /// Whether the node was asked to be marked.
     pub taint_asked: bool,
-    /// Whether the node carries the mark.
-    pub tainted: bool,
+    /// Since when the node carries the mark.
+    pub tainted: Option<Time>,
     /// Whether pods are asked to leave, and when those left are deleted.
     pub draining: Option<Option<Time>>,
     /// Pods that were asked to leave.

@@ -3,8 +3,14 @@
 //! **Invariant:** on a node that is set up, the pods that are there and those that are expected fit together.
 
 use super::{Diverged, Plan, Planned, State};
-use crate::event::{Divergence, Seq, Target};
+use crate::event::{Divergence, Seq, SpecId, Target};
 use crate::model::{NodeName, PodKey, Resources, Time};
+
+/// A pod before it was bound: being bound changes what it is, too, where it gets the labels of its node's zone.
+pub(super) struct Waited {
+    spec: Option<SpecId>,
+    plan: Plan,
+}
 
 impl State {
     /// How a pod that is bound to a node now differs from its plan, if it does.
@@ -30,16 +36,16 @@ impl State {
     ///
     /// If it was expected elsewhere itself, one of its kind goes there in its stead, as the decision for it asked. Whoever has no room
     /// left otherwise has to be decided upon anew.
-    pub(super) fn make_way(&mut self, seq: Seq, time: Time, newcomer: &PodKey, plan: &Plan) {
-        let Some(pod) = self.pods.get(newcomer) else { return };
-        let (spec, Some(node)) = (pod.spec, pod.occupies().cloned()) else { return };
+    pub(super) fn make_way(&mut self, seq: Seq, time: Time, newcomer: &PodKey, waited: &Waited) {
+        let Some(node) = self.pods.get(newcomer).and_then(|pod| pod.occupies().cloned()) else { return };
         let here = self.target_of(&node);
         let Some(planned) = self.planned(&here).filter(|planned| !planned.pods.is_empty()) else { return };
-        if let Plan::Nominated { target, decision, .. } = plan {
+        if let Plan::Nominated { target, decision, .. } = &waited.plan {
             if *target == here {
                 return;
             }
-            let same = |key: &&PodKey| self.pods.get(*key).is_some_and(|other| other.spec == spec);
+            let same =
+                |key: &&PodKey| self.pods.get(*key).is_some_and(|other| Some(other.spec) == waited.spec);
             if let Some(other) = planned.pods.iter().find(same).cloned() {
                 self.nominate(seq, time, target, std::slice::from_ref(&other));
                 if let Some(Plan::Nominated { decision: of, .. }) =
@@ -78,9 +84,10 @@ impl State {
         }
     }
 
-    /// Where a pod is expected, if anywhere.
-    pub(super) fn plan_of(&self, pod: &PodKey) -> Plan {
-        self.pods.get(pod).map(|pod| pod.plan.clone()).unwrap_or_default()
+    /// How a pod is, before a record about it.
+    pub(super) fn waited(&self, pod: &PodKey) -> Waited {
+        let pod = self.pods.get(pod);
+        Waited { spec: pod.map(|pod| pod.spec), plan: pod.map(|pod| pod.plan.clone()).unwrap_or_default() }
     }
 
     fn target_of(&self, node: &NodeName) -> Target {

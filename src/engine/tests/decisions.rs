@@ -56,7 +56,9 @@ fn pods_of_a_kind_take_each_others_places() {
     assert_ne!(of_a, of_b);
     let node_of_b = &nodes[usize::from(of_b == Target::Claim(lab.launches()[1].0.clone()))];
     let decided = lab.decisions().len();
-    lab.see([bound("a", &web, node_of_b)]);
+    // Kubernetes labels pods with the zone of their node.
+    let here = PodSpec { labels: labels(&[(label::ZONE, "z1")]), ..web.clone() };
+    lab.see([bound("a", &here, node_of_b)]);
     let Plan::Nominated { target, decision: after, .. } = of(&lab, "b") else { panic!() };
     assert_eq!(target, of_a, "b goes where a was expected");
     assert_ne!(after, decision, "by the decision for a");
@@ -281,7 +283,16 @@ fn an_empty_node_goes_after_its_time_and_a_node_that_a_pod_came_to_stays() {
     assert_eq!(lab.take_orders(), [Effect::Untaint { claim: claim.clone(), node: node.clone() }]);
     lab.see([Observation::NoPod(PodKey::new("default", "b"))]);
     lab.until(secs(200));
+    // Or had chosen the node before it saw the mark.
     lab.see([Observation::Tainted(claim.clone())]);
+    assert!(matches!(lab.take_orders()[..], [Effect::Taint { .. }]));
+    lab.until(Time(200_900_000));
+    lab.see([bound("c", &web, &node)]);
+    assert_eq!(lab.take_orders(), [Effect::Untaint { claim: claim.clone(), node: node.clone() }]);
+    lab.see([Observation::NoPod(PodKey::new("default", "c"))]);
+    lab.until(secs(300));
+    lab.see([Observation::Tainted(claim.clone())]);
+    lab.until(secs(302));
     let orders = lab.take_orders();
     assert!(
         matches!(
@@ -290,6 +301,27 @@ fn an_empty_node_goes_after_its_time_and_a_node_that_a_pod_came_to_stays() {
         ),
         "{orders:?}"
     );
+    lab.verify();
+}
+
+#[test]
+fn an_empty_node_stays_while_it_is_not_decided_where_pods_go() {
+    let mut quick = pool("default");
+    quick.disruption.consolidate_after = Some(Span::ZERO);
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(quick)]);
+    let web = spec(1_000, 1024);
+    lab.see([pending("a", &web)]);
+    lab.until(secs(2));
+    let (claim, ..) = lab.launches()[0].clone();
+    let node = lab.ready(&claim, "small");
+    lab.see([bound("a", &web, &node)]);
+    lab.take_orders();
+    lab.see([Observation::NoPod(PodKey::new("default", "a")), pending("b", &web)]);
+    lab.until(secs(4));
+    assert_eq!(lab.take_orders(), []);
+    assert!(lab.state().claims[&claim].planned.pods.iter().eq([&PodKey::new("default", "b")]));
+    lab.see([Observation::NoPod(PodKey::new("default", "b"))]);
+    assert!(matches!(lab.take_orders()[..], [Effect::Taint { .. }]));
     lab.verify();
 }
 
