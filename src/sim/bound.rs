@@ -5,7 +5,7 @@
 //! node costs; a pod is then worth at least what it takes of the type where that is cheapest, and the pods together are
 //! a lower bound. Any such prices give one, good prices a high one.
 //!
-//! So floats only propose resource prices, found by column generation. `Reduced::proven_worth` rounds them down to
+//! So floats only propose resource prices, found by climbing and by column generation. `Reduced::proven_worth` rounds them down to
 //! integers, checks in integers that they fit each node's price, and adds up in integers. A numerical mishap
 //! can lower the bound but never make it wrong.
 //!
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use purser_engine::model::{Money, Price, Resources, Time};
 use purser_engine::packing::master::{Column, Master, pivot};
+use purser_engine::packing::{Bin, Item, Parts};
 
 /// Pods that are alike.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -250,6 +251,31 @@ impl Reduced {
         Self { fates, demands, machines }
     }
 
+    /// Weights of the resources of each machine by which so many pods of each group are worth much.
+    fn climbed_weights(&self, counts: &[u64]) -> Vec<Vec<f64>> {
+        let bins: Vec<Bin> = self
+            .machines
+            .iter()
+            .map(|machine| Bin { supply: machine.supply.clone(), price: machine.price })
+            .collect();
+        let count = |count: &u64| usize::try_from(*count).unwrap_or(usize::MAX);
+        let items: Vec<Item> = self
+            .demands
+            .iter()
+            .zip(counts)
+            .map(|(demand, of)| Item { demand: demand.clone(), count: count(of) })
+            .collect();
+        let mut homes = vec![Vec::new(); items.len()];
+        for (at, machine) in self.machines.iter().enumerate() {
+            machine.holds.iter().for_each(|group| homes[*group].push(at));
+        }
+        let units = Parts::of(&bins, &items, &homes).units;
+        let weights = |(units, machine): (Vec<f64>, &Machine)| {
+            units.iter().zip(&machine.supply).map(|(unit, supply)| unit * *supply as f64).collect()
+        };
+        units.into_iter().zip(&self.machines).map(weights).collect()
+    }
+
     /// The worth of a pod of each group that these weights of the resources of each machine prove.
     ///
     /// The weights of a machine are brought to the largest multiple of them whose sum over its resources is its price.
@@ -348,8 +374,8 @@ impl<'a> Search<'a> {
 
     /// The best worth of pods found for a multiset of them.
     fn best_worth(&mut self, counts: &[u64]) -> Vec<i128> {
-        let mut best = vec![0; counts.len()];
-        let mut best_total = Price::default();
+        let mut best = self.reduced.proven_worth(&self.reduced.climbed_weights(counts));
+        let mut best_total = total(&best, counts);
         let mut master = Master::new(counts, &self.alone);
         for _ in 0..MOST_ROUNDS {
             let (optimum, worth) = master.optimise(&self.columns);

@@ -4,16 +4,13 @@
 //!
 //! **Invariant:** every item is packed.
 
-use super::{Bin, Filled, Item, Pattern, fits};
+use super::{Bin, Filled, Item, Pattern, fits, has_room};
 
 /// So many bins are tried for a filling: of those that are worth their price, and of the cheapest.
 const BINS_TRIED: usize = 16;
 
 /// Steps between the ratios of shadow prices that are tried; each is a quarter more than the one before.
-pub(super) const RATIOS: i32 = 40;
-
-/// What is above a bound by no more than one part in two to the power of this is next to it.
-const NEAR_PLACES: u32 = 7;
+const RATIOS: i32 = 40;
 
 /// Packs so many of each item, of which each is worth so much, in 2^-20 of the unit of prices; and the work that it took. None if one fits nowhere.
 pub(super) fn pack(
@@ -25,23 +22,6 @@ pub(super) fn pack(
     let mut greedy = Greedy { worth, ..Greedy::new(bins, items) };
     let found = greedy.shadow(&left).and_then(|shadow| greedy.run(shadow, left));
     (found, greedy.work)
-}
-
-/// A price next to the least that parts of items in parts of bins cost, as far as two resources tell.
-pub(super) fn near(bins: &[Bin], items: &[Item]) -> i128 {
-    let left: Vec<usize> = items.iter().map(|item| item.count).collect();
-    let mut greedy = Greedy::new(bins, items);
-    let all = all(items, &left, greedy.cut.len());
-    let worth = greedy.shadow(&left).map_or(0, |shadow| greedy.worth_of(shadow, &all)) >> 20;
-    worth + (worth >> NEAR_PLACES)
-}
-
-/// What one of each item is worth where parts of items go into parts of bins, as far as two resources tell; in 2^-20 of the unit of prices.
-pub(super) fn worth(bins: &[Bin], items: &[Item]) -> Vec<i128> {
-    let left: Vec<usize> = items.iter().map(|item| item.count).collect();
-    let mut greedy = Greedy::new(bins, items);
-    let shadow = greedy.shadow(&left).unwrap_or(Shadow([0, 0]));
-    items.iter().map(|item| greedy.worth_of(shadow, &item.demand)).collect()
 }
 
 struct Greedy<'a> {
@@ -177,8 +157,6 @@ impl<'a> Greedy<'a> {
             let cut = self.cut[resource];
             ((amount >> cut) << 20) / (supply[resource] >> cut).max(1)
         };
-        let has_room =
-            |item: &Item, room: &[i64]| item.demand.iter().zip(room).all(|(demand, room)| demand <= room);
         let mut choices: Vec<(usize, [i64; 2])> = (0..self.items.len())
             .filter(|at| left[*at] > 0 && has_room(&self.items[*at], &room))
             .map(|at| (at, [0, 1].map(|resource| share(resource, self.items[at].demand[resource]))))

@@ -49,7 +49,7 @@ pub(super) struct Filling {
 }
 
 /// Prices of a bin's resources are in this many binary places of a value.
-const PLACES: u32 = 40;
+pub(super) const PLACES: u32 = 40;
 
 /// What counts as zero in a linear program whose amounts are of the order of one.
 const TINY: f64 = 1e-9;
@@ -149,13 +149,27 @@ fn dot(amounts: &[i64], prices: &[i128]) -> i128 {
 
 /// Fills a bin, in so many steps at most; with the prices of its resources at hand.
 pub(super) fn fill(supply: &[i64], choices: &[Choice<'_>], prices: &[i128], steps: u64) -> Filling {
-    let mut order: Vec<(i128, i128, &Choice<'_>)> =
-        choices.iter().map(|choice| (gain(choice, prices), dot(choice.demand, prices), choice)).collect();
+    let mut order: Vec<(i128, Choice<'_>)> =
+        choices.iter().map(|choice| (dot(choice.demand, prices), *choice)).collect();
     // What is worth most for what it takes comes first: then the first way down the tree is a good one.
-    order.sort_by(|a, b| {
-        let (left, right) = (i128::from(b.2.value) * (a.1 >> 20), i128::from(a.2.value) * (b.1 >> 20));
-        (left, a.2.item).cmp(&(right, b.2.item))
+    order.sort_by(|(takes, a), (other_takes, b)| {
+        let (left, right) = (i128::from(b.value) * (takes >> 20), i128::from(a.value) * (other_takes >> 20));
+        (left, a.item).cmp(&(right, b.item))
     });
+    let order: Vec<Choice<'_>> = order.into_iter().map(|(_, choice)| choice).collect();
+    fill_in_order(supply, &order, prices, steps, i64::MAX)
+}
+
+/// The same with choices that are tried in this order, and no further than to a filling that is worth enough.
+pub(super) fn fill_in_order(
+    supply: &[i64],
+    choices: &[Choice<'_>],
+    prices: &[i128],
+    steps: u64,
+    enough: i64,
+) -> Filling {
+    let order: Vec<(i128, i128, &Choice<'_>)> =
+        choices.iter().map(|choice| (gain(choice, prices), dot(choice.demand, prices), choice)).collect();
     let mut rest = vec![0i128; order.len() + 1];
     for (at, (gain, _, choice)) in order.iter().enumerate().rev() {
         rest[at] = rest[at + 1] + (*gain).max(0) * choice.count as i128;
@@ -168,14 +182,16 @@ pub(super) fn fill(supply: &[i64], choices: &[Choice<'_>], prices: &[i128], step
         best: 0,
         best_counts: vec![0; order.len()],
         open: 0,
+        enough,
         steps,
+        taken: 0,
     };
     search.descend(0, 0, dot(supply, prices));
     let pattern = search.best_counts.iter().zip(&order).filter(|(count, _)| **count > 0);
     let mut pattern: Pattern = pattern.map(|(count, (_, _, choice))| (choice.item, *count)).collect();
     pattern.sort_unstable();
     let most = i128::from(search.best).max(search.open >> PLACES);
-    Filling { value: search.best, pattern, most, steps: steps - search.steps }
+    Filling { value: search.best, pattern, most, steps: search.taken }
 }
 
 struct Search<'s, 'a> {
@@ -189,8 +205,11 @@ struct Search<'s, 'a> {
     best_counts: Vec<usize>,
     /// The most that what was not looked at could have been worth.
     open: i128,
-    /// Steps left.
+    /// Nothing better is looked for.
+    enough: i64,
+    /// Steps left, and taken.
     steps: u64,
+    taken: u64,
 }
 
 impl Search<'_, '_> {
@@ -208,6 +227,9 @@ impl Search<'_, '_> {
                 if value > self.best {
                     self.best = value;
                     self.best_counts.clone_from(&self.counts);
+                    if value >= self.enough {
+                        self.steps = 0;
+                    }
                 }
                 return true;
             }
@@ -216,6 +238,7 @@ impl Search<'_, '_> {
                 return true;
             }
             self.steps -= 1;
+            self.taken += 1;
             let choice = self.order[at].2;
             let fits = |(room, demand): (&i64, &i64)| if *demand > 0 { room / demand } else { i64::MAX };
             let most = self.room.iter().zip(choice.demand).map(fits).min().unwrap_or(0).max(0);

@@ -1,10 +1,11 @@
 //! Bin packing with bins of several sizes and prices: which bins to buy and what goes into each, so that all of it costs little; and a price
 //! below which nothing does.
 //!
-//! [`pack`] starts from bins that somebody filled, and puts everything together anew by column generation (`columns`): a linear program
-//! (`master`) says what each item is worth in the best mix of filled bins, a search (`knapsack`) which bin filled with what is worth more than
-//! it costs. What is left over is packed bin after bin (`greedy`). Then, and alone where items are of too many kinds, a few bins at a time are
-//! packed anew (`neighbours`). [`lower_bound`] proves with program and search how much better it could be.
+//! [`pack`] starts from bins that somebody filled. What items are worth is known well from how parts of them share bins (`parts`), and by that
+//! bin after bin is filled with what completes it best (`sequence`). Where there are few kinds of items everything is put together anew by column
+//! generation (`columns`): a linear program (`master`) says what each item is worth in the best mix of filled bins, a search (`knapsack`) which
+//! bin filled with what is worth more than it costs; what is left over is packed bin after bin (`greedy`). Then a few bins at a time are packed
+//! anew (`neighbours`). [`lower_bound`] proves with program and search how much better it could be.
 //!
 //! Linear programs reckon with floats, in a fixed order and with nothing but the four operations, which are the same on every machine.
 //!
@@ -16,8 +17,11 @@ mod greedy;
 mod knapsack;
 pub mod master;
 mod neighbours;
+mod parts;
+mod sequence;
 
 pub use bound::lower_bound;
+pub use parts::Parts;
 
 use std::collections::BTreeSet;
 
@@ -80,6 +84,13 @@ const ROUNDS: usize = 200;
 /// Steps of the search for one filling at most, where shorter ones find nothing any more.
 const MOST_STEPS: u64 = 100_000;
 
+/// What costs above what parts of items in parts of bins do by no more than this part is good enough.
+const NEAR: f64 = 1.0 / 128.0;
+
+/// How many sixteenths of the work packing bin after bin may take where kinds of items are few enough for a linear program, and where they are many.
+const FEW_IN_SEQUENCE: u64 = 2;
+const MANY_IN_SEQUENCE: u64 = 12;
+
 /// Values are prices with so many binary places more.
 const VALUE_PLACES: u32 = 10;
 
@@ -102,16 +113,26 @@ pub fn pack(bins: &[Bin], items: &[Item], start: Vec<Pattern>, budget: u64) -> (
     let Some(mut best) = start.into_iter().map(filled).collect::<Option<Vec<Filled>>>() else {
         return (None, work);
     };
-    let near = greedy::near(bins, items);
-    work += (bins.len() * greedy::RATIOS as usize) as u64;
-    if items.len() <= columns::MOST_ITEMS && price(bins, &best) > near {
+    let parts = Parts::of(bins, items, &homes(bins, items));
+    work += parts.work;
+    let near = (parts.total * (1.0 + NEAR)) as i128;
+    let are_few = items.len() <= columns::MOST_ITEMS;
+    if price(bins, &best) > near {
+        let share = if are_few { FEW_IN_SEQUENCE } else { MANY_IN_SEQUENCE };
+        let (found, took) = sequence::pack(bins, items, &parts, budget.saturating_sub(work) / 16 * share);
+        work += took;
+        if let Some(found) = found.filter(|found| price(bins, found) < price(bins, &best)) {
+            best = found;
+        }
+    }
+    if are_few && price(bins, &best) > near {
         let (found, took) =
             columns::pack(bins, items, &best, (ROUNDS, MOST_STEPS), budget.saturating_sub(work));
         work += took;
         best = found;
     }
     if price(bins, &best) > near {
-        work += neighbours::improve(bins, items, &mut best, budget.saturating_sub(work));
+        work += neighbours::improve(bins, items, &parts.worth, &mut best, budget.saturating_sub(work));
     }
     best.iter_mut().for_each(|filled| filled.bin = sizes[filled.bin]);
     debug_assert!(holds_all(all_bins, items, &best), "what is packed fits and is complete");
@@ -197,7 +218,17 @@ fn values(worth: &[f64]) -> Vec<i64> {
 
 /// Whether one of an item fits into a bin.
 fn fits(item: &Item, bin: &Bin) -> bool {
-    item.demand.iter().zip(&bin.supply).all(|(demand, supply)| demand <= supply)
+    has_room(item, &bin.supply)
+}
+
+/// Whether there is room for one of an item.
+fn has_room(item: &Item, room: &[i64]) -> bool {
+    item.demand.iter().zip(room).all(|(demand, room)| demand <= room)
+}
+
+/// The bins that each item fits into.
+fn homes(bins: &[Bin], items: &[Item]) -> Vec<Vec<usize>> {
+    items.iter().map(|item| (0..bins.len()).filter(|bin| fits(item, &bins[*bin])).collect()).collect()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
-use super::{Bin, Filled, Item, columns, greedy, price};
+use super::{Bin, Filled, Item, columns, price};
 
 /// So many bins, or kinds of items in them, are put together anew at a time.
 const BINS: usize = 24;
@@ -34,8 +34,16 @@ const LEAST_SAVED: i128 = 1_000;
 const USELESS: u64 = 4;
 
 /// Makes what is packed cheaper where it can, for so much work at most; and the work that it took.
-pub(super) fn improve(bins: &[Bin], items: &[Item], filled: &mut Vec<Filled>, budget: u64) -> u64 {
-    let worth = greedy::worth(bins, items);
+///
+/// An item is worth so much.
+pub(super) fn improve(
+    bins: &[Bin],
+    items: &[Item],
+    worth: &[f64],
+    filled: &mut Vec<Filled>,
+    budget: u64,
+) -> u64 {
+    let worth: Vec<i128> = worth.iter().map(|worth| (worth * (1u64 << 20) as f64) as i128).collect();
     let (mut work, mut useless, mut of_all) = (0, 0, false);
     for sweep in 0..SWEEPS {
         let before = price(bins, filled);

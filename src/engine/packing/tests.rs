@@ -89,6 +89,18 @@ proptest! {
     }
 
     #[test]
+    fn unlike_items_leave_few_gaps(bins in bins(8), items in items(80, 1)) {
+        let (packed, _) = pack(&bins, &items, each_alone(&items), u64::MAX);
+        let packed = packed.unwrap();
+        prop_assert!(holds_all(&bins, &items, &packed));
+        let bound = lower_bound(&bins, &items, |_, _| true);
+        let dearest = i128::from(bins.iter().map(|bin| bin.price).max().unwrap());
+        let paid = price(&bins, &packed);
+        prop_assert!(paid >= bound);
+        prop_assert!(paid * 100 <= bound * 108 + 100 * dearest, "{paid} where {bound} is proven");
+    }
+
+    #[test]
     fn a_budget_is_kept_and_costs_nothing_but_money(bins in bins(8), items in items(90, 3), budget in 0u64..200_000) {
         let start = each_alone(&items);
         let (few, spent) = pack(&bins, &items, start.clone(), budget);
