@@ -13,10 +13,12 @@ use super::topology::KeyId;
 use crate::model::Resources;
 use crate::packing::{self, Axes, Bin, Item};
 
-/// What packing may cost: so much, and so much for each pod and each class of pods. A unit is some hundredths of a microsecond.
+/// What packing may cost: so much, so much for each pod, and so much for each class of the first so many. A unit is some hundredths of a
+/// microsecond.
 const LEAST_WORK: u64 = 3_000_000;
 const WORK_PER_POD: u64 = 2_000;
 const WORK_PER_CLASS: u64 = 12_000;
+const MOST_CLASSES: u64 = 1_000;
 
 /// Packs pods anew where that makes a placement cheaper; at most for so much work.
 pub(super) fn improve(setup: &Setup<'_>, placement: &mut Placement, budget: u64) {
@@ -27,7 +29,7 @@ pub(super) fn improve(setup: &Setup<'_>, placement: &mut Placement, budget: u64)
         }
     }
     let (pods, classes) = (setup.problem.pods.len() as u64, setup.classes.len() as u64);
-    let share = LEAST_WORK + WORK_PER_POD * pods + WORK_PER_CLASS * classes;
+    let share = LEAST_WORK + WORK_PER_POD * pods + WORK_PER_CLASS * classes.min(MOST_CLASSES);
     let limit = placement.work.saturating_add(budget.min(share));
     let mut gone = BTreeSet::new();
     let mut made: Vec<Planned> = Vec::new();
