@@ -37,6 +37,7 @@ mod watching;
 
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Moment;
 use k8s_openapi::jiff::Timestamp;
 use purser_engine::model::Time;
 
@@ -57,6 +58,11 @@ pub type Now = Arc<dyn Fn() -> Time + Send + Sync>;
 
 /// The mark that keeps an object until its owner is done with it.
 pub(crate) const FINALIZER: &str = "karpenter.sh/termination";
+
+/// A moment that Kubernetes wrote.
+pub(crate) fn time(moment: &Moment) -> Time {
+    Time(moment.0.as_microsecond())
+}
 
 /// A moment as Kubernetes writes it.
 pub(crate) fn timestamp(time: Time) -> Result<Timestamp, ClusterError> {

@@ -78,10 +78,7 @@ impl Quiet {
         let happened = match before {
             Some((_, phase)) => (phase != facts.phase).then_some(now),
             // It may have been there for long.
-            None => pod
-                .status
-                .as_ref()
-                .map(|status| status.start_time.as_ref().map_or(now, |start| Time(start.0.as_microsecond()))),
+            None => pod.status.as_ref().map(|status| status.start_time.as_ref().map_or(now, crate::time)),
         };
         if let Some(at) = happened {
             known.happened(node.as_str(), at);

@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time as Moment;
 use purser_engine::model::{PodKey, Time};
 
 use crate::shared::Shared;
+use crate::time;
 use crate::watching::Key;
 
 /// Watches pods become ready.
@@ -62,10 +62,6 @@ impl Startups {
     pub(crate) fn lost(&self, pod: &PodKey) {
         self.unready.lock().remove(pod);
     }
-}
-
-fn time(moment: &Moment) -> Time {
-    Time(moment.0.as_microsecond())
 }
 
 /// From one moment to another. Several clocks wrote them, which may differ.

@@ -122,7 +122,7 @@ impl Known {
             instance_type,
             zone,
             capacity_type,
-            launched: created.map_or(Time(0), |created| Time(created.0.as_microsecond())),
+            launched: created.map_or(Time(0), crate::time),
         })
     }
 

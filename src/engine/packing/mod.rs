@@ -113,8 +113,9 @@ pub fn pack(bins: &[Bin], items: &[Item], start: Vec<Pattern>, budget: u64) -> (
     let Some(mut best) = start.into_iter().map(filled).collect::<Option<Vec<Filled>>>() else {
         return (None, work);
     };
-    let parts = Parts::of(bins, items, &homes(bins, items));
-    work += parts.work;
+    let homes = homes(bins, items);
+    let parts = Parts::of(bins, items, &homes);
+    work += Parts::work(&homes);
     let near = (parts.total * (1.0 + NEAR)) as i128;
     let are_few = items.len() <= columns::MOST_ITEMS;
     if price(bins, &best) > near {

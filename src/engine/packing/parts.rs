@@ -30,20 +30,16 @@ pub struct Parts {
     pub units: Vec<Vec<f64>>,
     /// What all items are worth.
     pub total: f64,
-    /// Bins looked at for items, in sixteens.
-    pub(super) work: u64,
 }
 
 impl Parts {
     /// Of these items, of which each may go into these of the bins.
     pub fn of(bins: &[Bin], items: &[Item], homes: &[Vec<usize>]) -> Self {
-        let looks: usize = homes.iter().map(Vec::len).sum();
-        let work = looks as u64 * u64::from(STEPS) / 16;
-        let mut best = Self { worth: vec![0.0; items.len()], units: Vec::new(), total: -1.0, work };
+        let mut best = Self { worth: vec![0.0; items.len()], units: Vec::new(), total: -1.0 };
         let mut shares: Vec<Vec<f64>> = bins.iter().map(first_shares).collect();
         for step in 0..STEPS {
             let units = bins.iter().zip(&shares).map(|(bin, shares)| units(bin, shares)).collect();
-            let (now, taken) = look(bins, items, homes, units, work);
+            let (now, taken) = look(bins, items, homes, units);
             let length = FIRST_STEP / (1.0 + f64::from(step) / HALF_AFTER);
             for (shares, taken) in shares.iter_mut().zip(&taken) {
                 climb(shares, taken, length);
@@ -54,18 +50,18 @@ impl Parts {
         }
         best
     }
+
+    /// The work that this takes, where each item may go into these of the bins: a unit is sixteen of them looked at.
+    pub(super) fn work(homes: &[Vec<usize>]) -> u64 {
+        let looks: usize = homes.iter().map(Vec::len).sum();
+        looks as u64 * u64::from(STEPS) / 16
+    }
 }
 
 /// What items are worth where units of resources are worth so much, and what those take of each bin that are cheapest there, as parts of it.
-fn look(
-    bins: &[Bin],
-    items: &[Item],
-    homes: &[Vec<usize>],
-    units: Vec<Vec<f64>>,
-    work: u64,
-) -> (Parts, Vec<Vec<f64>>) {
+fn look(bins: &[Bin], items: &[Item], homes: &[Vec<usize>], units: Vec<Vec<f64>>) -> (Parts, Vec<Vec<f64>>) {
     let mut taken: Vec<Vec<f64>> = bins.iter().map(|bin| vec![0.0; bin.supply.len()]).collect();
-    let mut parts = Parts { worth: vec![0.0; items.len()], units, total: 0.0, work };
+    let mut parts = Parts { worth: vec![0.0; items.len()], units, total: 0.0 };
     for ((item, homes), worth) in items.iter().zip(homes).zip(&mut parts.worth) {
         let costs = homes.iter().map(|bin| (cost(item, &parts.units[*bin]), *bin));
         let Some((least, bin)) = costs.reduce(|a, b| if b.0 < a.0 { b } else { a }) else { continue };

@@ -47,11 +47,11 @@ const FEW_LEFT: u64 = 40;
 
 /// Packs items, for so much work at most; and the work that it took. None if that is not enough, or one fits nowhere.
 pub(super) fn pack(bins: &[Bin], items: &[Item], parts: &Parts, budget: u64) -> (Option<Vec<Filled>>, u64) {
+    let mut sequence = Sequence::new(bins, items, parts);
     let mut best: Option<(i128, Vec<Filled>)> = None;
     let mut work = 0;
     for effort in EFFORTS {
-        let mut sequence = Sequence::new(bins, items, parts, effort, budget - work);
-        let found = sequence.run();
+        let found = sequence.run(effort, budget - work);
         let took = sequence.work.min(budget - work);
         work += took;
         let Some(found) = found else { break };
@@ -75,6 +75,8 @@ struct Sequence<'a> {
     prices: Vec<Vec<i128>>,
     /// How well each item goes with each bin; none for those that it does not fit into.
     fitness: Vec<Vec<u32>>,
+    dearest_first: Vec<usize>,
+    /// Of this run: how many of each item are left, how hard it tries, the work that it took, and what it may take.
     left: Vec<u64>,
     effort: Effort,
     work: u64,
@@ -82,7 +84,7 @@ struct Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
-    fn new(bins: &'a [Bin], items: &'a [Item], parts: &Parts, effort: Effort, budget: u64) -> Self {
+    fn new(bins: &'a [Bin], items: &'a [Item], parts: &Parts) -> Self {
         let fitness = |(bin, units): (&Bin, &Vec<f64>)| {
             let of_item = |(item, worth): (&Item, &f64)| match fits(item, bin) {
                 true => (worth / cost(item, units).max(f64::MIN_POSITIVE) * FITNESS + 0.5) as u32,
@@ -92,27 +94,34 @@ impl<'a> Sequence<'a> {
         };
         let scale = (1u64 << VALUE_PLACES) as f64 * (1u64 << knapsack::PLACES) as f64;
         let price = |units: &Vec<f64>| units.iter().map(|unit| (unit * scale) as i128).collect();
+        let values = values(&parts.worth);
+        let mut dearest_first: Vec<usize> = (0..items.len()).collect();
+        dearest_first.sort_by_key(|item| Reverse((values[*item], *item)));
         Self {
             bins,
             items,
-            values: values(&parts.worth),
+            values,
             prices: parts.units.iter().map(price).collect(),
             fitness: bins.iter().zip(&parts.units).map(fitness).collect(),
-            left: items.iter().map(|item| item.count as u64).collect(),
-            effort,
-            work: (bins.len() * items.len()) as u64,
-            budget,
+            dearest_first,
+            left: Vec::new(),
+            effort: EFFORTS[0],
+            work: 0,
+            budget: 0,
         }
     }
 
-    fn run(&mut self) -> Option<Vec<Filled>> {
-        let mut dearest_first: Vec<usize> = (0..self.items.len()).collect();
-        dearest_first.sort_by_key(|item| Reverse((self.values[*item], *item)));
+    /// Packs all items with this effort, for so much work.
+    fn run(&mut self, effort: Effort, budget: u64) -> Option<Vec<Filled>> {
+        self.left = self.items.iter().map(|item| item.count as u64).collect();
+        (self.effort, self.budget) = (effort, budget);
+        // For each bin all items are put in order.
+        self.work = (self.bins.len() * self.items.len()) as u64;
         let lots = self.items.len().div_ceil(MOST_KINDS);
         let mut packed = Vec::new();
         for lot in 0..lots {
             // Some of each size.
-            let among: Vec<usize> = dearest_first.iter().skip(lot).step_by(lots).copied().collect();
+            let among: Vec<usize> = self.dearest_first.iter().skip(lot).step_by(lots).copied().collect();
             self.pack_among(&among, &mut packed)?;
         }
         Some(packed)
@@ -181,14 +190,8 @@ impl<'a> Sequence<'a> {
         let good = fitting.partition_point(|item| fitness[*item] >= GOOD);
         let good = good.max(self.effort.kinds).min(fitting.len());
         let many = good.min(self.effort.kinds);
-        let choice = |item: usize| Choice {
-            item,
-            demand: &self.items[item].demand,
-            value: self.values[item],
-            count: usize::try_from(self.left[item]).unwrap_or(usize::MAX),
-        };
-        let chosen = (0..many).map(|number| choice(fitting[number * good / many]));
-        chosen.filter(|choice| choice.value > 0).collect()
+        let chosen = (0..many).map(|number| fitting[number * good / many]);
+        knapsack::choices(self.items, chosen, &self.values, &self.left)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::class::{Wishes, classes, wishes};
+use super::class::{Class, Wishes, classes, wishes};
 use super::problem::Problem;
 use super::topology::{Counts, Groups, KeyId, Selecting, Ties};
 use crate::model::{Requirement, Str, label};
@@ -37,8 +37,7 @@ impl EffectiveZone {
 /// The zones that node affinity, volumes, and constraints between pods leave to a problem's pods, with the number of pods.
 pub fn effective_zones(problem: &Problem<'_>) -> Vec<(EffectiveZone, usize)> {
     let (classes, _) = classes(problem);
-    let required: Vec<Wishes<'_>> =
-        classes.iter().filter_map(|class| wishes(PreferencePolicy::Ignore, class, false).pop()).collect();
+    let required: Vec<Wishes<'_>> = classes.iter().map(required).collect();
     let mut groups = Groups::new();
     groups.add_placed(problem);
     let own: Vec<_> =
@@ -53,6 +52,12 @@ pub fn effective_zones(problem: &Problem<'_>) -> Vec<(EffectiveZone, usize)> {
             (effective_zone(wishes, &groups, &counts, &ties), class.pods.len())
         })
         .collect()
+}
+
+/// What is left of a class's wishes once all preferences are given up.
+fn required<'a>(class: &Class<'a>) -> Wishes<'a> {
+    let all = wishes(PreferencePolicy::Ignore, class, false);
+    all.into_iter().next_back().expect("a class has its least wishes at the end")
 }
 
 fn effective_zone<'w>(

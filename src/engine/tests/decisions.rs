@@ -257,17 +257,23 @@ fn an_unknown_answer_is_asked_again_with_the_same_request_until_the_time_out() {
     lab.verify();
 }
 
-#[test]
-fn an_empty_node_goes_after_its_time_and_a_node_that_a_pod_came_to_stays() {
-    let mut quick = pool("default");
-    quick.disruption.consolidate_after = Some(Span::secs(30));
-    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(quick)]);
+/// A node of such a pool with a pod `a` on it, and the spec of that.
+fn with_a_pod_on_a_node(pool: NodePool) -> (Lab, PodSpec, ClaimName, NodeName) {
+    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(pool)]);
     let web = spec(1_000, 1024);
     lab.see([pending("a", &web)]);
     lab.until(secs(2));
     let (claim, ..) = lab.launches()[0].clone();
     let node = lab.ready(&claim, "small");
     lab.see([bound("a", &web, &node)]);
+    (lab, web, claim, node)
+}
+
+#[test]
+fn an_empty_node_goes_after_its_time_and_a_node_that_a_pod_came_to_stays() {
+    let mut quick = pool("default");
+    quick.disruption.consolidate_after = Some(Span::secs(30));
+    let (mut lab, web, claim, node) = with_a_pod_on_a_node(quick);
     lab.until(secs(100));
     assert!(lab.state().claims[&claim].disrupting.is_none());
     lab.see([Observation::NoPod(PodKey::new("default", "a"))]);
@@ -308,13 +314,7 @@ fn an_empty_node_goes_after_its_time_and_a_node_that_a_pod_came_to_stays() {
 fn an_empty_node_stays_while_it_is_not_decided_where_pods_go() {
     let mut quick = pool("default");
     quick.disruption.consolidate_after = Some(Span::ZERO);
-    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(quick)]);
-    let web = spec(1_000, 1024);
-    lab.see([pending("a", &web)]);
-    lab.until(secs(2));
-    let (claim, ..) = lab.launches()[0].clone();
-    let node = lab.ready(&claim, "small");
-    lab.see([bound("a", &web, &node)]);
+    let (mut lab, web, claim, _) = with_a_pod_on_a_node(quick);
     lab.take_orders();
     lab.see([Observation::NoPod(PodKey::new("default", "a")), pending("b", &web)]);
     lab.until(secs(4));
@@ -349,13 +349,7 @@ fn budgets_hold_at_once_and_across_evaluations() {
 fn an_expired_node_is_drained_before_its_instance_stops() {
     let mut short = pool("default");
     short.template.expire_after = Some(Span::hours(1));
-    let mut lab = Lab::new(vec![instance_type("small", 2, 8, 100), has_pool(short)]);
-    let web = spec(1_000, 1024);
-    lab.see([pending("a", &web)]);
-    lab.until(secs(2));
-    let (claim, ..) = lab.launches()[0].clone();
-    let node = lab.ready(&claim, "small");
-    lab.see([bound("a", &web, &node)]);
+    let (mut lab, _, claim, _) = with_a_pod_on_a_node(short);
     lab.take_orders();
     lab.until(secs(3_700));
     assert!(matches!(&lab.take_orders()[..], [Effect::Taint { .. }]));
