@@ -3,8 +3,6 @@
 //! Invariant: a requirement is read only in normal form, and under the stable key of its label, so that equal requirements
 //! have equal bytes.
 
-use std::collections::BTreeSet;
-
 use purser_engine::model::{Requirement, Requirements, Str, label};
 use serde::{Deserialize, Serialize};
 
@@ -42,8 +40,8 @@ impl Wire<Requirement> for RequirementV1 {
         if !strictly_ascending(&values) {
             return Err(Reject::new("the values are not in order").within("values"));
         }
-        let values: BTreeSet<Str> = values.into_iter().map(Str::from).collect();
         let listed = values.len();
+        let values = values.into_iter().map(Str::from);
         let requirement = Requirement::from_parts(complement, values, lower, upper, min_values);
         let same = requirement.is_complement() == complement
             && requirement.values().len() == listed

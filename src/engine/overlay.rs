@@ -157,7 +157,7 @@ fn bare_offers<'a>(
     types: impl IntoIterator<Item = &'a Arc<InstanceType>>,
 ) -> (Arc<Vec<Arc<TypeOffer>>>, Vec<PoolOffer>) {
     let bare: Arc<Vec<Arc<TypeOffer>>> =
-        Arc::new(types.into_iter().map(|one| Arc::new(TypeOffer::of(one))).collect());
+        Arc::new(TypeOffer::all(types.into_iter().map(|one| &**one)).map(Arc::new).collect());
     let offer = |pool: &Arc<NodePool>| PoolOffer {
         pool: Arc::clone(pool),
         types: Arc::clone(&bare),
@@ -293,19 +293,18 @@ mod tests {
             capacity_type: CapacityType::OnDemand,
             price: Price(price),
         };
-        let one = |name: &str, price| {
-            Arc::new(TypeOffer::of(&InstanceType {
-                name: name.into(),
-                requirements: Requirements::from_labels(&Labels::from([(
-                    label::INSTANCE_TYPE.into(),
-                    name.into(),
-                )])),
-                capacity: [("cpu", 4_000), ("memory", 8 << 30), ("pods", 10)].into_iter().collect(),
-                overhead: Resources::default(),
-                offerings: vec![offering("a", price), offering("b", price)],
-            }))
+        let one = |name: &str, price| InstanceType {
+            name: name.into(),
+            requirements: Requirements::from_labels(&Labels::from([(
+                label::INSTANCE_TYPE.into(),
+                name.into(),
+            )])),
+            capacity: [("cpu", 4_000), ("memory", 8 << 30), ("pods", 10)].into_iter().collect(),
+            overhead: Resources::default(),
+            offerings: vec![offering("a", price), offering("b", price)],
         };
-        let types = Arc::new(vec![one("large", 200), one("small", 100)]);
+        let types = [one("large", 200), one("small", 100)];
+        let types = Arc::new(TypeOffer::all(&types).map(Arc::new).collect::<Vec<_>>());
         let pool = |name: &str| NodePool {
             name: name.into(),
             weight: 0,

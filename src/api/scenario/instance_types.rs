@@ -62,18 +62,25 @@ impl Overhead {
 /// One way to buy an instance type.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScenarioOffering {
-    /// The labels that nodes bought this way have.
-    pub requirements: Requirements,
+    /// The labels that nodes bought this way have; shared by all that are bought alike.
+    pub requirements: Arc<Requirements>,
     /// In billionths of a dollar per hour.
     pub price_nano_usd: i64,
     /// Whether there is capacity.
     pub available: bool,
     /// How many instances a reservation still holds.
     pub reservation_capacity: Option<u32>,
-    /// Resources other than the type's own.
-    pub capacity_override: Resources,
-    /// Overhead other than the type's own.
-    pub overhead_override: Overhead,
+    /// What is other than the type says, if anything is.
+    pub own: Option<Box<Override>>,
+}
+
+/// What a node has that is bought in one way, other than its type says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Override {
+    /// What the machine has.
+    pub capacity: Resources,
+    /// What is kept of it.
+    pub overhead: Overhead,
 }
 
 impl ScenarioOffering {
@@ -97,12 +104,11 @@ impl ScenarioOffering {
 impl From<&InstanceType> for ScenarioType {
     fn from(known: &InstanceType) -> Self {
         let offering = |offering: &Offering| ScenarioOffering {
-            requirements: InstanceType::offering_requirements(offering),
+            requirements: Arc::new(InstanceType::offering_requirements(offering)),
             price_nano_usd: offering.price.0.saturating_mul(1_000),
             available: true,
             reservation_capacity: None,
-            capacity_override: Resources::default(),
-            overhead_override: Overhead::default(),
+            own: None,
         };
         Self {
             name: known.name.clone(),
@@ -229,14 +235,16 @@ fn instance_type(reading: &mut Reading<'_>, written: &Value) -> Result<ScenarioT
     }
     let root = At::ROOT;
     let at = root.field("offerings");
-    let offerings: Result<Vec<ScenarioOffering>, FieldError> =
-        written.offerings.iter().enumerate().map(|(index, one)| offering(&at.index(index), one)).collect();
+    let mut offerings = Vec::with_capacity(written.offerings.len());
+    for (index, one) in written.offerings.iter().enumerate() {
+        offerings.push(offering(reading, &at.index(index), one)?);
+    }
     Ok(ScenarioType {
         name: TypeName::from(written.name.as_str()),
         requirements: requirements(&root.field("requirements"), &written.requirements)?,
         capacity: resources(&root.field("capacity"), Some(&written.capacity), Rounding::Down)?,
         overhead: overhead(&root.field("overhead"), &written.overhead)?,
-        offerings: offerings?,
+        offerings,
         slices: written.resource_slices,
     })
 }
@@ -250,7 +258,11 @@ fn overhead(at: &At<'_>, written: &WrittenOverhead) -> Result<Overhead, FieldErr
     })
 }
 
-fn offering(at: &At<'_>, written: &WrittenOffering) -> Result<ScenarioOffering, FieldError> {
+fn offering(
+    reading: &mut Reading<'_>,
+    at: &At<'_>,
+    written: &WrittenOffering,
+) -> Result<ScenarioOffering, FieldError> {
     let mut all = requirements(&at.field("requirements"), &written.requirements)?;
     for (key, value) in [(label::ZONE, &written.zone), (label::CAPACITY_TYPE, &written.capacity_type)] {
         if let Some(value) = value {
@@ -263,12 +275,15 @@ fn offering(at: &At<'_>, written: &WrittenOffering) -> Result<ScenarioOffering, 
         return Err(at.field("price").error(problem, "write dollars per hour, 0 or more"));
     }
     let capacity_at = at.field("capacityOverride");
+    let own = Override {
+        capacity: resources(&capacity_at, Some(&written.capacity_override), Rounding::Down)?,
+        overhead: overhead(&at.field("overheadOverride"), &written.overhead_override)?,
+    };
     Ok(ScenarioOffering {
-        requirements: all,
+        requirements: reading.requirements.shared(all),
         price_nano_usd: nano.round() as i64,
         available: written.available.unwrap_or(true),
         reservation_capacity: written.reservation_capacity,
-        capacity_override: resources(&capacity_at, Some(&written.capacity_override), Rounding::Down)?,
-        overhead_override: overhead(&at.field("overheadOverride"), &written.overhead_override)?,
+        own: (own != Override::default()).then(|| Box::new(own)),
     })
 }

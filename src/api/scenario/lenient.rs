@@ -4,9 +4,10 @@
 //! its value is wrong.
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::Hash;
 use std::sync::Arc;
 
-use purser_engine::model::PodSpec;
+use purser_engine::model::{PodSpec, Requirements};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -28,7 +29,30 @@ pub(super) struct Reading<'a> {
     /// Kind and name of the objects so far.
     pub(super) seen: BTreeSet<String>,
     /// What the pods so far ask for.
-    specs: HashSet<Arc<PodSpec>>,
+    pub(super) specs: Shared<PodSpec>,
+    /// The labels of the offerings so far.
+    pub(super) requirements: Shared<Requirements>,
+}
+
+/// Equal values are there once.
+pub(super) struct Shared<T>(HashSet<Arc<T>>);
+
+impl<T: Eq + Hash> Shared<T> {
+    /// The one that is there of those equal to this.
+    pub(super) fn shared(&mut self, one: impl Into<Arc<T>>) -> Arc<T> {
+        let one = one.into();
+        if let Some(known) = self.0.get(&one) {
+            return Arc::clone(known);
+        }
+        self.0.insert(Arc::clone(&one));
+        one
+    }
+}
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(HashSet::new())
+    }
 }
 
 impl<'a> Reading<'a> {
@@ -41,17 +65,9 @@ impl<'a> Reading<'a> {
             priorities: Priorities::default(),
             warnings: Vec::new(),
             seen: BTreeSet::new(),
-            specs: HashSet::new(),
+            specs: Shared::default(),
+            requirements: Shared::default(),
         }
-    }
-
-    /// What a pod asks for, once for all pods that ask for the same.
-    pub(super) fn shared(&mut self, spec: Arc<PodSpec>) -> Arc<PodSpec> {
-        if let Some(known) = self.specs.get(&spec) {
-            return Arc::clone(known);
-        }
-        self.specs.insert(Arc::clone(&spec));
-        spec
     }
 
     /// Reads an object; its errors and warnings bear its name.

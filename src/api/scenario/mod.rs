@@ -22,7 +22,7 @@ use purser_engine::overlay::Overlay;
 use serde::Deserialize;
 use serde_json::Value;
 
-pub use instance_types::{Overhead, ScenarioOffering, ScenarioType};
+pub use instance_types::{Overhead, Override, ScenarioOffering, ScenarioType};
 pub use nodes::{ScenarioClaim, ScenarioNode};
 pub use pods::{Ignored, ScenarioPod};
 pub use settings::{FeatureGate, MinValuesPolicy, NO_SUCH_GATE, PreferencePolicy, ScenarioSettings};

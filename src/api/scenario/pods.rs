@@ -74,7 +74,7 @@ pub(super) fn pod(reading: &mut Reading<'_>, value: &Value) -> Result<ScenarioPo
         ignored,
         deleting: pod.metadata.deletion_timestamp.is_some(),
         started: started.map(|moment| quantity::time(Some(moment))),
-        facts: PodFacts { spec: reading.shared(facts.spec), ..facts },
+        facts: PodFacts { spec: reading.specs.shared(facts.spec), ..facts },
     })
 }
 

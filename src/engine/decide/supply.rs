@@ -103,7 +103,9 @@ fn offers(state: &State, blocked: &[OfferingKey]) -> Offers {
 /// All instance types as they can be launched, in order of name.
 pub(super) fn types(state: &State, blocked: &[OfferingKey]) -> Arc<Vec<Arc<TypeOffer>>> {
     let reserved = state.settings.feature_gates.has(FeatureGate::ReservedCapacity);
-    Arc::new(state.types.values().map(|one| Arc::new(type_offer(one, blocked, reserved))).collect())
+    let types = || state.types.values().map(|one| &**one);
+    let offers = TypeOffer::all(types()).zip(types());
+    Arc::new(offers.map(|(offer, one)| Arc::new(restricted(offer, one, blocked, reserved))).collect())
 }
 
 /// Offerings that are not asked for at the moment.
@@ -112,8 +114,13 @@ pub(super) fn blocked(pass: &Pass<'_>) -> Vec<OfferingKey> {
     blocked.map(|(offering, _)| offering.clone()).collect()
 }
 
-fn type_offer(one: &InstanceType, blocked: &[OfferingKey], reserved: bool) -> TypeOffer {
-    let mut offer = TypeOffer::of(one);
+/// The offer of a type, less what is not asked for.
+fn restricted(
+    mut offer: TypeOffer,
+    one: &InstanceType,
+    blocked: &[OfferingKey],
+    reserved: bool,
+) -> TypeOffer {
     for (buy, offering) in offer.offerings.iter_mut().zip(&one.offerings) {
         let is_blocked = blocked.iter().any(|key| {
             key.instance_type == one.name

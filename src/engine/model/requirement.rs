@@ -2,11 +2,15 @@
 //!
 //! Source: Karpenter, pkg/scheduling/requirement.go and requirements.go.
 //!
-//! **Invariant:** a [`Requirement`] is in normal form: bounds exist only on a complement, and a concrete set holds only
-//! values within the bounds it was met with. So equal requirements are equal values.
+//! There are many thousands of them, nearly all of one value, so values and labels are held in sorted lists, which are small, and not in trees.
+//!
+//! **Invariant:** a [`Requirement`] is in normal form: values are sorted, each once; bounds exist only on a complement, and a concrete set holds
+//! only values within the bounds it was met with. So equal requirements are equal values.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+
+use litemap::{Entry, LiteMap};
+use smallvec::SmallVec;
 
 use super::{Labels, Str, label};
 
@@ -38,7 +42,7 @@ pub type Bound = Option<i64>;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Requirement {
     complement: bool,
-    values: BTreeSet<Str>,
+    values: SmallVec<[Str; 1]>,
     lower: Bound,
     upper: Bound,
     /// At least so many different values must remain among the instance types of a launch.
@@ -77,8 +81,8 @@ impl Requirement {
         values: impl IntoIterator<Item = Str>,
         min_values: Option<u32>,
     ) -> Result<Self, RequirementError> {
-        let values: BTreeSet<Str> = values.into_iter().collect();
-        let one_integer = || match values.iter().next().and_then(|value| value.parse::<i64>().ok()) {
+        let values = sorted(values);
+        let one_integer = || match values.first().and_then(|value| value.parse::<i64>().ok()) {
             Some(value) if values.len() == 1 && value >= 0 => Ok(value),
             _ => Err(RequirementError::NotOneInteger(operator)),
         };
@@ -110,8 +114,7 @@ impl Requirement {
 
     /// One of these values.
     pub fn one_of(values: impl IntoIterator<Item = Str>) -> Self {
-        let values = values.into_iter().collect();
-        Self { complement: false, values, lower: None, upper: None, min_values: None }
+        Self { complement: false, values: sorted(values), lower: None, upper: None, min_values: None }
     }
 
     /// None of these values.
@@ -136,18 +139,18 @@ impl Requirement {
 
     /// Integers within inclusive bounds; none if they cross.
     pub fn between(lower: Bound, upper: Bound) -> Self {
-        Self::from_parts(true, BTreeSet::new(), lower, upper, None)
+        Self::from_parts(true, [], lower, upper, None)
     }
 
     /// Rebuilds a requirement from its parts, in normal form.
     pub fn from_parts(
         complement: bool,
-        values: BTreeSet<Str>,
+        values: impl IntoIterator<Item = Str>,
         lower: Bound,
         upper: Bound,
         min_values: Option<u32>,
     ) -> Self {
-        let raw = Self { complement, values, lower, upper, min_values };
+        let raw = Self { complement, values: sorted(values), lower, upper, min_values };
         raw.intersection(&Self::any())
     }
 
@@ -156,9 +159,14 @@ impl Requirement {
         self.complement
     }
 
-    /// The listed values: those allowed, or those excluded if [`Requirement::is_complement`].
-    pub fn values(&self) -> &BTreeSet<Str> {
+    /// The listed values, in order: those allowed, or those excluded if [`Requirement::is_complement`].
+    pub fn values(&self) -> &[Str] {
         &self.values
+    }
+
+    /// Whether a value is among the listed ones.
+    pub fn lists(&self, value: &str) -> bool {
+        self.values.binary_search_by(|own| (**own).cmp(value)).is_ok()
     }
 
     /// The inclusive bounds on integer values.
@@ -168,7 +176,7 @@ impl Requirement {
 
     /// Whether the label may have this value.
     pub fn has(&self, value: &str) -> bool {
-        self.values.contains(value) != self.complement && within(value, self.lower, self.upper)
+        self.lists(value) != self.complement && within(value, self.lower, self.upper)
     }
 
     /// The only value that is allowed, if it is one.
@@ -204,13 +212,13 @@ impl Requirement {
             return Self { min_values, ..Self::absent() };
         }
         let complement = self.complement && other.complement;
-        let values: BTreeSet<Str> = match (self.complement, other.complement) {
-            (true, true) => self.values.union(&other.values).cloned().collect(),
-            (true, false) => other.values.difference(&self.values).cloned().collect(),
-            (false, true) => self.values.difference(&other.values).cloned().collect(),
-            (false, false) => self.values.intersection(&other.values).cloned().collect(),
+        let mut values = match (self.complement, other.complement) {
+            (true, true) => sorted(self.values.iter().chain(&other.values).cloned()),
+            (true, false) => other.values.iter().filter(|value| !self.lists(value)).cloned().collect(),
+            (false, true) => self.values.iter().filter(|value| !other.lists(value)).cloned().collect(),
+            (false, false) => self.values.iter().filter(|value| other.lists(value)).cloned().collect(),
         };
-        let values = values.into_iter().filter(|value| within(value, lower, upper)).collect();
+        values.retain(|value| within(value, lower, upper));
         let (lower, upper) = if complement { (lower, upper) } else { (None, None) };
         Self { complement, values, lower, upper, min_values }
     }
@@ -233,6 +241,15 @@ impl Requirement {
             (false, false) => "In",
         }
     }
+}
+
+/// Values in order, each once.
+fn sorted(values: impl IntoIterator<Item = Str>) -> SmallVec<[Str; 1]> {
+    let mut values: SmallVec<[Str; 1]> = values.into_iter().collect();
+    values.sort_unstable();
+    values.dedup();
+    values.shrink_to_fit();
+    values
 }
 
 /// Whether a value is within bounds; where there are bounds, only integers are.
@@ -272,12 +289,12 @@ impl fmt::Debug for Requirement {
 
 /// Requirements on several labels, all of which must hold.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Requirements(BTreeMap<Str, Requirement>);
+pub struct Requirements(LiteMap<Str, Requirement>);
 
 impl Requirements {
     /// No requirement at all.
     pub const fn new() -> Self {
-        Self(BTreeMap::new())
+        Self(LiteMap::new_vec())
     }
 
     /// One requirement a label, that it has just this value.
@@ -293,10 +310,10 @@ impl Requirements {
             stable => stable.into(),
         };
         match self.0.entry(key) {
-            std::collections::btree_map::Entry::Vacant(free) => {
+            Entry::Vacant(free) => {
                 free.insert(requirement);
             }
-            std::collections::btree_map::Entry::Occupied(mut held) => {
+            Entry::Occupied(mut held) => {
                 let own = held.get();
                 let both = own.intersection(&requirement);
                 let contradicts =
@@ -308,7 +325,7 @@ impl Requirements {
 
     /// Adds all of the other's.
     pub fn add_all(&mut self, other: &Self) {
-        for (key, requirement) in &other.0 {
+        for (key, requirement) in other.0.iter() {
             self.add(key.clone(), requirement.clone());
         }
     }
@@ -380,7 +397,7 @@ impl fmt::Display for Requirements {
 
 impl fmt::Debug for Requirements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        f.debug_map().entries(self.iter()).finish()
     }
 }
 
@@ -396,7 +413,7 @@ mod tests {
 
     fn requirement() -> impl Strategy<Value = Requirement> {
         let values = proptest::collection::btree_set("[0-9]|a|b", 0..4)
-            .prop_map(|values| values.into_iter().map(Str::from).collect::<BTreeSet<Str>>());
+            .prop_map(|values| values.into_iter().map(Str::from).collect::<Vec<Str>>());
         let bound = proptest::option::of(0i64..9);
         (any::<bool>(), values, bound.clone(), bound).prop_map(|(complement, values, lower, upper)| {
             Requirement::from_parts(complement, values, lower, upper, None)

@@ -6,12 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use super::attach::Attachable;
 use crate::event::SpecId;
 use crate::model::{
-    ClaimKind, HostPort, InstanceType, Inventory, InventoryId, KindId, Labels, Limits, NodePool, PodClaim,
-    PodGroup, PodKey, PodSpec, Price, Requirements, Resources, SelectorId, Str, Taint, Time, TypeName, Uid,
-    label,
+    CapacityType, ClaimKind, HostPort, InstanceType, Inventory, InventoryId, KindId, Labels, Limits,
+    NodePool, PodClaim, PodGroup, PodKey, PodSpec, Price, Requirements, Resources, SelectorId, Str, Taint,
+    Time, TypeName, Uid, Zone, label,
 };
 use crate::reason::Reason;
 use crate::settings::{MinValuesPolicy, PreferencePolicy};
@@ -278,30 +280,39 @@ pub struct TypeOffer {
 }
 
 impl TypeOffer {
-    /// A type as it is offered, all of it to be had.
-    pub fn of(one: &InstanceType) -> Self {
-        let offerings = one.offerings.iter().map(|offering| BuyOption {
-            requirements: InstanceType::offering_requirements(offering),
-            price: offering.price,
-            available: true,
-            allocatable: 0,
-            reservation: None,
-        });
-        Self {
-            name: one.name.clone(),
-            requirements: one.requirements.clone(),
-            capacity: one.capacity.clone(),
-            allocatable: vec![one.allocatable()],
-            offerings: offerings.collect(),
-        }
+    /// Types as they are offered, all of them to be had.
+    pub fn all<'a>(types: impl IntoIterator<Item = &'a InstanceType>) -> impl Iterator<Item = Self> {
+        // Types are many, and are sold in few ways.
+        let mut ways: FxHashMap<(&'a Zone, CapacityType), Arc<Requirements>> = FxHashMap::default();
+        types.into_iter().map(move |one| {
+            let offerings = one.offerings.iter().map(|offering| {
+                let way = ways.entry((&offering.zone, offering.capacity_type));
+                let requirements =
+                    way.or_insert_with(|| Arc::new(InstanceType::offering_requirements(offering)));
+                BuyOption {
+                    requirements: Arc::clone(requirements),
+                    price: offering.price,
+                    available: true,
+                    allocatable: 0,
+                    reservation: None,
+                }
+            });
+            Self {
+                name: one.name.clone(),
+                requirements: one.requirements.clone(),
+                capacity: one.capacity.clone(),
+                allocatable: vec![one.allocatable()],
+                offerings: offerings.collect(),
+            }
+        })
     }
 }
 
 /// One way to buy an instance type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BuyOption {
-    /// Labels that a node bought so has.
-    pub requirements: Requirements,
+    /// Labels that a node bought so has; shared by all that is bought alike.
+    pub requirements: Arc<Requirements>,
     /// Per hour.
     pub price: Price,
     /// Whether there is capacity, as far as is known.

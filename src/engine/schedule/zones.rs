@@ -4,8 +4,6 @@
 //!
 //! **Invariant:** only what is required counts, and nothing is placed: whether a zone has room is not asked.
 
-use std::collections::BTreeSet;
-
 use super::class::{Class, Wishes, classes, wishes};
 use super::problem::Problem;
 use super::topology::{Counts, Groups, KeyId, Selecting, Ties};
@@ -75,7 +73,7 @@ fn effective_zone<'w>(
     let named = |zones: Option<&'w Requirement>| {
         zones.filter(|zones| !zones.is_complement()).map(Requirement::values)
     };
-    let named: Option<Vec<&BTreeSet<Str>>> = possible().map(named).collect();
+    let named: Option<Vec<&[Str]>> = possible().map(named).collect();
     let mut candidates = match (named, key) {
         (Some(named), _) => named.into_iter().flatten().collect::<Vec<_>>(),
         (None, Some(key)) => groups.key(key).values.iter().collect(),

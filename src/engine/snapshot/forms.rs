@@ -186,7 +186,7 @@ impl Persist for Requirement {
     fn put(&self, out: &mut Vec<u8>) {
         let (lower, upper) = self.bounds();
         self.is_complement().put(out);
-        self.values().put(out);
+        self.values().to_vec().put(out);
         lower.put(out);
         upper.put(out);
         self.min_values.put(out);
@@ -194,7 +194,7 @@ impl Persist for Requirement {
 
     fn get(from: &mut Reader<'_>) -> Result<Self, SnapshotError> {
         let complement = bool::get(from)?;
-        let values = Persist::get(from)?;
+        let values = Vec::<Str>::get(from)?;
         Ok(Self::from_parts(
             complement,
             values,

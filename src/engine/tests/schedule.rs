@@ -45,7 +45,7 @@ fn instance_type(name: &str, cores: i64) -> TypeOffer {
             let mut requirements = one_of(label::ZONE, &[zone]);
             requirements.add_all(&one_of(label::CAPACITY_TYPE, &[kind]));
             offerings.push(BuyOption {
-                requirements,
+                requirements: Arc::new(requirements),
                 price: Price(cores * price),
                 available: true,
                 allocatable: 0,
@@ -410,7 +410,7 @@ fn reserve(one: &mut TypeOffer, id: &str, price: i64) {
     requirements.add_all(&one_of("reservation", &[id]));
     let reservation = Some((id.into(), 1));
     one.offerings.push(BuyOption {
-        requirements,
+        requirements: Arc::new(requirements),
         price: Price(price),
         available: true,
         allocatable: 0,

@@ -3,10 +3,11 @@
 //! **Invariant:** what is printed of a claim is what its launch says: the zones and ways to buy of its places are among its requirements.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use purser_engine::model::{Price, Requirement, Requirements, Str, Taint, TaintEffect, label};
 use purser_engine::reason::Reason;
-use purser_engine::schedule::{Launch, Plan, PoolOffer};
+use purser_engine::schedule::{Launch, LaunchType, Plan, PoolOffer};
 use serde::{Serialize, Serializer};
 
 use super::devices::DeviceAllocation;
@@ -34,7 +35,8 @@ pub struct Solution {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lower_bound_per_hour: Option<f64>,
     /// For pods without a place, what each NodePool lacked.
-    pub reasons: BTreeMap<String, Vec<PodReason>>,
+    #[serde(serialize_with = "shared_lists")]
+    pub reasons: BTreeMap<String, Arc<[PodReason]>>,
     /// How many targets and sizes of nodes were looked at.
     pub work: u64,
     /// The devices that claims of pods get.
@@ -53,8 +55,8 @@ pub struct NewNodeClaim {
     /// What its labels must satisfy.
     pub requirements: Vec<Expression>,
     /// Instance types, cheapest first.
-    #[serde(serialize_with = "shared")]
-    pub instance_types: Vec<Str>,
+    #[serde(serialize_with = "shared_texts")]
+    pub instance_types: Arc<[Str]>,
     /// What its pods and daemon pods ask for.
     pub resources: BTreeMap<String, String>,
     /// Its taints.
@@ -129,8 +131,16 @@ pub struct PodReason {
 }
 
 /// Writes texts of which others have the same.
-fn shared<S: Serializer>(texts: &[Str], serializer: S) -> Result<S::Ok, S::Error> {
+fn shared_texts<S: Serializer>(texts: &[Str], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(texts.iter().map(|text| &**text))
+}
+
+/// Writes lists of which some are the same.
+fn shared_lists<T: Serialize, S: Serializer>(
+    lists: &BTreeMap<String, Arc<[T]>>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(lists.iter().map(|(key, list)| (key, &**list)))
 }
 
 /// Dollars, of billionths of one.
@@ -142,10 +152,16 @@ pub(super) fn usd(nano: Price) -> f64 {
 pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Solution {
     let name = |pod: &usize| world.pods[*pod].key.to_string();
     let mut solution = Solution { work: plan.work, ..Solution::default() };
-    let total =
-        plan.launches.iter().map(|launch| cheapest(launch).1).fold(Price(0), |sum, price| sum + price);
+    let total = plan.launches.iter().map(cheapest).fold(Price(0), |sum, price| sum + price);
     solution.total_price_per_hour = usd(total);
-    solution.new_node_claims = plan.launches.iter().map(|launch| new_claim(world, launch)).collect();
+    // Most launches name the same types as others.
+    let mut named: BTreeMap<(usize, *const LaunchType), Arc<[Str]>> = BTreeMap::new();
+    let new_claim = |launch: &Launch| {
+        let types = named.entry((launch.pool, launch.types.as_ptr()));
+        let types = Arc::clone(types.or_insert_with(|| type_names(&world.pools[launch.pool], launch)));
+        new_claim(world, launch, types)
+    };
+    solution.new_node_claims = plan.launches.iter().map(new_claim).collect();
     solution.existing_nodes = plan
         .hosts
         .iter()
@@ -157,7 +173,7 @@ pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Soluti
     solution.ignored_pods = ignored.keys().map(ToString::to_string).collect();
     solution.order = plan.order.iter().map(name).collect();
     for unplaced in &plan.unplaced {
-        let printed: Vec<PodReason> = unplaced
+        let printed: Arc<[PodReason]> = unplaced
             .reasons
             .iter()
             .enumerate()
@@ -173,7 +189,7 @@ pub(super) fn solution(world: &World, plan: &Plan, ignored: &Ignoring) -> Soluti
                 true => &mut solution.buffer_errors,
             };
             errors.insert(name(pod), why.unwrap_or_default());
-            solution.reasons.insert(name(pod), printed.clone());
+            solution.reasons.insert(name(pod), Arc::clone(&printed));
         }
     }
     solution
@@ -187,19 +203,22 @@ fn names(world: &World, pods: &[usize]) -> (Vec<String>, Vec<String>) {
     (bare(pods), bare(virtual_pods))
 }
 
-fn cheapest(launch: &Launch) -> (Option<usize>, Price) {
-    let least = launch.types.first();
-    (least.map(|one| one.type_at), least.map_or(Price(0), |one| one.price))
+/// The price of the cheapest type, which is the first.
+fn cheapest(launch: &Launch) -> Price {
+    launch.types.first().map_or(Price(0), |one| one.price)
 }
 
-fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
+fn type_names(offer: &PoolOffer, launch: &Launch) -> Arc<[Str]> {
+    launch.types.iter().map(|one| Str::clone(offer.types[one.type_at].name.as_shared())).collect()
+}
+
+fn new_claim(world: &World, launch: &Launch, instance_types: Arc<[Str]>) -> NewNodeClaim {
     let offer = &world.pools[launch.pool];
     let pool = &offer.pool;
-    let name = |type_at: usize| offer.types[type_at].name.as_shared();
     let mut labels: BTreeMap<String, String> =
         pool.template.labels.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
     labels.insert(label::NODEPOOL.to_owned(), pool.name.to_string());
-    let (least, price) = cheapest(launch);
+    let price = cheapest(launch);
     let (pods, buffer_pods) = names(world, &launch.pods);
     NewNodeClaim {
         node_pool: pool.name.to_string(),
@@ -207,7 +226,6 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
             .iter()
             .flat_map(|(key, one)| expressions(key, one))
             .collect(),
-        instance_types: launch.types.iter().map(|one| Str::clone(name(one.type_at))).collect(),
         resources: launch
             .requests
             .iter()
@@ -217,7 +235,8 @@ fn new_claim(world: &World, launch: &Launch) -> NewNodeClaim {
         labels,
         pods,
         buffer_pods,
-        cheapest_instance_type: least.map(name).map(ToString::to_string).unwrap_or_default(),
+        cheapest_instance_type: instance_types.first().map(ToString::to_string).unwrap_or_default(),
+        instance_types,
         cheapest_price: usd(price),
     }
 }

@@ -311,7 +311,7 @@ fn labels(
         // Of several values of a type, such as tenancies, the plain one is had unless the launch says otherwise.
         let allowed = |value: &&Str| wanted.get(key).is_none_or(|wanted| wanted.has(value));
         let mut values = requirement.values().iter().filter(allowed);
-        let plain = requirement.values().get("default").filter(allowed);
+        let plain = requirement.values().iter().find(|value| &***value == "default").filter(allowed);
         if let Some(value) = plain.or_else(|| values.next().filter(|_| values.next().is_none())) {
             labels.insert(key.clone(), value.clone());
         }

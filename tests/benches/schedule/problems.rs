@@ -37,10 +37,12 @@ pub(crate) struct Made {
 
 impl Made {
     fn new(types: usize) -> Self {
+        let ways = ways();
+        let types = (0..types).map(|number| fake_type(number, &ways)).collect();
         let well_known = ["integer", "size", "special"].map(Str::from).into();
         Self {
             rules: Rules { max_types: 600, well_known, ..Rules::default() },
-            pools: vec![pool("default", "", (0..types).map(fake_type).collect())],
+            pools: vec![pool("default", "", types)],
             hosts: Vec::new(),
             specs: Vec::new(),
             pods: Vec::new(),
@@ -299,7 +301,15 @@ fn one_of<'v>(key: &str, values: impl IntoIterator<Item = &'v str>) -> (Str, Req
     (key.into(), Requirement::one_of(values.into_iter().map(Str::from)))
 }
 
-fn fake_type(number: usize) -> Arc<TypeOffer> {
+/// The ways in which all types are sold.
+fn ways() -> Vec<Arc<Requirements>> {
+    let spot = ZONES[..2].iter().map(|zone| ("spot", *zone));
+    let all = spot.chain(ZONES.iter().map(|zone| ("on-demand", *zone)));
+    let labels = |(kind, zone)| [one_of(label::CAPACITY_TYPE, [kind]), one_of(label::ZONE, [zone])];
+    all.map(|way| Arc::new(labels(way).into_iter().collect())).collect()
+}
+
+fn fake_type(number: usize, ways: &[Arc<Requirements>]) -> Arc<TypeOffer> {
     let name = format!("fake-it-{number}");
     let cores = number as i64 + 1;
     let capacity: Resources =
@@ -321,17 +331,14 @@ fn fake_type(number: usize) -> Arc<TypeOffer> {
     ]
     .into_iter()
     .collect();
-    let buy = |(kind, zone)| BuyOption {
-        requirements: [one_of(label::CAPACITY_TYPE, [kind]), one_of(label::ZONE, [zone])]
-            .into_iter()
-            .collect(),
+    let buy = |way: &Arc<Requirements>| BuyOption {
+        requirements: Arc::clone(way),
         price,
         available: true,
         allocatable: 0,
         reservation: None,
     };
-    let spot = ZONES[..2].iter().map(|zone| ("spot", *zone));
-    let offerings = spot.chain(ZONES.iter().map(|zone| ("on-demand", *zone))).map(buy).collect();
+    let offerings = ways.iter().map(buy).collect();
     let allocatable = vec![capacity.minus(&overhead)];
     Arc::new(TypeOffer { name: name.as_str().into(), requirements, capacity, allocatable, offerings })
 }

@@ -395,7 +395,7 @@ fn implies(own: &Requirement, wanted: &Requirement) -> bool {
     let unbounded = wanted.bounds() == (None, None) || wanted.bounds() == own.bounds();
     (wanted.tolerates_absence() || !own.tolerates_absence())
         && if own.is_complement() {
-            wanted.is_complement() && unbounded && wanted.values().is_subset(own.values())
+            wanted.is_complement() && unbounded && wanted.values().iter().all(|value| own.lists(value))
         } else {
             own.values().iter().all(|value| wanted.has(value))
         }
@@ -472,7 +472,6 @@ fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
     let mut values = BTreeSet::new();
     let mut of_types = false;
     for one in offer.types.iter() {
-        let possible = !conflicts(&one.requirements);
         // A type may name more than it can be bought with.
         let of_type = listed(&one.requirements, key);
         for buy in &one.offerings {
@@ -480,7 +479,7 @@ fn pool_values(offer: &PoolOffer, key: &str) -> BTreeSet<Str> {
             of_types = true;
             let is_new = |value: &&Str| !values.contains(*value) && own.is_none_or(|own| own.has(value));
             let new: Vec<&Str> = of.values().iter().filter(is_new).collect();
-            if !new.is_empty() && possible && !conflicts(&buy.requirements) {
+            if !new.is_empty() && !conflicts(&one.requirements) && !conflicts(&buy.requirements) {
                 values.extend(new.into_iter().cloned());
             }
         }

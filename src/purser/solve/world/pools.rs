@@ -99,7 +99,7 @@ fn type_offer(settings: &ScenarioSettings, one: &ScenarioType) -> TypeOffer {
     };
     let mut allocatable = vec![allocatable(&one.capacity, &one.overhead)];
     let offerings = one.offerings.iter().map(|offering| BuyOption {
-        requirements: offering.requirements.clone(),
+        requirements: Arc::clone(&offering.requirements),
         price: Price(offering.price_nano_usd),
         available: offering.available && usable(offering),
         allocatable: allocatable_of(one, offering, &mut allocatable),
@@ -124,23 +124,17 @@ fn reservation(label: &str, offering: &ScenarioOffering) -> Option<(Str, u32)> {
 
 /// Which of a type's allocatable amounts an offering has; one that is not among them is added.
 fn allocatable_of(one: &ScenarioType, offering: &ScenarioOffering, known: &mut Vec<Resources>) -> usize {
-    if offering.capacity_override == Resources::default() && offering.overhead_override == Overhead::default()
-    {
-        return 0;
-    }
+    let Some(own) = &offering.own else { return 0 };
     let over = |base: &Resources, other: &Resources| {
         let mut all = base.clone();
         other.iter().for_each(|(name, amount)| all.set(name, amount));
         all
     };
-    let capacity = over(&one.capacity, &offering.capacity_override);
+    let capacity = over(&one.capacity, &own.capacity);
     let overhead = Overhead {
-        kube_reserved: over(&one.overhead.kube_reserved, &offering.overhead_override.kube_reserved),
-        system_reserved: over(&one.overhead.system_reserved, &offering.overhead_override.system_reserved),
-        eviction_threshold: over(
-            &one.overhead.eviction_threshold,
-            &offering.overhead_override.eviction_threshold,
-        ),
+        kube_reserved: over(&one.overhead.kube_reserved, &own.overhead.kube_reserved),
+        system_reserved: over(&one.overhead.system_reserved, &own.overhead.system_reserved),
+        eviction_threshold: over(&one.overhead.eviction_threshold, &own.overhead.eviction_threshold),
     };
     let own = allocatable(&capacity, &overhead);
     known.iter().position(|other| *other == own).unwrap_or_else(|| {
