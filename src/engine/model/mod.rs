@@ -39,8 +39,8 @@ pub use pod::{
     TopologySpread, Uid, Unsatisfiable, VolumeRef,
 };
 pub use pool::{
-    Budget, BudgetNodes, BudgetSchedule, ConsolidationPolicy, Disruption, DisruptionReason, Limits, NodePool,
-    NodeTemplate,
+    Budget, BudgetNodes, BudgetSchedule, ConsolidationPolicy, Disruption, DisruptionReason, Headroom, Limits,
+    NodePool, NodeTemplate,
 };
 pub use quantity::{Quantity, QuantityError, Rounding};
 pub use requirement::{Bound, Operator, Requirement, RequirementError, Requirements};

@@ -5,6 +5,7 @@ use std::fmt;
 
 use chrono::{DateTime, Utc};
 use croner::Cron;
+use smallvec::SmallVec;
 
 use super::{ClassName, Labels, PoolName, Requirements, Resources, Span, Str, Taint, Time};
 
@@ -267,10 +268,20 @@ pub struct Limits {
     pub nodes: Option<u32>,
 }
 
+/// By resource name, so much more and no limit is exceeded; below zero where one is.
+pub type Headroom<'l> = SmallVec<[(&'l str, i64); 4]>;
+
 impl Limits {
     /// Whether nothing is limited.
     pub fn is_none(&self) -> bool {
         self.nodes.is_none() && self.resources.is_empty()
+    }
+
+    /// What is left of each limited resource for a node that is one of so many; nothing if those are too many.
+    pub fn headroom(&self, used: &Resources, nodes: usize) -> Option<Headroom<'_>> {
+        let left = |(name, limit): &'_ (Str, i64)| limit.saturating_sub(used.get(name));
+        let fits = self.nodes.is_none_or(|limit| nodes <= limit as usize);
+        fits.then(|| self.resources.iter().map(|one| (&*one.0, left(one))).collect())
     }
 
     /// The first limit that a usage would exceed: its name, the limit, the usage.

@@ -193,6 +193,13 @@ impl<'v> Asked<'v> {
         })
     }
 
+    /// The cheapest that is left of those of which something is true.
+    pub(super) fn cheapest_of(&self, is: impl Fn(&Fit) -> bool) -> Option<&'v Fit> {
+        let fits = &self.list.fits;
+        let mut by_price = self.list.by_price.iter().map(|at| &fits[*at as usize]);
+        by_price.find(|fit| is(fit) && self.holds(fit))
+    }
+
     /// All that are left, in order of shape.
     pub(super) fn left(&self) -> impl Iterator<Item = Fit> + use<'v> {
         let asked = *self;

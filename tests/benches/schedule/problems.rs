@@ -167,6 +167,14 @@ pub(crate) fn diverse(pods: usize, types: usize) -> Made {
     made
 }
 
+/// The same with pools that have no limits.
+pub(crate) fn unlimited(mut made: Made) -> Made {
+    for offer in &mut made.pools {
+        Arc::make_mut(&mut offer.pool).limits = Limits::default();
+    }
+    made
+}
+
 /// Pods that may not share a node with each other.
 pub(crate) fn apart(pods: usize) -> Made {
     let mut made = Made::new(400);

@@ -23,7 +23,7 @@ pub(in crate::schedule) struct Counted {
 }
 
 /// How a group sees a planned node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Seen {
     /// The domains in which it may be.
     possible: Vec<Domain>,
@@ -33,16 +33,19 @@ struct Seen {
 
 /// Counts one more pod of a planned node.
 pub(super) fn add(setup: &Setup<'_>, placement: &mut Placement, at: usize, group: GroupId) {
-    let planned = &mut placement.planned[at];
-    let known = planned.counted.iter().position(|counted| counted.group == group);
-    let known = known.unwrap_or_else(|| {
-        let seen = seen(setup, planned, at, group);
-        planned.counted.push(Counted { group, pods: 0, seen });
-        planned.counted.len() - 1
-    });
-    let counted = &mut planned.counted[known];
-    counted.pods += 1;
     placement.counts.add_anywhere(group);
+    let planned = &mut placement.planned[at];
+    let place = match planned.counted.binary_search_by_key(&group, |counted| counted.group) {
+        Ok(place) => place,
+        Err(place) => {
+            // Most groups look at the nodes of some pools only.
+            let Some(seen) = seen(setup, planned, at, group) else { return };
+            planned.counted.insert(place, Counted { group, pods: 0, seen });
+            place
+        }
+    };
+    let counted = &mut planned.counted[place];
+    counted.pods += 1;
     let groups = &setup.groups;
     for domain in &counted.seen.possible {
         placement.counts.change_possible(groups, group, *domain, 1);
@@ -62,7 +65,7 @@ pub(super) fn refresh(setup: &Setup<'_>, placement: &mut Placement, at: usize) {
         if settled {
             continue;
         }
-        let now = seen(setup, planned, at, counted.group);
+        let now = seen(setup, planned, at, counted.group).unwrap_or_default();
         if now == counted.seen {
             continue;
         }
@@ -80,12 +83,13 @@ pub(super) fn refresh(setup: &Setup<'_>, placement: &mut Placement, at: usize) {
     placement.planned[at].counted = all;
 }
 
-fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Seen {
+/// How a group sees a planned node; `None` if it does not look there.
+fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Option<Seen> {
     let groups = &setup.groups;
     let key = groups.group(id).key;
     let (may_look, looks) = looks(setup, planned, id);
     if !may_look {
-        return Seen { possible: Vec::new(), certain: None };
+        return None;
     }
     let sure = if key == KeyId::HOSTNAME {
         Some((setup.problem.hosts.len() + at) as Domain)
@@ -102,7 +106,7 @@ fn seen(setup: &Setup<'_>, planned: &Planned, at: usize, id: GroupId) -> Seen {
         ([only], Some(label::ZONE | label::CAPACITY_TYPE)) => Some(*only),
         _ => sure,
     };
-    Seen { possible, certain: sure.filter(|_| looks) }
+    Some(Seen { possible, certain: sure.filter(|_| looks) })
 }
 
 /// The domains of a label in which a planned node may come to be: those in which one of the types that are left can be bought.

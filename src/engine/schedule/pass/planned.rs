@@ -50,7 +50,7 @@ pub(in crate::schedule) struct Planned {
     pub draws_on: BTreeSet<Str>,
     /// Whether `minValues` was let go.
     pub min_values_relaxed: bool,
-    /// Its pods, by the groups that count them.
+    /// Its pods, by the groups that count them, in order of group.
     pub counted: Vec<Counted>,
     /// What is left of its devices on each type, if any of its pods claims some.
     pub devices: Option<NodeDevices>,

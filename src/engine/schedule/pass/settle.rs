@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Pass, reservations};
-use crate::model::{Price, Requirement, Resources, Str};
+use crate::model::{Headroom, Price, Requirement, Resources, Str};
 use crate::schedule::bits::Bits;
 use crate::schedule::fits::{Asked, Fit, FitList};
 use crate::schedule::requirements::ReqId;
@@ -256,25 +256,27 @@ impl Pass<'_, '_> {
             Some(at) => (used.minus(&self.at.planned[at].reserved), *nodes as usize),
             None => (used.clone(), *nodes as usize + 1),
         };
-        if !self.style.tight
-            && offer.limits().first_exceeded(&used.plus(list.most_capacity()), nodes).is_none()
-        {
+        let mut headroom = offer.limits().headroom(&used, nodes);
+        let within = |headroom: &Option<Headroom<'_>>, capacity: &Resources| {
+            headroom
+                .as_ref()
+                .is_some_and(|headroom| headroom.iter().all(|(name, left)| capacity.get(name) <= *left))
+        };
+        if !self.style.tight && within(&headroom, list.most_capacity()) {
             return None;
         }
         let capacity = |fit: &Fit| &offer.types[shapes[fit.shape as usize].type_at].capacity;
-        let mut left: Vec<Fit> = self.asked(of, list, of.without).left().collect();
-        left.retain(|fit| offer.limits().first_exceeded(&used.plus(capacity(fit)), nodes).is_none());
-        if self.style.tight
-            && let Some(least) = left.iter().min_by_key(|fit| (fit.price, fit.shape)).map(capacity)
-        {
-            let limits = &offer.limits().resources;
-            let no_larger =
-                |fit: &Fit| limits.iter().all(|(name, _)| capacity(fit).get(name) <= least.get(name));
-            left.retain(no_larger);
+        if self.style.tight {
+            // None that counts for more than the cheapest.
+            let asked = self.asked(of, list, of.without);
+            if let Some(least) = asked.cheapest_of(|fit| within(&headroom, capacity(fit))) {
+                let least = capacity(least);
+                headroom.iter_mut().flatten().for_each(|(name, left)| *left = least.get(name));
+            }
         }
         let mut struck = Bits::default();
-        let lost = |fit: &&Fit| left.binary_search_by_key(&fit.shape, |fit| fit.shape).is_err();
-        list.fits.iter().filter(lost).for_each(|fit| struck.insert(fit.shape as usize));
+        let beyond = list.fits.iter().filter(|fit| !within(&headroom, capacity(fit)));
+        beyond.for_each(|fit| struck.insert(fit.shape as usize));
         Some(struck)
     }
 
