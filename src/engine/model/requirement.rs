@@ -440,6 +440,14 @@ mod tests {
     }
 
     #[test]
+    fn values_are_a_set() {
+        let twice = Requirement::one_of(set(&["b", "a", "b"]));
+        assert_eq!(twice, Requirement::one_of(set(&["a", "b"])));
+        assert_eq!(twice.to_string(), "In [a, b]");
+        assert!(Requirement::new(Operator::In, set(&["a", "a"]), Some(2)).is_err(), "one value is too few");
+    }
+
+    #[test]
     fn operators_read_their_values() {
         let gt = Requirement::new(Operator::Gt, set(&["4"]), None).unwrap();
         assert!(gt.has("5") && !gt.has("4") && !gt.has("many"));
