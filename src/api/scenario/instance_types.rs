@@ -71,7 +71,7 @@ pub struct ScenarioOffering {
     /// How many instances a reservation still holds.
     pub reservation_capacity: Option<u32>,
     /// What is other than the type says, if anything is.
-    pub own: Option<Box<Override>>,
+    pub overridden: Option<Box<Override>>,
 }
 
 /// What a node has that is bought in one way, other than its type says.
@@ -108,7 +108,7 @@ impl From<&InstanceType> for ScenarioType {
             price_nano_usd: offering.price.0.saturating_mul(1_000),
             available: true,
             reservation_capacity: None,
-            own: None,
+            overridden: None,
         };
         Self {
             name: known.name.clone(),
@@ -284,6 +284,6 @@ fn offering(
         price_nano_usd: nano.round() as i64,
         available: written.available.unwrap_or(true),
         reservation_capacity: written.reservation_capacity,
-        own: (own != Override::default()).then(|| Box::new(own)),
+        overridden: (own != Override::default()).then(|| Box::new(own)),
     })
 }

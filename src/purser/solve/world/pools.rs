@@ -124,7 +124,7 @@ fn reservation(label: &str, offering: &ScenarioOffering) -> Option<(Str, u32)> {
 
 /// Which of a type's allocatable amounts an offering has; one that is not among them is added.
 fn allocatable_of(one: &ScenarioType, offering: &ScenarioOffering, known: &mut Vec<Resources>) -> usize {
-    let Some(own) = &offering.own else { return 0 };
+    let Some(own) = &offering.overridden else { return 0 };
     let over = |base: &Resources, other: &Resources| {
         let mut all = base.clone();
         other.iter().for_each(|(name, amount)| all.set(name, amount));
