@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use purser_api::scenario::{Scenario, Written, of_manifests, read_scenario};
+use purser_api::scenario::{Scenario, ScenarioType, Written, of_manifests, read_scenario};
 use purser_engine::schedule::{self, Problem, Rules};
 use purser_instances::{Catalogue, Site};
 use serde_json::{Value, json};
@@ -136,7 +136,7 @@ fn scenario(pods: usize, draw: fn(&mut Chance) -> (usize, usize)) -> Scenario {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
     let (mut scenario, _) = of_manifests(&[("mix".into(), list)]).unwrap();
     let catalogue = Catalogue::from_facts(&purser_instances::built_in_facts(), &Site::default());
-    scenario.types = Arc::new(catalogue.into_types().iter().map(Into::into).collect());
+    scenario.types = Arc::new(ScenarioType::all(&catalogue.into_types()));
     scenario
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use purser_engine::model::{
-    CapacityType, InstanceType, Offering, PoolName, Requirement, Requirements, Resources, Rounding, Str,
-    TypeName, Zone, label,
+    CapacityType, InstanceType, PoolName, Requirement, Requirements, Resources, Rounding, Str, TypeName,
+    Ways, Zone, label,
 };
 use serde::Deserialize;
 use serde_json::Value;
@@ -100,24 +100,28 @@ impl ScenarioOffering {
     }
 }
 
-/// A type of a catalogue: all its offerings have capacity.
-impl From<&InstanceType> for ScenarioType {
-    fn from(known: &InstanceType) -> Self {
-        let offering = |offering: &Offering| ScenarioOffering {
-            requirements: Arc::new(InstanceType::offering_requirements(offering)),
-            price_nano_usd: offering.price.0.saturating_mul(1_000),
-            available: true,
-            reservation_capacity: None,
-            overridden: None,
-        };
-        Self {
-            name: known.name.clone(),
-            requirements: known.requirements.clone(),
-            capacity: known.capacity.clone(),
-            overhead: Overhead { kube_reserved: known.overhead.clone(), ..Overhead::default() },
-            offerings: known.offerings.iter().map(offering).collect(),
-            slices: Vec::new(),
-        }
+impl ScenarioType {
+    /// The types of a catalogue: all their offerings have capacity.
+    pub fn all(catalogue: &[InstanceType]) -> Vec<Self> {
+        let mut ways = Ways::default();
+        let known = catalogue.iter().map(|known| {
+            let offerings = known.offerings.iter().map(|offering| ScenarioOffering {
+                requirements: ways.requirements(offering),
+                price_nano_usd: offering.price.0.saturating_mul(1_000),
+                available: true,
+                reservation_capacity: None,
+                overridden: None,
+            });
+            Self {
+                name: known.name.clone(),
+                requirements: known.requirements.clone(),
+                capacity: known.capacity.clone(),
+                overhead: Overhead { kube_reserved: known.overhead.clone(), ..Overhead::default() },
+                offerings: offerings.collect(),
+                slices: Vec::new(),
+            }
+        });
+        known.collect()
     }
 }
 

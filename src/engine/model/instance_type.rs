@@ -1,6 +1,9 @@
 //! Instance types and where, how and at what price they are offered.
 
 use std::fmt;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
 
 use super::{Price, Requirement, Requirements, Resources, Str, TypeName, Zone, label};
 
@@ -65,6 +68,18 @@ pub struct Offering {
     pub capacity_type: CapacityType,
     /// Per hour.
     pub price: Price,
+}
+
+/// The labels of offerings, one set for all that are bought alike: types are many, and are sold in few ways.
+#[derive(Debug, Default)]
+pub struct Ways<'a>(FxHashMap<(&'a Zone, CapacityType), Arc<Requirements>>);
+
+impl<'a> Ways<'a> {
+    /// The [`InstanceType::offering_requirements`] of an offering.
+    pub fn requirements(&mut self, offering: &'a Offering) -> Arc<Requirements> {
+        let way = self.0.entry((&offering.zone, offering.capacity_type));
+        Arc::clone(way.or_insert_with(|| Arc::new(InstanceType::offering_requirements(offering))))
+    }
 }
 
 /// An instance type as the scheduler sees it.

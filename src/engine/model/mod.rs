@@ -27,7 +27,7 @@ pub use device::{
     InventoryId, KindId, MOST_DEVICES, PodClaim, PublishedDevice, Questions, ResourceClaim, SameAttribute,
     SelectorId, SharedId, claims_of_pod,
 };
-pub use instance_type::{CapacityType, InstanceType, Offering, OfferingKey};
+pub use instance_type::{CapacityType, InstanceType, Offering, OfferingKey, Ways};
 pub use name::{
     ClaimName, ClassName, InstanceId, Labels, NodeName, PoolName, ResourceName, Str, TypeName, Zone, label,
 };

@@ -6,14 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
 use super::attach::Attachable;
 use crate::event::SpecId;
 use crate::model::{
-    CapacityType, ClaimKind, HostPort, InstanceType, Inventory, InventoryId, KindId, Labels, Limits,
-    NodePool, PodClaim, PodGroup, PodKey, PodSpec, Price, Requirements, Resources, SelectorId, Str, Taint,
-    Time, TypeName, Uid, Zone, label,
+    ClaimKind, HostPort, InstanceType, Inventory, InventoryId, KindId, Labels, Limits, NodePool, PodClaim,
+    PodGroup, PodKey, PodSpec, Price, Requirements, Resources, SelectorId, Str, Taint, Time, TypeName, Uid,
+    Ways, label,
 };
 use crate::reason::Reason;
 use crate::settings::{MinValuesPolicy, PreferencePolicy};
@@ -282,20 +280,14 @@ pub struct TypeOffer {
 impl TypeOffer {
     /// Types as they are offered, all of them to be had.
     pub fn all<'a>(types: impl IntoIterator<Item = &'a InstanceType>) -> impl Iterator<Item = Self> {
-        // Types are many, and are sold in few ways.
-        let mut ways: FxHashMap<(&'a Zone, CapacityType), Arc<Requirements>> = FxHashMap::default();
+        let mut ways = Ways::default();
         types.into_iter().map(move |one| {
-            let offerings = one.offerings.iter().map(|offering| {
-                let way = ways.entry((&offering.zone, offering.capacity_type));
-                let requirements =
-                    way.or_insert_with(|| Arc::new(InstanceType::offering_requirements(offering)));
-                BuyOption {
-                    requirements: Arc::clone(requirements),
-                    price: offering.price,
-                    available: true,
-                    allocatable: 0,
-                    reservation: None,
-                }
+            let offerings = one.offerings.iter().map(|offering| BuyOption {
+                requirements: ways.requirements(offering),
+                price: offering.price,
+                available: true,
+                allocatable: 0,
+                reservation: None,
             });
             Self {
                 name: one.name.clone(),

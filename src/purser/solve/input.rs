@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use purser_api::scenario::{Catalogues, Scenario, ScenarioPod, Written, of_manifests, read_scenario};
+use purser_api::scenario::{
+    Catalogues, Scenario, ScenarioPod, ScenarioType, Written, of_manifests, read_scenario,
+};
 use purser_api::{ApiError, FieldError, WorkloadKind, read_texts};
 use purser_engine::model::{PodFacts, PodKey, PodPhase, Uid};
 use purser_instances::Site;
@@ -42,7 +44,7 @@ pub(super) fn read(options: &SolveOptions) -> anyhow::Result<(Scenario, Vec<Stri
     };
     if options.catalogue.is_some() || !is_scenario {
         let types = catalogue::load(options.catalogue.as_deref(), &Site::default())?.into_types();
-        scenario.types = Arc::new(types.iter().map(Into::into).collect());
+        scenario.types = Arc::new(ScenarioType::all(&types));
         scenario.types_by_pool.clear();
     }
     if !has_types {
